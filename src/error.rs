@@ -1,0 +1,51 @@
+//! The one shape of an error that a user sees: what is wrong, where, how to fix it.
+
+use std::fmt;
+
+/// A problem with what the user gave us, printed as three lines.
+///
+/// ```text
+/// region has 3 columns, expected 10 (narrowPeak)
+///   where: peaks.bed line 1
+///   fix: pass the caller's .narrowPeak file, or add the summit offset as column 10
+/// ```
+#[derive(Debug, Clone)]
+pub struct Problem {
+    what: String,
+    place: Option<String>,
+    fix: Option<String>,
+}
+
+impl Problem {
+    /// `what` shows the value found and the value wanted.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), place: None, fix: None }
+    }
+
+    /// File, line, region or contig.
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.place = Some(place.to_string());
+        self
+    }
+
+    /// What the user can do about it.
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.what)?;
+        if let Some(place) = &self.place {
+            write!(f, "\n  where: {place}")?;
+        }
+        if let Some(fix) = &self.fix {
+            write!(f, "\n  fix: {fix}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}

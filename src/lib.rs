@@ -1,0 +1,57 @@
+//! cbp-fast: train bias-factorized ChromBPNet models from one native binary.
+//!
+//! The folders are the data flow; a stage uses only stages above it. `train::fit` is the one
+//! place where batches, engine and files meet.
+//!
+//! ```text
+//! FASTA, bigWig, narrowPeak, folds
+//!    -> 1 input    readers: bytes in, records out, errors with file and line
+//!    -> 2 store    packs as they are used: memory-mapped genome (*.cbg) and signal (*.cbs), windows out
+//!    -> 3 pack     packs as they are made: FASTA -> *.cbg, bigWig -> *.cbs, the cache of both
+//!    -> 4 select   which regions train: edge and outlier filters, bias threshold, loss weight
+//!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
+//!    -> 6 model    layer table, parameters, initialisation
+//!    -> 7 engine   plans in, numbers out: forward, backward, Adam (cpu: the reference)
+//!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
+//!    -> 9 train    the whole loop: epochs, early stopping, logs, resume
+//!    -> 10 predict predictions and the official metrics
+//! commands, cli, demo and bench sit on top.
+//! ```
+
+pub mod error;
+
+// 1
+pub mod input;
+
+// 2
+pub mod store;
+
+// 3
+pub mod pack;
+
+// 4
+pub mod select;
+
+// 5
+pub mod batch;
+
+// 6
+pub mod model;
+
+// 7
+pub mod engine;
+
+// 8
+pub mod files;
+
+// 9
+pub mod train;
+
+// 10
+pub mod predict;
+
+// on top
+pub mod bench;
+pub mod cli;
+pub mod commands;
+pub mod demo;

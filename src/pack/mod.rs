@@ -1,0 +1,5 @@
+//! Stage 3: packs as they are made.
+
+pub mod cache;
+pub mod genome;
+pub mod signal;

@@ -1,0 +1,3 @@
+//! Stage 10: predictions and the official metrics.
+
+pub mod metrics;

@@ -1,0 +1,10 @@
+//! Stage 2: packs as they are used.
+
+pub mod format;
+pub mod genome;
+pub mod signal;
+pub mod tracks;
+
+pub use genome::GenomePack;
+pub use signal::SignalPack;
+pub use tracks::Tracks;

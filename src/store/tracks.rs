@@ -1,0 +1,49 @@
+//! What an engine reads examples from: a genome pack and, for training, a signal pack.
+
+use std::sync::Arc;
+
+use super::{GenomePack, SignalPack};
+use crate::batch::Example;
+
+/// Genome and signal with their contigs matched by name. Cheap to clone.
+#[derive(Clone)]
+pub struct Tracks {
+    pub genome: Arc<GenomePack>,
+    pub signal: Option<Arc<SignalPack>>,
+    /// Signal contig of each genome contig; `None` where the signal does not know the name.
+    signal_contigs: Arc<[Option<u32>]>,
+}
+
+impl Tracks {
+    pub fn new(genome: Arc<GenomePack>, signal: Option<Arc<SignalPack>>) -> Self {
+        let signal_contigs = genome
+            .contigs()
+            .iter()
+            .map(|c| signal.as_ref().and_then(|s| s.contig_id(&c.name)))
+            .collect();
+        Self { genome, signal, signal_contigs }
+    }
+
+    /// Base codes of an example, reverse-complemented where it says so; `out` has inputlen bytes.
+    pub fn fill_codes(&self, example: &Example, out: &mut [u8]) {
+        self.genome.codes(example.contig, i64::from(example.start), example.is_revcomp(), out);
+    }
+
+    /// Counts of an example's output window; `out` has outputlen values. A contig without signal
+    /// is all zero.
+    pub fn fill_counts(&self, example: &Example, inputlen: usize, out: &mut [f32]) {
+        let start = i64::from(example.start) + ((inputlen - out.len()) / 2) as i64;
+        match (&self.signal, self.signal_contigs[example.contig as usize]) {
+            (Some(signal), Some(contig)) => signal.counts(contig, start, example.is_revcomp(), out),
+            _ => out.fill(0.0),
+        }
+    }
+
+    /// Sum of the counts in `[start, end)` of a genome contig.
+    pub fn total_counts(&self, contig: u32, start: i64, end: i64) -> f64 {
+        match (&self.signal, self.signal_contigs[contig as usize]) {
+            (Some(signal), Some(contig)) => signal.sum(contig, start, end),
+            _ => 0.0,
+        }
+    }
+}

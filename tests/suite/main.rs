@@ -1,0 +1,12 @@
+//! The test suite: one binary, many modules. Parity tests have `parity` in their path.
+
+mod shared;
+
+mod cli;
+mod corrupt;
+mod engine;
+mod model_files;
+mod packs;
+mod parity;
+mod select;
+mod training;

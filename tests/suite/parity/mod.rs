@@ -1,0 +1,9 @@
+//! The official implementation's numbers, read from the goldens folder.
+
+mod data;
+mod forward;
+mod gradients;
+mod loss;
+mod metrics;
+mod real_models;
+mod training_trace;
