@@ -18,6 +18,7 @@
 //! commands, cli, demo and bench sit on top.
 //! ```
 
+pub mod console;
 pub mod error;
 
 // 1

@@ -1,1 +1,2 @@
 //! Stage 9: the whole loop.
+pub mod early_stop;
