@@ -4,4 +4,5 @@ pub mod bigwig;
 pub mod chrom_sizes;
 pub mod fasta;
 pub mod folds;
+pub mod lines;
 pub mod regions;
