@@ -155,14 +155,14 @@ impl Run {
         Ok(Data { tracks, peaks, nonpeaks, folds })
     }
 
-    /// Fits and returns the best parameters; `None` when interrupted.
+    /// Fits and returns the best parameters; an error when interrupted.
     pub fn fit(
         &self,
         args: &TrainingArgs,
         engine: &mut dyn Engine,
         sampler: &Sampler,
         valid: &[crate::batch::Example],
-    ) -> Result<Option<Fitted>> {
+    ) -> Result<Fitted> {
         self.console.info(format!(
             "{}: {} examples an epoch, {} for validation, batch {}; {}",
             self.stem,
@@ -196,7 +196,7 @@ impl Run {
             Outcome::Finished { best, best_epoch, val, epochs_run } => {
                 let outcome = json!({"best_epoch": best_epoch, "epochs_run": epochs_run,
                                      "val_loss": val, "engine": engine.describe()});
-                Ok(Some(Fitted { best, outcome }))
+                Ok(Fitted { best, outcome })
             }
         }
     }
@@ -269,7 +269,3 @@ pub fn sites(regions: &[Region], folds: &Folds, split: Split, genome: &GenomePac
     sites
 }
 
-/// The plan that validation uses every epoch.
-pub fn validation_plan(arch: &Architecture, peaks: &[Site], nonpeaks: &[Site]) -> Vec<crate::batch::Example> {
-    fixed_plan(arch.inputlen, peaks, nonpeaks)
-}

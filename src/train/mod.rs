@@ -1,5 +1,6 @@
 //! Stage 10: the whole loop.
 
+pub mod counts_head;
 pub mod early_stop;
 pub mod fit;
 pub mod log;
