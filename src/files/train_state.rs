@@ -114,7 +114,8 @@ pub fn save(path: &Path, state: &TrainState) -> Result<()> {
 pub fn load(path: &Path, arch: &Architecture) -> Result<TrainState> {
     const START_OVER: &str = "pass --force to start over";
     let wrong = |what: String| Problem::new(what).at(path.display()).fix(START_OVER);
-    let bytes = fs::read(path).map_err(|e| wrong(format!("cannot read the training state: {e}")))?;
+    let bytes =
+        fs::read(path).map_err(|e| wrong(format!("cannot read the training state: {e}")))?;
     let damaged = |e| wrong(format!("the training state is truncated, damaged or foreign ({e})"));
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
