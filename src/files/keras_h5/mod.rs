@@ -11,9 +11,12 @@ mod layout;
 mod names;
 mod read;
 mod read_config;
+mod write;
+mod write_config;
 
 pub use names::Naming;
 pub use read::read;
+pub use write::{write_full, write_single};
 
 use crate::model::{Architecture, Network};
 
