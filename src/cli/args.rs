@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::console::Console;
+use crate::engine::Device;
 use crate::error::Problem;
 
 /// Where the numbers are computed.
@@ -24,11 +25,12 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     /// Checks the device and sets the thread pool up. Call once, first thing in a command.
-    pub fn apply(&self, console: &Console) -> Result<()> {
-        match self.device.as_str() {
-            "cpu" => {}
+    pub fn apply(&self, console: &Console) -> Result<Device> {
+        let device = match self.device.as_str() {
+            "cpu" => Device::Cpu,
             "auto" => {
                 console.info("device: cpu (this build has no CUDA engine, so --device auto ends here)");
+                Device::Cpu
             }
             cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
                 return Err(Problem::new(format!("--device {cuda}: this build has no CUDA engine"))
@@ -40,12 +42,12 @@ impl DeviceArgs {
                     .fix("pass auto, cpu or cuda[:N]")
                     .into());
             }
-        }
+        };
         if self.threads > 0 {
             // The pool can be built only once; a second command in one process keeps the first.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
         }
-        Ok(())
+        Ok(device)
     }
 }
 

@@ -7,8 +7,7 @@ use serde_json::json;
 use super::training::{self, Run};
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::cli::args::{DataType, TrainingArgs};
-use crate::engine::EngineSpec;
-use crate::engine::cpu::CpuEngine;
+use crate::engine::{self, EngineSpec};
 use crate::files::keras_h5::{self, Naming};
 use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
@@ -116,8 +115,8 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         learning_rate: common.learning_rate,
         counts_loss_weight: selection.regions.counts_loss_weight,
     };
-    let mut engine = CpuEngine::new(spec, data.tracks.clone())?;
-    let fitted = run.fit(common, &mut engine, &sampler, &valid)?;
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
 
     run.write_args(common, None, &nonpeaks_bed)?;
     let model = run.tree.models("bias.h5");

@@ -12,8 +12,7 @@ use crate::batch::Example;
 use crate::batch::sampler::{Site, fixed_plan};
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::console::Console;
-use crate::engine::EngineSpec;
-use crate::engine::cpu::CpuEngine;
+use crate::engine::{self, EngineSpec};
 use crate::error::Problem;
 use crate::files::keras_h5;
 use crate::files::params_tsv;
@@ -98,7 +97,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
-    args.device.apply(&console)?;
+    let device = args.device.apply(&console)?;
     let model = keras_h5::read(&args.model)?;
     let arch = *model.arch();
     console.info(format!(
@@ -116,10 +115,9 @@ pub fn run(args: PredictArgs) -> Result<()> {
         return Err(Problem::new("no region is left to predict").into());
     }
     let (main, bias) = model.into_branches();
-    let spec = EngineSpec { main, bias, learning_rate: 0.0, counts_loss_weight: 1.0 };
-    let mut engine = CpuEngine::new(spec, work.tracks.clone())?;
+    let mut engine = engine::open(device, EngineSpec::for_prediction(main, bias), &work.tracks)?;
     let scored = score::predict_and_score(
-        &mut engine,
+        engine.as_mut(),
         &score::Job {
             arch: &arch,
             tracks: &work.tracks,

@@ -10,14 +10,13 @@ use serde_json::json;
 use super::training::{self, Data, Run};
 use crate::batch::sampler::{Sampler, Site, fixed_plan};
 use crate::cli::args::TrainingArgs;
-use crate::engine::cpu::CpuEngine;
-use crate::engine::{Engine, EngineSpec, Predictions};
+use crate::engine::{self, EngineSpec, Predictions};
 use crate::error::Problem;
 use crate::files::keras_h5::{self, KerasModel, Naming};
 use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
 use crate::model::{Architecture, Network, ParameterSet};
-use crate::predict::score;
+use crate::predict::score::{self, Groups};
 use crate::select::numpy_random::RandomState;
 use crate::select::{self, ChrombpnetOptions};
 use crate::train::counts_head;
@@ -114,15 +113,15 @@ pub fn run(args: TrainArgs) -> Result<()> {
 
     let mut main =
         Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
-    counts_head::center(&mut main, &sampler, &data.tracks, common.batch_size)?;
+    counts_head::center(&mut main, run.device, &sampler, &data.tracks, common.batch_size)?;
     let spec = EngineSpec {
         main,
         bias: Some(bias.clone()),
         learning_rate: common.learning_rate,
         counts_loss_weight: selection.regions.counts_loss_weight,
     };
-    let mut engine = CpuEngine::new(spec, data.tracks.clone())?;
-    let fitted = run.fit(common, &mut engine, &sampler, &valid)?;
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
 
     let peaks_bed = run.tree.auxiliary("filtered.peaks.bed");
     run.write_args(common, Some(&peaks_bed), &run.tree.auxiliary("filtered.nonpeaks.bed"))?;
@@ -210,7 +209,8 @@ fn scale_bias(
         })
         .collect();
     let plan = fixed_plan(bias.arch.inputlen, &[], &sites);
-    let mut engine = predictor(&bias, data)?;
+    let spec = EngineSpec::for_prediction(bias.clone(), None);
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
     let mut predicted = Predictions::default();
     let mut progress = run.console.progress("scaling the bias model", plan.len() as u64);
     for batch in plan.chunks(batch_size) {
@@ -251,20 +251,22 @@ fn bias_in_peaks(
         return Ok(());
     }
     let plan = fixed_plan(bias.arch.inputlen, &sites, &[]);
-    let mut engine = predictor(bias, data)?;
-    let prefix = run.tree.evaluation("bias");
-    let metrics = score::predict_and_score(
-        &mut engine,
-        &bias.arch,
-        &data.tracks,
-        &plan,
-        batch_size,
-        &score::Groups::PeaksAndNonpeaks,
-        &prefix,
-        false,
+    let spec = EngineSpec::for_prediction(bias.clone(), None);
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let scored = score::predict_and_score(
+        engine.as_mut(),
+        &score::Job {
+            arch: &bias.arch,
+            tracks: &data.tracks,
+            plan: &plan,
+            batch_size,
+            groups: Groups::PeaksAndNonpeaks,
+            prefix: &run.tree.evaluation("bias"),
+            logits: false,
+        },
         &run.console,
     )?;
-    if let Some(r) = metrics.and_then(|m| m.counts_pearsonr("peaks")) {
+    if let Some(r) = scored.metrics.and_then(|m| m.counts_pearsonr("peaks")) {
         let text = format!("bias model in test peaks: counts pearsonr {r:.3}");
         if r <= -0.5 {
             run.console.warning(format!(
@@ -275,16 +277,6 @@ fn bias_in_peaks(
         }
     }
     Ok(())
-}
-
-fn predictor(network: &Network, data: &Data) -> Result<CpuEngine> {
-    let spec = EngineSpec {
-        main: network.clone(),
-        bias: None,
-        learning_rate: 0.0,
-        counts_loss_weight: 1.0,
-    };
-    CpuEngine::new(spec, data.tracks.clone())
 }
 
 /// Every validation peak, and one draw of `int(ratio x peaks)` nonpeaks that stays the same all run:

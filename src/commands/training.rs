@@ -10,7 +10,7 @@ use super::inputs;
 use crate::batch::sampler::{Sampler, Site, fixed_plan};
 use crate::cli::args::TrainingArgs;
 use crate::console::Console;
-use crate::engine::Engine;
+use crate::engine::{Device, Engine};
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::input::folds::{self, Folds, Split};
@@ -29,6 +29,7 @@ pub struct Run {
     pub tree: OutputTree,
     pub arch: Architecture,
     pub console: Console,
+    pub device: Device,
     /// `bias` or `chrombpnet`: the stem of every file name.
     pub stem: &'static str,
     record: RunRecord,
@@ -58,7 +59,7 @@ impl Run {
     ) -> Result<Option<Self>> {
         let console = args.console.console();
         args.refuse_unsupported()?;
-        args.device.apply(&console)?;
+        let device = args.device.apply(&console)?;
         let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
 
         let signal = args.signal()?;
@@ -87,7 +88,7 @@ impl Run {
             outcome: Value::Null,
         };
         let record_path = tree.logs(&format!("{stem}.run.json"));
-        let run = Self { tree, arch, console, stem, record, record_path };
+        let run = Self { tree, arch, console, device, stem, record, record_path };
         if run.is_done_before(args.force)? {
             return Ok(None);
         }

@@ -10,8 +10,7 @@
 use anyhow::{Context, Result};
 
 use crate::batch::sampler::Sampler;
-use crate::engine::cpu::CpuEngine;
-use crate::engine::{Engine, EngineSpec, Predictions};
+use crate::engine::{self, Device, EngineSpec, Predictions};
 use crate::model::Network;
 use crate::store::Tracks;
 
@@ -21,19 +20,15 @@ const SAMPLE: usize = 64;
 /// Shifts `logcount_predictions/bias` of a freshly initialised main branch; returns the shift.
 pub fn center(
     main: &mut Network,
+    device: Device,
     sampler: &Sampler,
     tracks: &Tracks,
     batch_size: usize,
 ) -> Result<f64> {
     let mut sample = sampler.epoch(0);
     sample.truncate(SAMPLE);
-    let spec = EngineSpec {
-        main: main.clone(),
-        bias: None,
-        learning_rate: 0.0,
-        counts_loss_weight: 1.0,
-    };
-    let mut engine = CpuEngine::new(spec, tracks.clone())?;
+    let spec = EngineSpec::for_prediction(main.clone(), None);
+    let mut engine = engine::open(device, spec, tracks)?;
     let mut predicted = Predictions::default();
     for batch in sample.chunks(batch_size) {
         engine.predict(batch, &mut predicted)?;
