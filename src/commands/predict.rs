@@ -17,8 +17,8 @@ use crate::error::Problem;
 use crate::files::keras_h5;
 use crate::files::params_tsv;
 use crate::input::folds::{self, Split};
+use crate::input::fasta;
 use crate::input::regions::{self, Region};
-use crate::input::sequences;
 use crate::model::Architecture;
 use crate::predict::score::{self, Groups};
 use crate::select::edges;
@@ -138,24 +138,24 @@ pub fn run(args: PredictArgs) -> Result<()> {
 }
 
 /// Each sequence is a contig of a small genome in memory, and one example.
-fn sequences_work(fasta: &Path, arch: &Architecture) -> Result<Work> {
-    let sequences = sequences::read(fasta)?;
+fn sequences_work(path: &Path, arch: &Architecture) -> Result<Work> {
+    let sequences = fasta::read_all(path)?;
     let mut plan = Vec::new();
     let mut rows = Vec::new();
-    for (index, sequence) in sequences.iter().enumerate() {
-        let length = sequence.bases.len();
+    for (index, (name, bases)) in sequences.iter().enumerate() {
+        let length = bases.len();
         if length != arch.inputlen {
             return Err(Problem::new(format!(
                 "sequence is {length} bp long, but the model reads {} bp",
                 arch.inputlen
             ))
-            .at(format!("{}, sequence {}", fasta.display(), sequence.name))
+            .at(format!("{}, sequence {name}", path.display()))
             .fix("cut or pad (with N) every sequence to the model's input length")
             .into());
         }
         plan.push(Example { contig: index as u32, start: 0, flags: 0, row: index as u32 });
         rows.push(Region {
-            chrom: sequence.name.clone(),
+            chrom: name.clone(),
             start: 0,
             end: length as u64,
             summit: length as u64 / 2,
@@ -163,8 +163,7 @@ fn sequences_work(fasta: &Path, arch: &Architecture) -> Result<Work> {
             line: index + 1,
         });
     }
-    let genome =
-        GenomePack::from_sequences(sequences.iter().map(|s| (s.name.as_str(), &s.bases[..])));
+    let genome = GenomePack::from_sequences(sequences.iter().map(|(n, b)| (n.as_str(), &b[..])));
     let tracks = Tracks::new(Arc::new(genome), None);
     Ok(Work { tracks, plan, rows, groups: Groups::Regions })
 }
