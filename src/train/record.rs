@@ -64,10 +64,14 @@ impl RunRecord {
         for key in self.inputs.keys().chain(now.inputs.keys()) {
             let (old, new) = (self.inputs.get(key), now.inputs.get(key));
             let hash = |f: Option<&Fingerprint>| {
-                f.map_or("none".to_string(), |f| format!("{} {:016x}", f.name, f.content))
+                f.map_or("none".to_string(), |f| format!("{} (xxh3 {})", f.name, f.xxh3))
             };
             let line = format!("{key}: {} now {}", hash(old), hash(new));
-            if old.map(|f| f.content) != new.map(|f| f.content) && !changes.contains(&line) {
+            let same = match (old, new) {
+                (Some(old), Some(new)) => old.same_content(new),
+                _ => false,
+            };
+            if !same && !changes.contains(&line) {
                 changes.push(line);
             }
         }
@@ -76,8 +80,8 @@ impl RunRecord {
 
     /// Short hash of settings and input contents: names the run inside its state file.
     pub fn key(&self) -> String {
-        let contents: Vec<(&String, u64)> =
-            self.inputs.iter().map(|(k, f)| (k, f.content)).collect();
+        let contents: Vec<(&String, &String)> =
+            self.inputs.iter().map(|(k, f)| (k, &f.xxh3)).collect();
         let text = format!("{:?} {:?}", self.settings, contents);
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
     }
