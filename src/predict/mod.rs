@@ -1,3 +1,3 @@
-//! Stage 10: predictions and the official metrics.
+//! Stage 9: predictions and the official metrics.
 
 pub mod metrics;
