@@ -14,3 +14,4 @@ pub mod check;
 pub mod experiment;
 pub mod files;
 pub mod genome;
+pub mod table;
