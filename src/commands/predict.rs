@@ -183,8 +183,7 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
         None => None,
     };
     let mut rows = Vec::new();
-    let mut dropped = Vec::new();
-    let mut sites = |path: &Option<PathBuf>, kind: &str| -> Result<Vec<Site>> {
+    let mut sites = |path: &Option<PathBuf>, kind: &'static str| -> Result<Vec<Site>> {
         let Some(path) = path else { return Ok(Vec::new()) };
         let mut wanted = regions::read(path)?;
         inputs::check_regions(&wanted, path, &tracks.genome)?;
@@ -193,21 +192,23 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
         }
         let found = wanted.len();
         let (kept, gone) = edges::filter(&wanted, &tracks, arch.inputlen, kind);
-        if !gone.is_empty() {
-            console.info(format!(
-                "{}: kept {} of {found} regions (see {}_dropped.tsv)",
+        if let Some(first) = gone.first() {
+            console.warning(format!(
+                "{}: kept {} of {found} regions, e.g. without line {}: {}",
                 path.display(),
                 kept.len(),
-                args.output_prefix.display()
+                first.region.line,
+                first.reason
             ));
+            let name = format!("{}_dropped_{kind}.tsv", args.output_prefix.display());
+            params_tsv::write_dropped(Path::new(&name), &gone)?;
         }
-        dropped.extend(gone);
         let mut sites = Vec::with_capacity(kept.len());
         for region in kept {
             if let Some(contig) = tracks.genome.contig_id(&region.chrom) {
                 let row = rows.len() as u32;
                 sites.push(Site { contig, center: region.center() as u32, row });
-                rows.push(region);
+                rows.push(region.clone());
             }
         }
         Ok(sites)
@@ -223,9 +224,5 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
             (fixed_plan(arch.inputlen, &peaks, &nonpeaks), Groups::PeaksAndNonpeaks)
         }
     };
-    if !dropped.is_empty() {
-        let name = format!("{}_dropped.tsv", args.output_prefix.display());
-        params_tsv::write_dropped(Path::new(&name), &dropped)?;
-    }
     Ok(Work { tracks, plan, rows, groups })
 }

@@ -84,7 +84,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         &options,
     )?;
     run.report_selection(&selection.regions)?;
-    write_tables(&run, &args, &selection)?;
+    write_tables(&run, &args, &data, &selection)?;
 
     bias_in_peaks(&run, &data, &bias, &selection.regions, common.batch_size)?;
     let bias = scale_bias(&run, &data, bias, &selection, common.batch_size)?;
@@ -161,15 +161,22 @@ fn read_bias_model(path: &std::path::Path, arch: &Architecture) -> Result<Networ
     Ok(network)
 }
 
-fn write_tables(run: &Run, args: &TrainArgs, selection: &select::ChrombpnetSelection) -> Result<()> {
+fn write_tables(
+    run: &Run,
+    args: &TrainArgs,
+    data: &Data,
+    selection: &select::ChrombpnetSelection,
+) -> Result<()> {
     let regions = &selection.regions;
     params_tsv::write_filtered_bed(
         &run.tree.auxiliary("filtered.peaks.bed"),
         &regions.all_peaks(),
+        &data.peaks,
     )?;
     params_tsv::write_filtered_bed(
         &run.tree.auxiliary("filtered.nonpeaks.bed"),
         &regions.all_nonpeaks(),
+        &data.nonpeaks,
     )?;
     params_tsv::write_data_params(
         &run.tree.logs("chrombpnet_data_params.tsv"),

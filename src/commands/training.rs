@@ -12,12 +12,13 @@ use crate::cli::args::TrainingArgs;
 use crate::console::Console;
 use crate::engine::{Device, Engine};
 use crate::error::Problem;
-use crate::files::atomic;
+use crate::files::{atomic, params_tsv};
 use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
 use crate::input::chrom_sizes;
 use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
+use crate::select::{Dropped, Reason, SelectedRegions};
 use crate::store::{GenomePack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
 use crate::train::output::OutputTree;
@@ -156,6 +157,41 @@ impl Run {
         Ok(Data { tracks, peaks, nonpeaks, folds })
     }
 
+    /// Says what the filters did, and leaves `dropped.tsv`.
+    pub fn report_selection(&self, selected: &SelectedRegions) -> Result<()> {
+        let path = self.tree.auxiliary("dropped.tsv");
+        params_tsv::write_dropped(&path, &selected.dropped)?;
+        for warning in &selected.warnings {
+            self.console.warning(warning);
+        }
+        let missing: Vec<&Dropped> = selected
+            .dropped
+            .iter()
+            .filter(|d| matches!(d.reason, Reason::MissingFromGenome | Reason::MissingFromSignal))
+            .collect();
+        if let Some(first) = missing.first() {
+            self.console.warning(format!(
+                "{} regions dropped, e.g. line {} of the {} file ({}): {}",
+                missing.len(),
+                first.region.line,
+                first.file,
+                first.region.chrom,
+                first.reason
+            ));
+        }
+        self.console.info(format!(
+            "kept {} peaks and {} nonpeaks for training and validation, {} and {} for testing; {} dropped (see {}); counts_loss_weight {}",
+            selected.peaks.len(),
+            selected.nonpeaks.len(),
+            selected.test_peaks.len(),
+            selected.test_nonpeaks.len(),
+            selected.dropped.len(),
+            path.display(),
+            selected.counts_loss_weight
+        ));
+        Ok(())
+    }
+
     /// Fits and returns the best parameters; an error when interrupted.
     pub fn fit(
         &self,
@@ -257,7 +293,7 @@ fn common_settings(args: &TrainingArgs, stem: &'static str) -> Vec<(&'static str
 
 /// Regions of one split as sites; rows count within `regions`. Their contigs are in the genome:
 /// the edge filter has seen to that.
-pub fn sites(regions: &[Region], folds: &Folds, split: Split, genome: &GenomePack) -> Vec<Site> {
+pub fn sites(regions: &[&Region], folds: &Folds, split: Split, genome: &GenomePack) -> Vec<Site> {
     let mut sites = Vec::new();
     for (row, region) in regions.iter().enumerate() {
         if folds.split_of(&region.chrom) != Some(split) {
