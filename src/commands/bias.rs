@@ -78,22 +78,21 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
     };
     let selection =
         select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)?;
-    run.report_selection(&selection)?;
+    run.report_selection(&selection.regions)?;
     let nonpeaks_bed = run.tree.auxiliary("filtered.bias_nonpeaks.bed");
-    params_tsv::write_filtered_bed(&nonpeaks_bed, &selection.all_nonpeaks(), &data.nonpeaks)?;
+    params_tsv::write_filtered_bed(&nonpeaks_bed, selection.regions.all_nonpeaks())?;
     params_tsv::write_filtered_bed(
         &run.tree.auxiliary("filtered.bias_peaks.bed"),
-        &selection.all_peaks(),
-        &data.peaks,
+        selection.regions.all_peaks(),
     )?;
     params_tsv::write_data_params(
         &run.tree.logs("bias_data_params.tsv"),
-        &selection.data_params(),
+        &selection.regions.data_params(),
     )?;
     params_tsv::write_model_params(
         &run.tree.logs("bias_model_params.tsv"),
         &ModelParams {
-            counts_loss_weight: selection.counts_loss_weight,
+            counts_loss_weight: selection.regions.counts_loss_weight,
             filters: args.filters,
             n_dil_layers: args.n_dilation_layers,
             bias_model_path: None,
@@ -105,7 +104,7 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         },
     )?;
 
-    let rows = &selection.nonpeaks;
+    let rows = &selection.regions.nonpeaks;
     let sites = |split| training::sites(rows, &data.folds, split, &data.tracks.genome);
     let sampler =
         Sampler::new(common.seed, common.inputlen, 0, 1.0, vec![], sites(Split::Train))?;
@@ -114,7 +113,7 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         main: Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) },
         bias: None,
         learning_rate: common.learning_rate,
-        counts_loss_weight: selection.counts_loss_weight,
+        counts_loss_weight: selection.regions.counts_loss_weight,
     };
     let mut engine = engine::open(run.device, spec, &data.tracks)?;
     let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;

@@ -194,10 +194,10 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
         let (kept, gone) = edges::filter(&wanted, &tracks, arch.inputlen, kind);
         if let Some(first) = gone.first() {
             console.warning(format!(
-                "{}: kept {} of {found} regions, e.g. without line {}: {}",
+                "{}: kept {} of {found} regions, e.g. not line {}: {}",
                 path.display(),
                 kept.len(),
-                first.region.line,
+                first.line,
                 first.reason
             ));
             let name = format!("{}_dropped_{kind}.tsv", args.output_prefix.display());
@@ -208,7 +208,7 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
             if let Some(contig) = tracks.genome.contig_id(&region.chrom) {
                 let row = rows.len() as u32;
                 sites.push(Site { contig, center: region.center() as u32, row });
-                rows.push(region.clone());
+                rows.push(region);
             }
         }
         Ok(sites)

@@ -84,7 +84,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         &options,
     )?;
     run.report_selection(&selection.regions)?;
-    write_tables(&run, &args, &data, &selection)?;
+    write_tables(&run, &args, &selection)?;
 
     bias_in_peaks(&run, &data, &bias, &selection.regions, common.batch_size)?;
     let bias = scale_bias(&run, &data, bias, &selection, common.batch_size)?;
@@ -164,19 +164,16 @@ fn read_bias_model(path: &std::path::Path, arch: &Architecture) -> Result<Networ
 fn write_tables(
     run: &Run,
     args: &TrainArgs,
-    data: &Data,
     selection: &select::ChrombpnetSelection,
 ) -> Result<()> {
     let regions = &selection.regions;
     params_tsv::write_filtered_bed(
         &run.tree.auxiliary("filtered.peaks.bed"),
-        &regions.all_peaks(),
-        &data.peaks,
+        regions.all_peaks(),
     )?;
     params_tsv::write_filtered_bed(
         &run.tree.auxiliary("filtered.nonpeaks.bed"),
-        &regions.all_nonpeaks(),
-        &data.nonpeaks,
+        regions.all_nonpeaks(),
     )?;
     params_tsv::write_data_params(
         &run.tree.logs("chrombpnet_data_params.tsv"),
@@ -251,8 +248,7 @@ fn bias_in_peaks(
     regions: &select::SelectedRegions,
     batch_size: usize,
 ) -> Result<()> {
-    let rows = regions.all_peaks();
-    let sites = training::sites(&rows, &data.folds, Split::Test, &data.tracks.genome);
+    let sites = training::sites(regions.all_peaks(), &data.folds, Split::Test, &data.tracks.genome);
     if sites.is_empty() {
         run.console.warning("no peak on a test chromosome: the bias model is not evaluated");
         return Ok(());

@@ -18,7 +18,7 @@ use crate::input::regions::{self, Region};
 use crate::input::chrom_sizes;
 use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
-use crate::select::{Dropped, Reason, SelectedRegions};
+use crate::select::SelectedRegions;
 use crate::store::{GenomePack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
 use crate::train::output::OutputTree;
@@ -164,27 +164,12 @@ impl Run {
         for warning in &selected.warnings {
             self.console.warning(warning);
         }
-        let missing: Vec<&Dropped> = selected
-            .dropped
-            .iter()
-            .filter(|d| matches!(d.reason, Reason::MissingFromGenome | Reason::MissingFromSignal))
-            .collect();
-        if let Some(first) = missing.first() {
-            self.console.warning(format!(
-                "{} regions dropped, e.g. line {} of the {} file ({}): {}",
-                missing.len(),
-                first.region.line,
-                first.file,
-                first.region.chrom,
-                first.reason
-            ));
-        }
         self.console.info(format!(
             "kept {} peaks and {} nonpeaks for training and validation, {} and {} for testing; {} dropped (see {}); counts_loss_weight {}",
-            selected.peaks.len(),
-            selected.nonpeaks.len(),
-            selected.test_peaks.len(),
-            selected.test_nonpeaks.len(),
+            selected.test_peaks_from,
+            selected.test_nonpeaks_from,
+            selected.peaks.len() - selected.test_peaks_from,
+            selected.nonpeaks.len() - selected.test_nonpeaks_from,
             selected.dropped.len(),
             path.display(),
             selected.counts_loss_weight
@@ -293,7 +278,7 @@ fn common_settings(args: &TrainingArgs, stem: &'static str) -> Vec<(&'static str
 
 /// Regions of one split as sites; rows count within `regions`. Their contigs are in the genome:
 /// the edge filter has seen to that.
-pub fn sites(regions: &[&Region], folds: &Folds, split: Split, genome: &GenomePack) -> Vec<Site> {
+pub fn sites(regions: &[Region], folds: &Folds, split: Split, genome: &GenomePack) -> Vec<Site> {
     let mut sites = Vec::new();
     for (row, region) in regions.iter().enumerate() {
         if folds.split_of(&region.chrom) != Some(split) {
