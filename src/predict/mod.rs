@@ -1,3 +1,5 @@
 //! Stage 10: predictions and the official metrics.
 
+pub mod correlation;
 pub mod metrics;
+pub mod profile_distance;
