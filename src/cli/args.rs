@@ -29,13 +29,17 @@ impl DeviceArgs {
         let device = match self.device.as_str() {
             "cpu" => Device::Cpu,
             "auto" => {
-                console.info("device: cpu (this build has no CUDA engine, so --device auto ends here)");
+                console.info(
+                    "device: cpu (this build has no CUDA engine, so --device auto ends here)",
+                );
                 Device::Cpu
             }
             cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
-                return Err(Problem::new(format!("--device {cuda}: this build has no CUDA engine"))
-                    .fix("pass --device cpu")
-                    .into());
+                return Err(Problem::new(format!(
+                    "--device {cuda}: this build has no CUDA engine"
+                ))
+                .fix("pass --device cpu")
+                .into());
             }
             other => {
                 return Err(Problem::new(format!("--device {other} is not a device"))
@@ -85,10 +89,9 @@ impl CacheArgs {
     pub fn folder(&self, output: &std::path::Path) -> PathBuf {
         match &self.cache_dir {
             Some(folder) => folder.clone(),
-            None => output
-                .parent()
-                .unwrap_or_else(|| std::path::Path::new(""))
-                .join(".cbp-fast-cache"),
+            None => {
+                output.parent().unwrap_or_else(|| std::path::Path::new("")).join(".cbp-fast-cache")
+            }
         }
     }
 }

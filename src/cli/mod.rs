@@ -30,13 +30,11 @@ enum Command {
     /// Predict profiles and counts on regions or sequences, and score them
     Predict(commands::predict::PredictArgs),
     /// Make and inspect memory-mapped genome and signal packs
-    #[command(subcommand)]
-    Pack(commands::pack::PackCommand),
+    Pack(commands::pack::PackArgs),
     /// Simulate a genome with a known truth, train on it, compare
     Demo(commands::demo::DemoArgs),
     /// Time the engine and the data path
-    #[command(subcommand)]
-    Bench(commands::bench::BenchCommand),
+    Bench(commands::bench::BenchArgs),
 }
 
 /// Runs one command line; exit codes: 0 done, 1 failed, 2 bad usage.
@@ -53,9 +51,9 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(args),
-        Command::Pack(command) => commands::pack::run(command),
+        Command::Pack(args) => commands::pack::run(args),
         Command::Demo(args) => commands::demo::run(args),
-        Command::Bench(command) => commands::bench::run(command),
+        Command::Bench(args) => commands::bench::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

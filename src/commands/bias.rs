@@ -52,12 +52,8 @@ pub fn run(command: BiasCommand) -> Result<()> {
 
 fn train(args: &BiasTrainArgs) -> Result<()> {
     let common = &args.common;
-    let arch = Architecture::new(
-        common.inputlen,
-        common.outputlen,
-        args.filters,
-        args.n_dilation_layers,
-    )?;
+    let arch =
+        Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
     let factor = args.bias_threshold_factor.unwrap_or(match common.data_type {
         DataType::Atac => 0.5,
         DataType::Dnase => 0.8,
@@ -80,10 +76,10 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)?;
     run.report_selection(&selection.regions)?;
     let nonpeaks_bed = run.tree.auxiliary("filtered.bias_nonpeaks.bed");
-    params_tsv::write_filtered_bed(&nonpeaks_bed, &selection.regions.all_nonpeaks())?;
+    params_tsv::write_filtered_bed(&nonpeaks_bed, selection.regions.all_nonpeaks())?;
     params_tsv::write_filtered_bed(
         &run.tree.auxiliary("filtered.bias_peaks.bed"),
-        &selection.regions.all_peaks(),
+        selection.regions.all_peaks(),
     )?;
     params_tsv::write_data_params(
         &run.tree.logs("bias_data_params.tsv"),
@@ -106,8 +102,7 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
 
     let rows = &selection.regions.nonpeaks;
     let sites = |split| training::sites(rows, &data.folds, split, &data.tracks.genome);
-    let sampler =
-        Sampler::new(common.seed, common.inputlen, 0, 1.0, vec![], sites(Split::Train))?;
+    let sampler = Sampler::new(common.seed, common.inputlen, 0, 1.0, vec![], sites(Split::Train))?;
     let valid = fixed_plan(common.inputlen, &[], &sites(Split::Valid));
     let spec = EngineSpec {
         main: Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) },

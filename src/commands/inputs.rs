@@ -105,11 +105,7 @@ pub fn check_folds(
 }
 
 /// Regions must name at least one contig of the genome; the filters report the others one by one.
-pub fn check_regions(
-    regions: &[Region],
-    path: &Path,
-    genome: &GenomePack,
-) -> Result<(), Problem> {
+pub fn check_regions(regions: &[Region], path: &Path, genome: &GenomePack) -> Result<(), Problem> {
     if regions.iter().any(|r| genome.contig_id(&r.chrom).is_some()) {
         return Ok(());
     }

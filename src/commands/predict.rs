@@ -16,8 +16,8 @@ use crate::engine::{self, EngineSpec};
 use crate::error::Problem;
 use crate::files::keras_h5;
 use crate::files::params_tsv;
-use crate::input::folds::{self, Split};
 use crate::input::fasta;
+use crate::input::folds::{self, Split};
 use crate::input::regions::{self, Region};
 use crate::model::Architecture;
 use crate::predict::score::{self, Groups};
@@ -183,8 +183,7 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
         None => None,
     };
     let mut rows = Vec::new();
-    let mut dropped = Vec::new();
-    let mut sites = |path: &Option<PathBuf>, kind: &str| -> Result<Vec<Site>> {
+    let mut sites = |path: &Option<PathBuf>, kind: &'static str| -> Result<Vec<Site>> {
         let Some(path) = path else { return Ok(Vec::new()) };
         let mut wanted = regions::read(path)?;
         inputs::check_regions(&wanted, path, &tracks.genome)?;
@@ -193,15 +192,17 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
         }
         let found = wanted.len();
         let (kept, gone) = edges::filter(&wanted, &tracks, arch.inputlen, kind);
-        if !gone.is_empty() {
-            console.info(format!(
-                "{}: kept {} of {found} regions (see {}_dropped.tsv)",
+        if let Some(first) = gone.first() {
+            console.warning(format!(
+                "{}: kept {} of {found} regions, e.g. not line {}: {}",
                 path.display(),
                 kept.len(),
-                args.output_prefix.display()
+                first.line,
+                first.reason
             ));
+            let name = format!("{}_dropped_{kind}.tsv", args.output_prefix.display());
+            params_tsv::write_dropped(Path::new(&name), &gone)?;
         }
-        dropped.extend(gone);
         let mut sites = Vec::with_capacity(kept.len());
         for region in kept {
             if let Some(contig) = tracks.genome.contig_id(&region.chrom) {
@@ -223,9 +224,5 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
             (fixed_plan(arch.inputlen, &peaks, &nonpeaks), Groups::PeaksAndNonpeaks)
         }
     };
-    if !dropped.is_empty() {
-        let name = format!("{}_dropped.tsv", args.output_prefix.display());
-        params_tsv::write_dropped(Path::new(&name), &dropped)?;
-    }
     Ok(Work { tracks, plan, rows, groups })
 }

@@ -49,12 +49,8 @@ pub struct TrainArgs {
 
 pub fn run(args: TrainArgs) -> Result<()> {
     let common = &args.common;
-    let arch = Architecture::new(
-        common.inputlen,
-        common.outputlen,
-        args.filters,
-        args.n_dilation_layers,
-    )?;
+    let arch =
+        Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
     let settings = [
         ("filters", json!(args.filters)),
         ("n_dilation_layers", json!(args.n_dilation_layers)),
@@ -89,9 +85,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
     bias_in_peaks(&run, &data, &bias, &selection.regions, common.batch_size)?;
     let bias = scale_bias(&run, &data, bias, &selection, common.batch_size)?;
 
-    let peaks = |split| {
-        training::sites(&selection.regions.peaks, &data.folds, split, &data.tracks.genome)
-    };
+    let peaks =
+        |split| training::sites(&selection.regions.peaks, &data.folds, split, &data.tracks.genome);
     let nonpeaks = |split| {
         training::sites(&selection.regions.nonpeaks, &data.folds, split, &data.tracks.genome)
     };
@@ -111,8 +106,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         common.seed as u32,
     )?;
 
-    let mut main =
-        Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
+    let mut main = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
     counts_head::center(&mut main, run.device, &sampler, &data.tracks, common.batch_size)?;
     let spec = EngineSpec {
         main,
@@ -161,15 +155,16 @@ fn read_bias_model(path: &std::path::Path, arch: &Architecture) -> Result<Networ
     Ok(network)
 }
 
-fn write_tables(run: &Run, args: &TrainArgs, selection: &select::ChrombpnetSelection) -> Result<()> {
+fn write_tables(
+    run: &Run,
+    args: &TrainArgs,
+    selection: &select::ChrombpnetSelection,
+) -> Result<()> {
     let regions = &selection.regions;
-    params_tsv::write_filtered_bed(
-        &run.tree.auxiliary("filtered.peaks.bed"),
-        &regions.all_peaks(),
-    )?;
+    params_tsv::write_filtered_bed(&run.tree.auxiliary("filtered.peaks.bed"), regions.all_peaks())?;
     params_tsv::write_filtered_bed(
         &run.tree.auxiliary("filtered.nonpeaks.bed"),
-        &regions.all_nonpeaks(),
+        regions.all_nonpeaks(),
     )?;
     params_tsv::write_data_params(
         &run.tree.logs("chrombpnet_data_params.tsv"),
@@ -218,8 +213,7 @@ fn scale_bias(
         progress.advance(batch.len() as u64, "");
     }
     progress.finish();
-    let offset =
-        select::bias_logcount_offset(&selection.scaling_counts, &predicted.logcounts);
+    let offset = select::bias_logcount_offset(&selection.scaling_counts, &predicted.logcounts);
     let dense = bias
         .parameters
         .get_mut("logcount_predictions/bias")
@@ -244,8 +238,7 @@ fn bias_in_peaks(
     regions: &select::SelectedRegions,
     batch_size: usize,
 ) -> Result<()> {
-    let rows = regions.all_peaks();
-    let sites = training::sites(&rows, &data.folds, Split::Test, &data.tracks.genome);
+    let sites = training::sites(regions.all_peaks(), &data.folds, Split::Test, &data.tracks.genome);
     if sites.is_empty() {
         run.console.warning("no peak on a test chromosome: the bias model is not evaluated");
         return Ok(());

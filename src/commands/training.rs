@@ -7,17 +7,18 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::inputs;
-use crate::batch::sampler::{Sampler, Site, fixed_plan};
+use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::TrainingArgs;
 use crate::console::Console;
 use crate::engine::{Device, Engine};
 use crate::error::Problem;
-use crate::files::atomic;
+use crate::files::{atomic, params_tsv};
+use crate::input::chrom_sizes;
 use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
-use crate::input::chrom_sizes;
 use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
+use crate::select::SelectedRegions;
 use crate::store::{GenomePack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
 use crate::train::output::OutputTree;
@@ -147,13 +148,32 @@ impl Run {
         let folds = folds::read(&args.chr_fold_path)?;
         let sizes = chrom_sizes::read(&args.chrom_sizes)?;
         let cache_dir = args.cache.folder(&args.output_dir);
-        let tracks =
-            inputs::open_tracks(&args.genome, Some(&args.signal()?), &cache_dir, console)?;
+        let tracks = inputs::open_tracks(&args.genome, Some(&args.signal()?), &cache_dir, console)?;
         inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
         inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, console)?;
         inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
         inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
         Ok(Data { tracks, peaks, nonpeaks, folds })
+    }
+
+    /// Says what the filters did, and leaves `dropped.tsv`.
+    pub fn report_selection(&self, selected: &SelectedRegions) -> Result<()> {
+        let path = self.tree.auxiliary("dropped.tsv");
+        params_tsv::write_dropped(&path, &selected.dropped)?;
+        for warning in &selected.warnings {
+            self.console.warning(warning);
+        }
+        self.console.info(format!(
+            "kept {} peaks and {} nonpeaks for training and validation, {} and {} for testing; {} dropped (see {}); counts_loss_weight {}",
+            selected.test_peaks_from,
+            selected.test_nonpeaks_from,
+            selected.peaks.len() - selected.test_peaks_from,
+            selected.nonpeaks.len() - selected.test_nonpeaks_from,
+            selected.dropped.len(),
+            path.display(),
+            selected.counts_loss_weight
+        ));
+        Ok(())
     }
 
     /// Fits and returns the best parameters; an error when interrupted.
@@ -203,7 +223,12 @@ impl Run {
     }
 
     /// `*.args.json`, as the official tool leaves it: the arguments of its inner training step.
-    pub fn write_args(&self, args: &TrainingArgs, peaks: Option<&Path>, nonpeaks: &Path) -> Result<()> {
+    pub fn write_args(
+        &self,
+        args: &TrainingArgs,
+        peaks: Option<&Path>,
+        nonpeaks: &Path,
+    ) -> Result<()> {
         let official = json!({
             "genome": args.genome, "bigwig": args.signal()?,
             "peaks": peaks.map_or("None".into(), Path::to_path_buf), "nonpeaks": nonpeaks,
@@ -269,4 +294,3 @@ pub fn sites(regions: &[Region], folds: &Folds, split: Split, genome: &GenomePac
     }
     sites
 }
-

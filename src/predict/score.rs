@@ -48,11 +48,7 @@ pub struct Scored {
 }
 
 /// Predicts every example of the job's plan and writes its files.
-pub fn predict_and_score(
-    engine: &mut dyn Engine,
-    job: &Job,
-    console: &Console,
-) -> Result<Scored> {
+pub fn predict_and_score(engine: &mut dyn Engine, job: &Job, console: &Console) -> Result<Scored> {
     let with_peaks = job.groups == Groups::PeaksAndNonpeaks;
     let options = PredictionsOptions { peaks: with_peaks, logits: job.logits };
     let mut writer = PredictionsWriter::create(
@@ -74,8 +70,7 @@ pub fn predict_and_score(
             batch.iter().map(|e| contigs[e.contig as usize].name.as_str()).collect();
         let center: Vec<i64> =
             batch.iter().map(|e| i64::from(e.start) + (job.arch.inputlen / 2) as i64).collect();
-        let is_peak: Vec<bool> =
-            batch.iter().filter(|_| with_peaks).map(|e| e.is_peak()).collect();
+        let is_peak: Vec<bool> = batch.iter().filter(|_| with_peaks).map(|e| e.is_peak()).collect();
         writer.append(PredictionRows {
             chrom: &chrom,
             center: &center,

@@ -192,10 +192,12 @@ fn start_or_resume(
             .fix("pass --force to start over")
     })?;
     if at.run_key != cfg.run_key {
-        return Err(Problem::new("the training state belongs to a run with other inputs or settings")
-            .at(cfg.state.display())
-            .fix("pass --force to start over, or choose another output folder")
-            .into());
+        return Err(Problem::new(
+            "the training state belongs to a run with other inputs or settings",
+        )
+        .at(cfg.state.display())
+        .fix("pass --force to start over, or choose another output folder")
+        .into());
     }
     engine.set_parameters(&state.parameters)?;
     engine.restore_optimizer(&state.optimizer)?;

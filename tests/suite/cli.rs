@@ -186,12 +186,7 @@ const CASES: &[Case] = &[
         flags: &["-dil", "9"],
         says: &["inputlen 306 is too short"],
     },
-    Case {
-        name: "odd lengths",
-        spoil: NOTHING,
-        flags: &["-ol", "99"],
-        says: &["must be even"],
-    },
+    Case { name: "odd lengths", spoil: NOTHING, flags: &["-ol", "99"], says: &["must be even"] },
     Case {
         name: "no CUDA engine",
         spoil: NOTHING,
@@ -210,12 +205,7 @@ const CASES: &[Case] = &[
         flags: &["-track", "accuracy"],
         says: &["accuracy is not a tracked loss"],
     },
-    Case {
-        name: "zero batch",
-        spoil: NOTHING,
-        flags: &["-bs", "0"],
-        says: &["at least 1"],
-    },
+    Case { name: "zero batch", spoil: NOTHING, flags: &["-bs", "0"], says: &["at least 1"] },
 ];
 
 #[test]
@@ -236,8 +226,24 @@ fn bad_training_input_gets_what_where_and_how_to_fix_it() {
 fn reads_are_refused_with_a_way_out() {
     let fixture = Fixture::new();
     let text = fixture.fail(&[
-        "bias", "train", "-g", "genome.fa", "-c", "chrom.sizes", "-ibam", "x.bam", "-d", "ATAC",
-        "-p", "peaks.bed", "-n", "nonpeaks.bed", "-fl", "folds.json", "-o", "out",
+        "bias",
+        "train",
+        "-g",
+        "genome.fa",
+        "-c",
+        "chrom.sizes",
+        "-ibam",
+        "x.bam",
+        "-d",
+        "ATAC",
+        "-p",
+        "peaks.bed",
+        "-n",
+        "nonpeaks.bed",
+        "-fl",
+        "folds.json",
+        "-o",
+        "out",
     ]);
     assert!(text.contains("-ibam") && text.contains("--bigwig"), "{text}");
 }
@@ -261,10 +267,25 @@ fn predict_writes_the_official_files_and_refuses_what_does_not_fit() {
     fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "1"])));
     let model = "bias/models/bias.h5";
     fixture.succeed(&[
-        "predict", "-m", model, "-g", "genome.fa", "-bw", "signal.bw", "-p", "peaks.bed", "-n",
-        "nonpeaks.bed", "-fl", "folds.json", "-o", "test", "--logits",
+        "predict",
+        "-m",
+        model,
+        "-g",
+        "genome.fa",
+        "-bw",
+        "signal.bw",
+        "-p",
+        "peaks.bed",
+        "-n",
+        "nonpeaks.bed",
+        "-fl",
+        "folds.json",
+        "-o",
+        "test",
+        "--logits",
     ]);
-    let metrics: serde_json::Value = serde_json::from_str(&fixture.read("test_metrics.json")).unwrap();
+    let metrics: serde_json::Value =
+        serde_json::from_str(&fixture.read("test_metrics.json")).unwrap();
     for group in ["peaks", "nonpeaks", "peaks_and_nonpeaks"] {
         assert!(metrics["counts_metrics"][group]["pearsonr"].is_number(), "{metrics}");
         assert!(metrics["profile_metrics"][group]["median_jsd"].is_number(), "{metrics}");
@@ -280,9 +301,29 @@ fn predict_writes_the_official_files_and_refuses_what_does_not_fit() {
     assert!(text.contains("4 bp long, but the model reads 306 bp"), "{text}");
     assert!(!fixture.path("s_predictions.h5").exists());
 
-    let text = fixture.fail(&["predict", "-m", "genome.fa", "-r", "peaks.bed", "-g", "genome.fa", "-o", "x"]);
+    let text = fixture.fail(&[
+        "predict",
+        "-m",
+        "genome.fa",
+        "-r",
+        "peaks.bed",
+        "-g",
+        "genome.fa",
+        "-o",
+        "x",
+    ]);
     assert!(text.contains("genome.fa") && text.contains("fix:"), "{text}");
-    let text = fixture.fail(&["predict", "-m", model, "-r", "peaks.bed", "-g", "genome.fa", "-o", "no/such/x"]);
+    let text = fixture.fail(&[
+        "predict",
+        "-m",
+        model,
+        "-r",
+        "peaks.bed",
+        "-g",
+        "genome.fa",
+        "-o",
+        "no/such/x",
+    ]);
     assert!(text.contains("no/such"), "{text}");
 }
 
@@ -296,8 +337,10 @@ fn quiet_says_nothing_and_json_lines_are_json() {
 
     let output = fixture.succeed(&strs(&fixture.bias_train("b", &["-e", "2", "--log-json"])));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let events: Vec<serde_json::Value> =
-        text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{l}: {e}"))).collect();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{l}: {e}")))
+        .collect();
     let epochs = events.iter().filter(|e| e["event"] == "epoch").count();
     assert_eq!(epochs, 2, "{text}");
 }

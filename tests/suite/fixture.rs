@@ -26,7 +26,8 @@ impl Lcg {
     }
 
     pub fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -123,7 +124,17 @@ impl Fixture {
     /// `train` on these files with the bias model of `bias_train("bias", ..)`.
     pub fn train(&self, output: &str, more: &[&str]) -> Vec<String> {
         let own = [
-            "train", "-b", "bias/models/bias.h5", "-fil", "6", "-j", "40", "-sr", "0.5", "-o", output,
+            "train",
+            "-b",
+            "bias/models/bias.h5",
+            "-fil",
+            "6",
+            "-j",
+            "40",
+            "-sr",
+            "0.5",
+            "-o",
+            output,
         ];
         self.training(&own, more)
     }
@@ -131,9 +142,30 @@ impl Fixture {
     fn training(&self, own: &[&str], more: &[&str]) -> Vec<String> {
         let (inputlen, outputlen) = (INPUTLEN.to_string(), OUTPUTLEN.to_string());
         let shared = [
-            "-g", "genome.fa", "-c", "chrom.sizes", "--bigwig", "signal.bw", "-d", "ATAC", "-p",
-            "peaks.bed", "-n", "nonpeaks.bed", "-fl", "folds.json", "-il", &inputlen, "-ol",
-            &outputlen, "-dil", "2", "-bs", "8", "-e", "3",
+            "-g",
+            "genome.fa",
+            "-c",
+            "chrom.sizes",
+            "--bigwig",
+            "signal.bw",
+            "-d",
+            "ATAC",
+            "-p",
+            "peaks.bed",
+            "-n",
+            "nonpeaks.bed",
+            "-fl",
+            "folds.json",
+            "-il",
+            &inputlen,
+            "-ol",
+            &outputlen,
+            "-dil",
+            "2",
+            "-bs",
+            "8",
+            "-e",
+            "3",
         ];
         // A later flag replaces an earlier one, so `more` can override.
         let mut arguments: Vec<String> = own.iter().chain(&shared).map(|s| s.to_string()).collect();

@@ -234,7 +234,7 @@ fn cache_reuses_refreshes_and_takes_packs() {
     let cache_dir = folder.path().join("deep/cache");
     fs::write(&fasta, gzip(b">chr1\nACGT\n")).unwrap();
     let mut said = Vec::new();
-    let mut open = |path: &Path, said: &mut Vec<String>| {
+    let open = |path: &Path, said: &mut Vec<String>| {
         said.clear();
         cache::open_genome(path, &cache_dir, &mut |line| said.push(line.to_string())).unwrap()
     };

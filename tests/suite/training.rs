@@ -73,11 +73,7 @@ fn an_interrupted_run_goes_on_as_if_it_never_stopped() {
     let arguments = fixture.bias_train("stopped", &["-e", "60", "-es", "60"]);
     let mut interruptions = 0;
     for after_epochs in [1, 2, 7] {
-        let mut child = fixture
-            .command(&strs(&arguments))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = fixture.command(&strs(&arguments)).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut epochs = 0;
         let mut said = String::new();

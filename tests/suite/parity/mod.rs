@@ -1,8 +1,8 @@
 //! The official implementation's numbers, read from the goldens folder.
 
 mod data;
-mod golden;
 mod forward;
+mod golden;
 mod gradients;
 mod loss;
 mod metrics;

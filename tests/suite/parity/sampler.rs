@@ -14,7 +14,8 @@ use crate::shared;
 fn official_training_batches_are_our_windows() {
     let Some(goldens) = shared::goldens() else { return };
     let tracks = golden::tracks(&goldens);
-    let batches = golden::Tensors::read(&goldens.join("data/expected/generator_batches.safetensors"));
+    let batches =
+        golden::Tensors::read(&goldens.join("data/expected/generator_batches.safetensors"));
     let coords = golden::json(&goldens.join("data/expected/generator_coords.json"));
     for mode in ["train", "valid", "test"] {
         let bases = batches.u8(&format!("{mode}/bases"));
