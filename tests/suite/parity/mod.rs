@@ -2,6 +2,7 @@
 
 mod data;
 mod forward;
+mod golden;
 mod gradients;
 mod loss;
 mod metrics;
