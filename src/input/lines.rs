@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use noodles_bgzf as bgzf;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Problem;
 
@@ -30,6 +32,40 @@ pub type Text = Box<dyn BufRead + Send>;
 ///
 /// Errors: missing or unreadable file, a folder, a bgzip file without its end marker.
 pub fn open(path: &Path) -> Result<Text> {
+    Ok(open_hashed(path)?.0)
+}
+
+/// xxh3 of the bytes of a file as they lie on disk, complete once all text has been read.
+#[derive(Clone, Default)]
+pub struct ContentHash(Arc<Mutex<Xxh3>>);
+
+impl ContentHash {
+    pub fn digest(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).digest()
+    }
+}
+
+/// A file whose bytes are hashed as they pass, so that a large file is read only once.
+struct Hashing {
+    file: File,
+    hash: ContentHash,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(out)?;
+        self.hash.0.lock().unwrap_or_else(PoisonError::into_inner).update(&out[..n]);
+        Ok(n)
+    }
+}
+
+/// `open`, with the hash of what is read.
+pub fn open_hashed(path: &Path) -> Result<(Text, ContentHash)> {
+    let hash = ContentHash::default();
+    Ok((open_with(path, hash.clone())?, hash))
+}
+
+fn open_with(path: &Path, hash: ContentHash) -> Result<Text> {
     let mut file = open_file(path)?;
     let mut start = [0u8; 18];
     let filled = read_up_to(&mut file, &mut start).map_err(|e| unreadable(path, &e))?;
@@ -37,13 +73,11 @@ pub fn open(path: &Path) -> Result<Text> {
     if !is_gzip(start) {
         if is_pipe(&file) {
             // What was sniffed cannot be read again from a pipe.
-            return Ok(Box::new(BufReader::with_capacity(
-                BUFFER,
-                Cursor::new(start.to_vec()).chain(file),
-            )));
+            let bytes = Cursor::new(start.to_vec()).chain(file);
+            return Ok(Box::new(BufReader::with_capacity(BUFFER, bytes)));
         }
         file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(path, &e))?;
-        return Ok(Box::new(BufReader::with_capacity(BUFFER, file)));
+        return Ok(Box::new(BufReader::with_capacity(BUFFER, Hashing { file, hash })));
     }
     if is_pipe(&file) {
         let bytes = Cursor::new(start.to_vec()).chain(file);
@@ -54,11 +88,13 @@ pub fn open(path: &Path) -> Result<Text> {
         check_bgzf_end(path, &mut file)?;
         file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(path, &e))?;
         let workers = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        let reader = bgzf::io::MultithreadedReader::with_worker_count(workers, file);
+        let reader =
+            bgzf::io::MultithreadedReader::with_worker_count(workers, Hashing { file, hash });
         return Ok(Box::new(reader));
     }
     file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(path, &e))?;
-    let decoder = flate2::read::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
+    let file = BufReader::with_capacity(BUFFER, Hashing { file, hash });
+    let decoder = flate2::read::MultiGzDecoder::new(file);
     Ok(Box::new(BufReader::with_capacity(BUFFER, decoder)))
 }
 
@@ -172,9 +208,10 @@ fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b])
 }
 
-/// A gzip member whose extra field begins with the BC subfield. Source: SAM specification, 4.1.
+/// A gzip member whose extra field is the BC subfield alone, which is what noodles takes; any
+/// other is read as plain gzip. Source: SAM specification, 4.1.
 fn is_bgzf(start: &[u8]) -> bool {
-    start.len() >= 18 && start[3] & 4 != 0 && &start[12..16] == b"BC\x02\x00"
+    start.len() >= 18 && start[3] == 4 && &start[10..16] == b"\x06\x00BC\x02\x00"
 }
 
 /// A bgzip file cut at a block boundary decompresses without complaint, so look for its end.

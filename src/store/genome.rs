@@ -173,7 +173,12 @@ impl GenomePack {
         let out = &mut out[inside];
         let (from, to) = (from as usize, to as usize);
         let packed = &self.nibbles(contig)[from / 2..to.div_ceil(2)];
-        if revcomp { reverse(packed, from % 2, out) } else { forward(packed, from % 2, out) }
+        if revcomp {
+            reverse(packed, from % 2, out)
+        } else {
+            forward(packed, from % 2, out)
+        }
+        self.bytes.touched(packed.len());
     }
 }
 

@@ -168,6 +168,9 @@ impl SignalPack {
             let take = inside[skip..].partition_point(|&o| position + u64::from(o) < end);
             let found = low + skip..low + skip + take;
             each(position, &inside[skip..skip + take], values.slice(found));
+            // Offsets and values lie in two places; the search reads a few offsets more.
+            self.bytes.touched(2 * take);
+            self.bytes.touched(4 * take);
         }
     }
 

@@ -1,1 +1,341 @@
+//! The CPU engine against finite differences of itself, against its plain form, and against
+//! itself with other threads, batches and instruction sets.
 
+use std::sync::Arc;
+
+use cbp_fast::batch::Example;
+use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Isa, Options};
+use cbp_fast::engine::{Engine, EngineSpec, Predictions};
+use cbp_fast::model::{Architecture, Network, ParameterSet};
+use cbp_fast::store::{GenomePack, SignalPack, Tracks};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const CONTIG: usize = 6000;
+
+/// Random bases with Ns, random sparse counts with an empty stretch at the end.
+fn tracks(seed: u64) -> Tracks {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let bases: Vec<u8> = (0..CONTIG).map(|_| b"ACGTACGTACGTN"[rng.random_range(0..13)]).collect();
+    let counts: Vec<f32> =
+        (0..CONTIG)
+            .map(|at| {
+                if at < 4500 && rng.random_bool(0.3) { rng.random_range(1..9) as f32 } else { 0.0 }
+            })
+            .collect();
+    Tracks::new(
+        Arc::new(GenomePack::from_sequences([("chrA", &bases[..])])),
+        Some(Arc::new(SignalPack::from_dense([("chrA", &counts[..])]))),
+    )
+}
+
+fn network(inputlen: usize, outputlen: usize, filters: usize, layers: usize, seed: u64) -> Network {
+    let arch = Architecture::new(inputlen, outputlen, filters, layers).unwrap();
+    let mut parameters = ParameterSet::glorot_uniform(&arch, seed);
+    // Biases away from zero: a unit fed only zeros would sit on the ReLU's kink.
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xb1a5);
+    for tensor in parameters.tensors.iter_mut().filter(|t| t.name.ends_with("/bias")) {
+        tensor.data.iter_mut().for_each(|v| *v = rng.random::<f32>() * 0.4 - 0.2);
+    }
+    Network { arch, parameters }
+}
+
+fn spec(main: Network, bias: Option<Network>) -> EngineSpec {
+    EngineSpec { main, bias, learning_rate: 1e-3, counts_loss_weight: 2.5 }
+}
+
+fn plan(starts: &[u32]) -> Vec<Example> {
+    let example = |(i, &start): (usize, &u32)| Example {
+        contig: 0,
+        start,
+        flags: if i % 2 == 1 { Example::REVCOMP } else { 0 },
+        row: i as u32,
+    };
+    starts.iter().enumerate().map(example).collect()
+}
+
+fn options(pairs: bool) -> Options {
+    Options { pairs: Some(pairs), ..Options::default() }
+}
+
+/// Relative L2 distance.
+fn distance(found: &[f64], wanted: &[f64]) -> f64 {
+    let square = |sum: f64, x: f64| sum + x * x;
+    let difference = found.iter().zip(wanted).map(|(f, w)| f - w).fold(0.0, square);
+    (difference / wanted.iter().copied().fold(1e-300, square)).sqrt()
+}
+
+/// Central differences of `evaluate` against `gradients`, every tensor, up to `probes` of its
+/// elements; f64, so that what is left is the truncation error of the differences.
+fn check_gradients(main: Network, bias: Option<Network>, starts: &[u32], pairs: bool) {
+    let shape = main.arch;
+    let plan = plan(starts);
+    let mut engine =
+        CpuEngineOf::<f64>::with_options(spec(main, bias), tracks(3), options(pairs)).unwrap();
+    let found = engine.gradients(&plan).unwrap();
+    assert_eq!(engine.evaluate(&plan).unwrap(), found.loss);
+    let weights = engine.weights().to_vec();
+    let step = 1e-6;
+    for (at, (name, _)) in shape.parameter_shapes().into_iter().enumerate() {
+        let n = weights[at].len();
+        let stride = n.div_ceil(24).max(1);
+        let probes: Vec<usize> = (0..n).step_by(stride).collect();
+        let mut differences = Vec::new();
+        for &probe in &probes {
+            let mut loss_at = |by: f64| {
+                let mut moved = weights.clone();
+                moved[at][probe] += by;
+                engine.set_weights(&moved);
+                engine.evaluate(&plan).unwrap().total
+            };
+            differences.push((loss_at(step) - loss_at(-step)) / (2.0 * step));
+        }
+        let gradient: Vec<f64> = probes.iter().map(|&p| found.parameters[at][p]).collect();
+        // The profile bias has no gradient at all (a softmax does not see a constant).
+        let size = gradient.iter().fold(0.0_f64, |max, g| max.max(g.abs()));
+        let worst =
+            gradient.iter().zip(&differences).map(|(g, d)| (g - d).abs()).fold(0.0, f64::max);
+        assert!(
+            worst <= 2e-6 * (1.0 + size),
+            "{shape:?} {name}: off by {worst:e}, largest gradient {size:e}"
+        );
+        if name == "prof_out_precrop/bias" {
+            assert!(size < 1e-9, "{name}: {size:e}");
+        } else {
+            assert!(size > 1e-7, "{name}: all gradients vanish, nothing was checked");
+        }
+    }
+}
+
+#[test]
+fn finite_differences_single_branch() {
+    // (inputlen, outputlen, filters, layers): odd filters, more than a panel, a crop, no crop.
+    for (shape, starts) in [
+        ((140, 10, 5, 1), &[100][..]),
+        ((200, 40, 17, 2), &[100, 2000, 5000]),
+        ((182, 60, 3, 3), &[5900, 4400, 30]),
+        ((96, 2, 4, 0), &[7]),
+    ] {
+        let (inputlen, outputlen, filters, layers) = shape;
+        for pairs in [false, true] {
+            check_gradients(network(inputlen, outputlen, filters, layers, 1), None, starts, pairs);
+        }
+    }
+}
+
+#[test]
+fn finite_differences_with_frozen_bias() {
+    for (layers, filters) in [(1, 6), (3, 5)] {
+        let main = network(190, 30, filters, layers, 2);
+        let bias = network(190, 30, 4, 2, 3);
+        for pairs in [false, true] {
+            check_gradients(main.clone(), Some(bias.clone()), &[64, 1000, 5100], pairs);
+        }
+    }
+}
+
+#[test]
+fn a_nan_in_the_signal_names_the_example() {
+    let counts = |bad: f32| {
+        let mut counts = vec![1.0; 1000];
+        counts[500] = bad;
+        counts
+    };
+    let bases = vec![b'A'; 1000];
+    let tracks = Tracks::new(
+        Arc::new(GenomePack::from_sequences([("chr1", &bases[..]), ("chr2", &bases[..])])),
+        Some(Arc::new(SignalPack::from_dense([
+            ("chr1", &counts(1.0)[..]),
+            ("chr2", &counts(f32::NAN)[..]),
+        ]))),
+    );
+    let mut engine = CpuEngine::new(spec(network(200, 40, 4, 1, 1), None), tracks).unwrap();
+    let example = |contig, start| Example { contig, start, flags: 0, row: 0 };
+    let before = engine.parameters().unwrap();
+    let error = engine.train_step(&[example(0, 400), example(1, 400)]).unwrap_err().to_string();
+    assert!(error.contains("chr2:400-600") && error.contains("example 2 of"), "{error}");
+    assert_eq!(engine.parameters().unwrap(), before, "a failed step must not move the weights");
+    assert_eq!(engine.optimizer_state().unwrap().step, 0);
+}
+
+#[test]
+fn nan_weights_do_not_pass_unseen() {
+    let mut network = network(200, 40, 4, 1, 1);
+    network.parameters.tensors[0].data[3] = f32::NAN;
+    let error = CpuEngine::new(spec(network.clone(), None), tracks(1)).err().unwrap();
+    assert!(error.to_string().contains("bpnet_1st_conv/kernel"), "{error}");
+    // Set later, as a diverged optimizer would.
+    let broken = network.parameters.clone();
+    network.parameters.tensors[0].data[3] = 0.0;
+    let mut engine = CpuEngine::new(spec(network, None), tracks(1)).unwrap();
+    engine.set_parameters(&broken).unwrap();
+    let error = engine.evaluate(&plan(&[100])).unwrap_err().to_string();
+    assert!(error.contains("not a finite number"), "{error}");
+}
+
+#[test]
+fn bad_plans_are_errors() {
+    let network = network(200, 40, 4, 1, 1);
+    let tracks = tracks(1);
+    let no_signal = Tracks::new(tracks.genome.clone(), None);
+    let mut engine = CpuEngine::new(spec(network.clone(), None), no_signal).unwrap();
+    assert!(engine.train_step(&plan(&[1])).unwrap_err().to_string().contains("signal"));
+    assert!(engine.predict(&plan(&[1]), &mut Predictions::default()).is_ok());
+    assert!(engine.predict(&[], &mut Predictions::default()).is_err());
+    let mut engine = CpuEngine::new(spec(network, None), tracks).unwrap();
+    let elsewhere = Example { contig: 9, start: 0, flags: 0, row: 0 };
+    assert!(engine.evaluate(&[elsewhere]).unwrap_err().to_string().contains("contig 9"));
+}
+
+/// Every way to compute the same: instruction sets, paired or plain.
+fn variants() -> Vec<Options> {
+    let mut all = Vec::new();
+    for isa in Isa::available() {
+        for pairs in [false, true] {
+            all.push(Options { isa, pairs: Some(pairs) });
+        }
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// f32 in every variant against the plain f64 form: outputs and gradients. Real lengths would
+    /// be slow here; dilations up to 16 with lengths that leave odd remainders are not.
+    #[test]
+    fn every_variant_computes_the_same(
+        filters in 1..70_usize,
+        layers in 0..5_usize,
+        outputlen in 1..60_usize,
+        extra in 0..40_usize,
+        seed in 0..1000_u64,
+    ) {
+        let outputlen = 2 * outputlen;
+        let context = 20 + 74 + 2 * (2usize.pow(layers as u32 + 1) - 2);
+        let main = network(context + outputlen + 2 * extra, outputlen, filters, layers, seed);
+        let bias = network(main.arch.inputlen, outputlen, 1 + filters / 2, layers.min(1), seed + 1);
+        let spec = spec(main, Some(bias));
+        let plan = plan(&[50, 3000, 4400]);
+        let reference = Options { isa: Isa::PORTABLE, pairs: Some(false) };
+        let wanted = CpuEngineOf::<f64>::with_options(spec.clone(), tracks(seed), reference)
+            .unwrap().gradients(&plan).unwrap();
+        for options in variants() {
+            let mut engine =
+                CpuEngine::with_options(spec.clone(), tracks(seed), options).unwrap();
+            let found = engine.gradients(&plan).unwrap();
+            let single = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+            let logits = distance(&single(&found.logits), &wanted.logits);
+            let logcounts = distance(&found.logcounts, &wanted.logcounts);
+            prop_assert!(logits < 1e-5 && logcounts < 1e-5, "{options:?}: {logits:e} {logcounts:e}");
+            for (at, (found, wanted)) in
+                found.parameters.iter().zip(&wanted.parameters).enumerate()
+            {
+                // Zero but for rounding: the profile bias.
+                if at == 2 * layers + 3 { continue; }
+                // A unit on the other side of the ReLU's kink would show as about 1e-3.
+                let off = distance(&single(found), wanted);
+                prop_assert!(off < 5e-3, "{options:?}: tensor {at} off by {off:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn paired_products_equal_plain_ones() {
+    // Real lengths and dilations; in f64 the two algorithms must agree to rounding.
+    let spec = spec(network(2114, 1000, 3, 8, 5), None);
+    let plan = plan(&[1000, 2000]);
+    let run = |pairs| {
+        CpuEngineOf::<f64>::with_options(spec.clone(), tracks(1), options(pairs))
+            .unwrap()
+            .gradients(&plan)
+            .unwrap()
+    };
+    let (plain, paired) = (run(false), run(true));
+    assert!(distance(&paired.logits, &plain.logits) < 1e-12);
+    for (at, (found, wanted)) in paired.parameters.iter().zip(&plain.parameters).enumerate() {
+        assert!(at == 19 || distance(found, wanted) < 1e-11, "tensor {at}");
+    }
+}
+
+#[test]
+fn same_bits_with_any_number_of_threads() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let spec = spec(network(300, 80, 33, 3, 1), Some(network(300, 80, 6, 2, 2)));
+            let mut engine = CpuEngine::new(spec, tracks(9)).unwrap();
+            let starts: Vec<u32> = (0..11).map(|i| 37 + 450 * i).collect();
+            let mut losses = Vec::new();
+            for _ in 0..4 {
+                losses.push(engine.train_step(&plan(&starts)).unwrap().total.to_bits());
+            }
+            losses.push(engine.evaluate(&plan(&starts)).unwrap().total.to_bits());
+            let parameters = engine.parameters().unwrap();
+            let bits: Vec<u32> =
+                parameters.tensors.iter().flat_map(|t| &t.data).map(|v| v.to_bits()).collect();
+            (losses, bits)
+        })
+    };
+    let one = run(1);
+    assert!(run(2) == one, "2 threads");
+    assert!(run(3) == one, "3 threads");
+    assert!(run(8) == one, "8 threads");
+}
+
+#[test]
+fn a_prediction_does_not_depend_on_its_batch() {
+    let spec = spec(network(300, 80, 20, 3, 1), Some(network(300, 80, 6, 2, 2)));
+    let mut engine = CpuEngine::new(spec, tracks(4)).unwrap();
+    let plan = plan(&[10, 700, 1500, 2600, 4000]);
+    let mut all = Predictions::default();
+    engine.predict(&plan, &mut all).unwrap();
+    // Buffers of a training step serve predictions as well.
+    let loss = engine.evaluate(&plan).unwrap();
+    let found = engine.gradients(&plan).unwrap();
+    assert_eq!(found.loss, loss);
+    assert_eq!(found.logits, all.logits);
+    let mut appended = Predictions::default();
+    for example in plan.iter() {
+        engine.predict(std::slice::from_ref(example), &mut appended).unwrap();
+    }
+    assert_eq!(appended, all);
+}
+
+#[test]
+fn optimizer_state_continues_bit_for_bit() {
+    let spec = spec(network(300, 80, 7, 2, 1), None);
+    let plan = plan(&[10, 700, 1500]);
+    let mut whole = CpuEngine::new(spec.clone(), tracks(4)).unwrap();
+    for _ in 0..3 {
+        whole.train_step(&plan).unwrap();
+    }
+    let (parameters, state) = (whole.parameters().unwrap(), whole.optimizer_state().unwrap());
+    assert_eq!(state.step, 3);
+    let mut resumed = CpuEngine::new(spec, tracks(4)).unwrap();
+    resumed.set_parameters(&parameters).unwrap();
+    resumed.restore_optimizer(&state).unwrap();
+    for _ in 0..2 {
+        assert_eq!(whole.train_step(&plan).unwrap(), resumed.train_step(&plan).unwrap());
+    }
+    assert_eq!(whole.parameters().unwrap(), resumed.parameters().unwrap());
+}
+
+#[test]
+fn training_lowers_the_loss() {
+    let mut spec = spec(network(300, 80, 16, 2, 1), None);
+    spec.learning_rate = 5e-3;
+    let mut engine = CpuEngine::new(spec, tracks(4)).unwrap();
+    let plan = plan(&[10, 700, 1500, 2600]);
+    let first = engine.evaluate(&plan).unwrap();
+    for _ in 0..60 {
+        engine.train_step(&plan).unwrap();
+    }
+    let last = engine.evaluate(&plan).unwrap();
+    assert!(
+        last.profile < 0.97 * first.profile && last.counts < 0.1 * first.counts,
+        "{first:?} {last:?}"
+    );
+}

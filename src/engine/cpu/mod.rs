@@ -1,1 +1,535 @@
-//! The CPU engine: the definition of right.
+//! The CPU engine: the definition of right, and fast.
+//!
+//! ```text
+//!   plan -> groups of examples, one task each -> per example: codes -> bias branch (forward)
+//!        -> main branch forward -> losses -> backward into the group's gradient
+//!        -> gradients added pairwise in index order -> Adam -> packed weights
+//! ```
+//!
+//! An example runs through its whole forward and backward pass on one thread, so only the
+//! threads' own examples have feature maps in memory (at 512 filters and 8 layers 65 MB each),
+//! whatever the batch size. Which examples share a group and which sums are added to which depend
+//! on the batch size alone: the same bits for any number of threads.
+//!
+//! `blocked` has the memory layout, `kernel` and `product` the matrix products, `weights` the
+//! algorithm that needs four of them where the definition needs six.
+
+mod adam;
+mod blocked;
+mod branch;
+mod dilated;
+mod first_conv;
+mod kernel;
+pub mod loss;
+mod product;
+mod scalar;
+mod simd;
+mod weights;
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use self::adam::Adam;
+use self::branch::{Branch, Buffers};
+use self::loss::ExampleLoss;
+use self::weights::{PackedGradient, PackedWeights};
+use super::{Engine, EngineSpec, OptimizerState, Predictions, StepLoss};
+use crate::batch::Example;
+use crate::error::Problem;
+use crate::model::{Network, ParameterSet};
+use crate::store::Tracks;
+
+pub use scalar::Scalar;
+pub use simd::Isa;
+
+/// Examples whose gradients one task sums. Two halve the memory traffic of clearing and adding
+/// gradients (25 MB each at 512 x 8) against one, and a batch of 64 still feeds 32 cores.
+const GROUP: usize = 2;
+
+/// Pairing pays from this many filters up (measured; below, mixing the inputs costs more than the
+/// products it saves).
+const MIN_PAIR_FILTERS: usize = 32;
+
+/// The engine in use.
+pub type CpuEngine = CpuEngineOf<f32>;
+
+/// What may be chosen for tests and measurements; the default is what is fastest here.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub isa: Isa,
+    /// Take positions of dilated layers two by two (four products instead of six); by default
+    /// where it pays.
+    pub pairs: Option<bool>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { isa: Isa::detect(), pairs: None }
+    }
+}
+
+/// The engine for one number type.
+pub struct CpuEngineOf<T> {
+    isa: Isa,
+    tracks: Tracks,
+    main: Branch<T>,
+    bias: Option<Branch<T>>,
+    /// trained parameters in Keras order and layout
+    parameters: Vec<Vec<T>>,
+    /// like `parameters`
+    gradients: Vec<Vec<T>>,
+    adam: Adam<T>,
+    learning_rate: f64,
+    counts_loss_weight: f64,
+    trainers: Mutex<Vec<Worker<T>>>,
+    predictors: Mutex<Vec<Worker<T>>>,
+    spare_gradients: Mutex<Vec<PackedGradient<T>>>,
+}
+
+/// Losses and gradients of one batch, parameters unchanged.
+#[derive(Clone, Debug)]
+pub struct Gradients<T> {
+    pub loss: StepLoss,
+    /// d total / d parameter, in the order of `Architecture::parameter_shapes`
+    pub parameters: Vec<Vec<T>>,
+    /// [n, outputlen]
+    pub logits: Vec<T>,
+    /// [n]
+    pub logcounts: Vec<f64>,
+    /// d total / d logits, [n, outputlen]
+    pub by_logits: Vec<T>,
+    /// d total / d logcounts, [n]
+    pub by_logcounts: Vec<f64>,
+}
+
+/// Buffers of one running example.
+struct Worker<T> {
+    main: Buffers<T>,
+    bias: Option<Buffers<T>>,
+    codes: Vec<u8>,
+    counts: Vec<f32>,
+    by_logits: Vec<T>,
+}
+
+/// What is known of an example after its pass.
+#[derive(Clone, Default)]
+struct Record<T> {
+    loss: ExampleLoss,
+    logcounts: f64,
+    by_logcounts: f64,
+    /// logits and their gradient, where they are to be kept
+    kept: Option<(Vec<T>, Vec<T>)>,
+}
+
+impl<T: Scalar> CpuEngineOf<T> {
+    /// Errors when a network's tensors do not fit its shape, hold NaN, or when the two branches
+    /// have different lengths.
+    pub fn new(spec: EngineSpec, tracks: Tracks) -> Result<Self> {
+        Self::with_options(spec, tracks, Options::default())
+    }
+
+    /// Like `new`, with the instruction set and the algorithm chosen.
+    pub fn with_options(spec: EngineSpec, tracks: Tracks, options: Options) -> Result<Self> {
+        check_network("main", &spec.main)?;
+        if let Some(bias) = &spec.bias {
+            check_network("bias", bias)?;
+            let (main, bias) = (&spec.main.arch, &bias.arch);
+            if (main.inputlen, main.outputlen) != (bias.inputlen, bias.outputlen) {
+                return Err(Problem::new(format!(
+                    "the bias model reads {} bp and predicts {}, the main branch reads {} and predicts {}",
+                    bias.inputlen, bias.outputlen, main.inputlen, main.outputlen
+                ))
+                .fix("use a bias model of the same --inputlen and --outputlen")
+                .into());
+            }
+        }
+        let parameters = plain(&spec.main.parameters);
+        let main = branch(&spec.main, &parameters, true, options);
+        let bias = spec.bias.map(|bias| branch(&bias, &plain(&bias.parameters), false, options));
+        Ok(Self {
+            isa: options.isa,
+            tracks,
+            main,
+            bias,
+            gradients: parameters.iter().map(|p| vec![T::ZERO; p.len()]).collect(),
+            adam: Adam::new(&parameters),
+            parameters,
+            learning_rate: spec.learning_rate,
+            counts_loss_weight: spec.counts_loss_weight,
+            trainers: Mutex::default(),
+            predictors: Mutex::default(),
+            spare_gradients: Mutex::default(),
+        })
+    }
+
+    /// Losses and gradients of one batch, with the outputs they belong to; changes nothing.
+    pub fn gradients(&mut self, plan: &[Example]) -> Result<Gradients<T>> {
+        let outputlen = self.main.arch.outputlen;
+        let kept = Some((vec![T::ZERO; outputlen], vec![T::ZERO; outputlen]));
+        let mut records = vec![Record { kept, ..Record::default() }; plan.len()];
+        let loss = self.differentiate(plan, &mut records)?;
+        let mut found = Gradients {
+            loss,
+            parameters: self.gradients.clone(),
+            logits: Vec::new(),
+            logcounts: records.iter().map(|r| r.logcounts).collect(),
+            by_logits: Vec::new(),
+            by_logcounts: records.iter().map(|r| r.by_logcounts).collect(),
+        };
+        for (logits, by_logits) in records.iter().filter_map(|r| r.kept.as_ref()) {
+            found.logits.extend_from_slice(logits);
+            found.by_logits.extend_from_slice(by_logits);
+        }
+        Ok(found)
+    }
+
+    /// Trained parameters, in the order of `Architecture::parameter_shapes`.
+    pub fn weights(&self) -> &[Vec<T>] {
+        &self.parameters
+    }
+
+    /// Replaces the trained parameters, at full precision. Panics when the sizes differ.
+    pub fn set_weights(&mut self, weights: &[Vec<T>]) {
+        assert_eq!(weights.len(), self.parameters.len());
+        for (to, from) in self.parameters.iter_mut().zip(weights) {
+            to.copy_from_slice(from);
+        }
+        self.repack();
+    }
+
+    fn repack(&mut self) {
+        self.main.weights.pack(&self.main.arch, &self.parameters);
+    }
+
+    /// Forward and backward of the batch: fills `self.gradients`.
+    fn differentiate(&mut self, plan: &[Example], records: &mut [Record<T>]) -> Result<StepLoss> {
+        self.check_plan(plan, true)?;
+        let gradient = self.sum_gradients(plan, records, plan.len());
+        let loss = self.step_loss(plan, records);
+        gradient.unpack(&self.main.arch, &mut self.gradients);
+        give_back(&self.spare_gradients, gradient);
+        loss
+    }
+
+    /// Gradient of a range of the batch: groups in parallel, added two by two in index order.
+    fn sum_gradients(
+        &self,
+        plan: &[Example],
+        records: &mut [Record<T>],
+        batch: usize,
+    ) -> PackedGradient<T> {
+        let groups = plan.len().div_ceil(GROUP);
+        if groups <= 1 {
+            return self.group_gradient(plan, records, batch);
+        }
+        let middle = groups / 2 * GROUP;
+        let (early, late) = plan.split_at(middle);
+        let (early_records, late_records) = records.split_at_mut(middle);
+        let (mut sum, mut part) = rayon::join(
+            || self.sum_gradients(early, early_records, batch),
+            || self.sum_gradients(late, late_records, batch),
+        );
+        sum.add(self.isa, &mut part);
+        give_back(&self.spare_gradients, part);
+        sum
+    }
+
+    fn group_gradient(
+        &self,
+        plan: &[Example],
+        records: &mut [Record<T>],
+        batch: usize,
+    ) -> PackedGradient<T> {
+        let mut gradient = match take(&self.spare_gradients) {
+            Some(mut used) => {
+                used.clear();
+                used
+            }
+            None => PackedGradient::new(&self.main.arch),
+        };
+        let mut worker = take(&self.trainers).unwrap_or_else(|| self.worker(true));
+        for (example, record) in plan.iter().zip(records) {
+            self.differentiate_example(example, record, batch, &mut worker, &mut gradient);
+        }
+        self.main.fold_mixed(self.isa, &mut worker.main, &mut gradient);
+        give_back(&self.trainers, worker);
+        gradient
+    }
+
+    fn differentiate_example(
+        &self,
+        example: &Example,
+        record: &mut Record<T>,
+        batch: usize,
+        worker: &mut Worker<T>,
+        gradient: &mut PackedGradient<T>,
+    ) {
+        let (logcounts, share) = self.forward(example, worker);
+        let scale = 1.0 / batch as f64;
+        let (loss, by_logcounts) = self.losses(example, logcounts, true, scale, worker);
+        let by_logcounts = by_logcounts * scale * self.counts_loss_weight;
+        record.loss = loss;
+        record.logcounts = logcounts;
+        record.by_logcounts = by_logcounts;
+        if let Some((logits, by_logits)) = &mut record.kept {
+            logits.copy_from_slice(&worker.main.logits);
+            by_logits.copy_from_slice(&worker.by_logits);
+        }
+        let Worker { main, codes, by_logits, .. } = worker;
+        self.main.backward(self.isa, codes, by_logits, by_logcounts * share, main, gradient);
+    }
+
+    /// Both branches. Logits are left in `worker.main.logits`; returns logcounts and their
+    /// derivative by the main branch's.
+    fn forward(&self, example: &Example, worker: &mut Worker<T>) -> (f64, f64) {
+        self.tracks.fill_codes(example, &mut worker.codes);
+        let main = self.main.forward(self.isa, &worker.codes, &mut worker.main);
+        let (Some(branch), Some(buffers)) = (&self.bias, &mut worker.bias) else {
+            return (main, 1.0);
+        };
+        let bias = branch.forward(self.isa, &worker.codes, buffers);
+        for (sum, &logit) in worker.main.logits.iter_mut().zip(&buffers.logits) {
+            *sum += logit;
+        }
+        loss::log_add_exp(main, bias)
+    }
+
+    /// Losses of the example whose outputs are in `worker`, and the derivative of the counts loss;
+    /// with `differentiate`, `scale` times the gradient of the profile loss in `worker.by_logits`.
+    fn losses(
+        &self,
+        example: &Example,
+        logcounts: f64,
+        differentiate: bool,
+        scale: f64,
+        worker: &mut Worker<T>,
+    ) -> (ExampleLoss, f64) {
+        let Worker { main, counts, by_logits, .. } = worker;
+        self.tracks.fill_counts(example, self.main.arch.inputlen, counts);
+        let total: f64 = counts.iter().map(|&c| f64::from(c)).sum();
+        let by_logits = if differentiate { &mut by_logits[..] } else { &mut [] };
+        let profile = loss::multinomial_nll(&main.logits, counts, by_logits, scale);
+        let (counts, by_logcounts) = loss::squared_error(logcounts, total);
+        (ExampleLoss { profile, counts }, by_logcounts)
+    }
+
+    /// Means over the batch, added up in index order.
+    fn step_loss(&self, plan: &[Example], records: &[Record<T>]) -> Result<StepLoss> {
+        let weight = self.counts_loss_weight;
+        let broken = |r: &Record<T>| !(r.loss.profile + weight * r.loss.counts).is_finite();
+        if let Some(at) = records.iter().position(broken) {
+            let example = &plan[at];
+            let contig = &self.tracks.genome.contigs()[example.contig as usize].name;
+            let loss = records[at].loss;
+            return Err(Problem::new(format!(
+                "the loss is not a finite number: profile {}, counts {} (example {} of a batch of {}, logcounts {})",
+                loss.profile,
+                loss.counts,
+                at + 1,
+                plan.len(),
+                records[at].logcounts
+            ))
+            .at(format!(
+                "{contig}:{}-{}",
+                example.start,
+                u64::from(example.start) + self.main.arch.inputlen as u64
+            ))
+            .fix("lower --learning-rate, look for extreme values in the signal there, and check the bias model")
+            .into());
+        }
+        let n = records.len() as f64;
+        let profile = records.iter().map(|r| r.loss.profile).sum::<f64>() / n;
+        let counts = records.iter().map(|r| r.loss.counts).sum::<f64>() / n;
+        Ok(StepLoss { total: profile + weight * counts, profile, counts })
+    }
+
+    fn check_plan(&self, plan: &[Example], with_signal: bool) -> Result<()> {
+        if plan.is_empty() {
+            return Err(Problem::new("a batch without examples").into());
+        }
+        if with_signal && self.tracks.signal.is_none() {
+            return Err(Problem::new("losses need a signal, and none was given")
+                .fix("pass --bigwig or a signal pack")
+                .into());
+        }
+        let contigs = self.tracks.genome.contigs().len();
+        if let Some(example) = plan.iter().find(|e| e.contig as usize >= contigs) {
+            return Err(Problem::new(format!(
+                "an example names contig {} of a genome with {contigs}",
+                example.contig
+            ))
+            .into());
+        }
+        Ok(())
+    }
+
+    fn worker(&self, trained: bool) -> Worker<T> {
+        let arch = &self.main.arch;
+        Worker {
+            main: Buffers::new(&self.main, trained),
+            bias: self.bias.as_ref().map(|bias| Buffers::new(bias, false)),
+            codes: vec![0; arch.inputlen],
+            counts: vec![0.0; arch.outputlen],
+            by_logits: vec![T::ZERO; arch.outputlen],
+        }
+    }
+
+    /// Lends buffers for a forward pass: those of training where there are any.
+    fn with_worker<R>(&self, run: impl FnOnce(&mut Worker<T>) -> R) -> R {
+        let (mut worker, pool) = match take(&self.trainers) {
+            Some(worker) => (worker, &self.trainers),
+            None => {
+                (take(&self.predictors).unwrap_or_else(|| self.worker(false)), &self.predictors)
+            }
+        };
+        let result = run(&mut worker);
+        give_back(pool, worker);
+        result
+    }
+
+    fn named(&self, values: &[Vec<T>]) -> ParameterSet {
+        let mut set = ParameterSet::zeros(&self.main.arch);
+        for (tensor, values) in set.tensors.iter_mut().zip(values) {
+            for (to, from) in tensor.data.iter_mut().zip(values) {
+                *to = from.to_f64() as f32;
+            }
+        }
+        set
+    }
+
+    fn check_set(&self, what: &str, set: &ParameterSet) -> Result<()> {
+        if set.matches(&self.main.arch) {
+            return Ok(());
+        }
+        Err(Problem::new(format!(
+            "{what} do not fit a model of {} filters and {} dilated layers",
+            self.main.arch.filters, self.main.arch.n_dilation_layers
+        ))
+        .into())
+    }
+}
+
+impl<T: Scalar> Engine for CpuEngineOf<T> {
+    fn train_step(&mut self, plan: &[Example]) -> Result<StepLoss> {
+        let mut records = vec![Record::default(); plan.len()];
+        let loss = self.differentiate(plan, &mut records)?;
+        self.adam.update(self.isa, self.learning_rate, &mut self.parameters, &self.gradients);
+        self.repack();
+        Ok(loss)
+    }
+
+    fn evaluate(&mut self, plan: &[Example]) -> Result<StepLoss> {
+        self.check_plan(plan, true)?;
+        let this = &*self;
+        let records: Vec<Record<T>> = plan
+            .par_iter()
+            .map(|example| {
+                this.with_worker(|worker| {
+                    let (logcounts, _) = this.forward(example, worker);
+                    let (loss, _) = this.losses(example, logcounts, false, 1.0, worker);
+                    Record { loss, logcounts, ..Record::default() }
+                })
+            })
+            .collect();
+        self.step_loss(plan, &records)
+    }
+
+    fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()> {
+        self.check_plan(plan, false)?;
+        let outputlen = self.main.arch.outputlen;
+        let (logits, logcounts) = (out.logits.len(), out.logcounts.len());
+        out.logits.resize(logits + plan.len() * outputlen, 0.0);
+        out.logcounts.resize(logcounts + plan.len(), 0.0);
+        let this = &*self;
+        plan.par_iter()
+            .zip(out.logits[logits..].par_chunks_exact_mut(outputlen))
+            .zip(&mut out.logcounts[logcounts..])
+            .for_each(|((example, logits), logcounts)| {
+                this.with_worker(|worker| {
+                    *logcounts = this.forward(example, worker).0 as f32;
+                    for (to, from) in logits.iter_mut().zip(&worker.main.logits) {
+                        *to = from.to_f64() as f32;
+                    }
+                });
+            });
+        Ok(())
+    }
+
+    fn parameters(&self) -> Result<ParameterSet> {
+        Ok(self.named(&self.parameters))
+    }
+
+    fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()> {
+        self.check_set("the parameters", parameters)?;
+        self.set_weights(&plain(parameters));
+        Ok(())
+    }
+
+    fn optimizer_state(&self) -> Result<OptimizerState> {
+        Ok(OptimizerState {
+            step: self.adam.step,
+            first_moment: self.named(&self.adam.first),
+            second_moment: self.named(&self.adam.second),
+        })
+    }
+
+    fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()> {
+        self.check_set("the optimizer's first moments", &state.first_moment)?;
+        self.check_set("the optimizer's second moments", &state.second_moment)?;
+        self.adam.step = state.step;
+        self.adam.first = plain(&state.first_moment);
+        self.adam.second = plain(&state.second_moment);
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("cpu, {} threads, {}, {}", rayon::current_num_threads(), self.isa.name(), T::NAME)
+    }
+}
+
+fn check_network(which: &str, network: &Network) -> Result<()> {
+    network.arch.check()?;
+    if !network.parameters.matches(&network.arch) {
+        return Err(Problem::new(format!(
+            "the tensors of the {which} model do not have the names and shapes of {} filters and {} dilated layers",
+            network.arch.filters, network.arch.n_dilation_layers
+        ))
+        .into());
+    }
+    if let Some(name) = network.parameters.first_non_finite() {
+        return Err(Problem::new(format!(
+            "tensor {name} of the {which} model holds NaN or infinity"
+        ))
+        .fix("use a model whose training did not diverge")
+        .into());
+    }
+    Ok(())
+}
+
+fn plain<T: Scalar>(set: &ParameterSet) -> Vec<Vec<T>> {
+    let convert = |data: &[f32]| data.iter().map(|&v| T::from_f64(f64::from(v))).collect();
+    set.tensors.iter().map(|tensor| convert(&tensor.data)).collect()
+}
+
+fn branch<T: Scalar>(
+    network: &Network,
+    parameters: &[Vec<T>],
+    trained: bool,
+    options: Options,
+) -> Branch<T> {
+    let arch = network.arch;
+    let pairs = options.pairs.unwrap_or(arch.filters >= MIN_PAIR_FILTERS);
+    let mut weights = PackedWeights::new(&arch, trained, pairs);
+    weights.pack(&arch, parameters);
+    Branch { arch, weights, pairs }
+}
+
+fn take<V>(pool: &Mutex<Vec<V>>) -> Option<V> {
+    pool.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+fn give_back<V>(pool: &Mutex<Vec<V>>, value: V) {
+    pool.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+}

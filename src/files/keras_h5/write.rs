@@ -183,7 +183,7 @@ fn names_attribute(at: &Location, name: &str, names: &[String]) -> Result<()> {
     }
     let longest = names.iter().map(String::len).max().unwrap_or(1);
     let fixed: Vec<FixedAscii<MAX_NAME>> =
-        names.iter().map(|n| FixedAscii::from_ascii(n)).collect::<Result<_, _>>()?;
+        names.iter().map(FixedAscii::from_ascii).collect::<Result<_, _>>()?;
     at.new_attr_builder()
         .with_data_as(&fixed, &TypeDescriptor::FixedAscii(longest))
         .create(name)?;

@@ -1,0 +1,428 @@
+//! Dilated convolution of width 3 with ReLU and cropped residual:
+//! `y[t] = relu(b + sum_k w_k x[t + k d]) + x[t + d]`, and its gradients.
+//!
+//! Positions are taken two by two, `t` and `t + d`, four products for two outputs (`weights`
+//! has the algorithm); what cannot be paired, and every position of a network without pairs, takes
+//! the three taps directly. Work goes tile by tile, so that a tile's inputs, sums and outputs
+//! stay in the L2 cache.
+
+use super::blocked::{Aligned, LANES, panels, rows, rows_mut};
+use super::first_conv::relu;
+use super::product::{Product, Second};
+use super::scalar::Scalar;
+use super::simd::{Isa, vectorised};
+use super::weights::{DilatedWeights, MATRIX_OF_PRODUCT, TAPS};
+
+/// Pairs (or single positions) of a forward tile. At 512 channels: 192 KiB of mixed inputs and
+/// 384 KiB of outputs.
+const FORWARD_TILE: usize = 96;
+/// Pairs of a backward tile: the depth of the products that sum weight gradients, so longer.
+const BACKWARD_TILE: usize = 192;
+
+/// The shape of one layer.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub filters: usize,
+    pub dilation: usize,
+    /// rows of x; y has `2 * dilation` less
+    pub length_in: usize,
+    /// take positions two by two
+    pub pairs: bool,
+}
+
+impl Shape {
+    pub fn length_out(&self) -> usize {
+        self.length_in - 2 * self.dilation
+    }
+
+    /// Pairs (t, t + d), numbered block by block of 2d positions; the last block may be partial.
+    fn n_pairs(&self) -> usize {
+        if !self.pairs {
+            return 0;
+        }
+        let (block, d) = (2 * self.dilation, self.dilation);
+        self.length_out() / block * d + (self.length_out() % block).saturating_sub(d)
+    }
+
+    /// Positions without a partner.
+    fn singles(&self) -> std::ops::Range<usize> {
+        if !self.pairs {
+            return 0..self.length_out();
+        }
+        let (block, d) = (2 * self.dilation, self.dilation);
+        let (start, rest) = (self.length_out() / block * block, self.length_out() % block);
+        start + rest.saturating_sub(d)..start + rest.min(d)
+    }
+
+    /// First position of pair `q`.
+    fn position(&self, q: usize) -> usize {
+        q / self.dilation * 2 * self.dilation + q % self.dilation
+    }
+}
+
+/// Pairs `first..last` as runs of neighbours: (index in the tile, position, length).
+#[derive(Clone, Copy)]
+struct Runs {
+    shape: Shape,
+    first: usize,
+    last: usize,
+}
+
+impl Runs {
+    #[inline(always)]
+    fn each(self, mut visit: impl FnMut(usize, usize, usize)) {
+        let d = self.shape.dilation;
+        let mut q = self.first;
+        while q < self.last {
+            let n = (d - q % d).min(self.last - q);
+            visit(q - self.first, self.shape.position(q), n);
+            q += n;
+        }
+    }
+}
+
+/// Buffers of a tile, reused by all layers.
+pub struct Scratch<T> {
+    /// `[panels][pairs of the tile][16]`: one mix of the inputs
+    input: Aligned<T>,
+    /// the same for one mix of the output's gradient
+    gradient: Aligned<T>,
+    /// row offsets in elements
+    rows: Vec<u32>,
+}
+
+impl<T: Scalar> Scratch<T> {
+    pub fn new(filters: usize, trained: bool) -> Self {
+        let tile = BACKWARD_TILE * panels(filters) * LANES;
+        Self {
+            input: Aligned::zeros(tile),
+            gradient: Aligned::zeros(if trained { tile } else { 0 }),
+            rows: Vec::with_capacity(BACKWARD_TILE),
+        }
+    }
+
+    fn rows_of_pairs(&mut self, shape: &Shape, first: usize, last: usize) {
+        self.rows.clear();
+        self.rows.extend((first..last).map(|q| (shape.position(q) * LANES) as u32));
+    }
+
+    fn rows_from_zero(&mut self, n: usize) {
+        self.rows.clear();
+        self.rows.extend((0..n).map(|r| (r * LANES) as u32));
+    }
+}
+
+/// Forward. `x` is `[panels][length_in][16]`, `y` and `mask` are `[panels][length_out][16]`;
+/// `mask` is 1 where the ReLU let through, and may be empty when no gradient is wanted.
+pub fn forward<T: Scalar>(
+    isa: Isa,
+    shape: &Shape,
+    weights: &DilatedWeights<T>,
+    x: &[T],
+    y: &mut [T],
+    mask: &mut [u8],
+    scratch: &mut Scratch<T>,
+) {
+    let np = panels(shape.filters);
+    let channels = np * LANES;
+    let (d, x_panel, y_panel) =
+        (shape.dilation, shape.length_in * LANES, shape.length_out() * LANES);
+
+    for first in (0..shape.n_pairs()).step_by(FORWARD_TILE) {
+        let runs = Runs { shape: *shape, first, last: shape.n_pairs().min(first + FORWARD_TILE) };
+        let m = runs.last - first;
+        scratch.rows_of_pairs(shape, first, runs.last);
+        let (even, odd) = (0, d * LANES);
+        for (product, at, second) in [
+            (1, even, Second::Add(odd)),
+            (2, even, Second::Subtract(odd)),
+            (0, even, Second::None),
+            (3, odd, Second::None),
+        ] {
+            mix_inputs::<T>(isa, &mut scratch.input, x, product, runs);
+            Product {
+                m,
+                k: channels,
+                panels: np,
+                a: &scratch.input[..m * channels],
+                a_outer: m * LANES,
+                b: &weights.forward[MATRIX_OF_PRODUCT[product]],
+                b_panel: channels * LANES,
+                out: y,
+                out_panel: y_panel,
+                rows: &scratch.rows,
+                at,
+                second,
+                store: product == 1,
+            }
+            .run::<16, 1>(isa);
+        }
+        finish::<T>(isa, y, mask, x, &weights.bias, *shape, runs, 0..0);
+    }
+
+    let singles = shape.singles();
+    for first in singles.clone().step_by(FORWARD_TILE) {
+        let last = singles.end.min(first + FORWARD_TILE);
+        scratch.rows_from_zero(last - first);
+        for k in 0..TAPS {
+            Product {
+                m: last - first,
+                k: channels,
+                panels: np,
+                a: &x[(first + k * d) * LANES..],
+                a_outer: x_panel,
+                b: &weights.forward[k],
+                b_panel: channels * LANES,
+                out: y,
+                out_panel: y_panel,
+                rows: &scratch.rows,
+                at: first * LANES,
+                second: Second::None,
+                store: k == 0,
+            }
+            .run::<16, 1>(isa);
+        }
+        let none = Runs { shape: *shape, first: 0, last: 0 };
+        finish::<T>(isa, y, mask, x, &weights.bias, *shape, none, first..last);
+    }
+}
+
+/// Backward, given `dz`, the gradient before the ReLU.
+///
+/// Adds to the weight gradients `taps` and `mixed` (as `DilatedWeights::forward`), and adds the
+/// convolution's share to `dx`: `[panels][dx_length][16]`, of which row `dx_start` belongs to row
+/// 0 of `x`.
+#[allow(clippy::too_many_arguments)]
+pub fn backward<T: Scalar>(
+    isa: Isa,
+    shape: &Shape,
+    weights: &DilatedWeights<T>,
+    x: &[T],
+    dz: &[T],
+    taps: &mut [Aligned<T>; TAPS],
+    mixed: &mut [Aligned<T>],
+    dx: &mut [T],
+    dx_length: usize,
+    dx_start: usize,
+    scratch: &mut Scratch<T>,
+) {
+    let np = panels(shape.filters);
+    let channels = np * LANES;
+    let (d, x_panel, z_panel) =
+        (shape.dilation, shape.length_in * LANES, shape.length_out() * LANES);
+    let lane_rows: Vec<u32> = (0..LANES).map(|r| (r * LANES) as u32).collect();
+    let input = |i: usize| (dx_start + i * d) * LANES;
+
+    for first in (0..shape.n_pairs()).step_by(BACKWARD_TILE) {
+        let runs = Runs { shape: *shape, first, last: shape.n_pairs().min(first + BACKWARD_TILE) };
+        let m = runs.last - first;
+        scratch.rows_of_pairs(shape, first, runs.last);
+        for (product, at, second) in [
+            (0, input(0), Second::Subtract(input(2))),
+            (1, input(1), Second::Add(input(2))),
+            (2, input(2), Second::Subtract(input(1))),
+            (3, input(3), Second::Subtract(input(1))),
+        ] {
+            mix_inputs::<T>(isa, &mut scratch.input, x, product, runs);
+            mix_gradients::<T>(isa, &mut scratch.gradient, dz, product, runs);
+            let matrix = MATRIX_OF_PRODUCT[product];
+            for p in 0..np {
+                Product {
+                    m: LANES,
+                    k: m,
+                    panels: np,
+                    a: &scratch.input[p * m * LANES..][..m * LANES],
+                    a_outer: LANES * LANES,
+                    b: &scratch.gradient[..m * channels],
+                    b_panel: m * LANES,
+                    out: if matrix < TAPS { &mut taps[matrix] } else { &mut mixed[matrix - TAPS] },
+                    out_panel: channels * LANES,
+                    rows: &lane_rows,
+                    at: p * LANES * LANES,
+                    second: Second::None,
+                    store: false,
+                }
+                .run::<1, 16>(isa);
+            }
+            Product {
+                m,
+                k: channels,
+                panels: np,
+                a: &scratch.gradient[..m * channels],
+                a_outer: m * LANES,
+                b: &weights.backward[matrix],
+                b_panel: channels * LANES,
+                out: dx,
+                out_panel: dx_length * LANES,
+                rows: &scratch.rows,
+                at,
+                second,
+                store: false,
+            }
+            .run::<16, 1>(isa);
+        }
+    }
+
+    let singles = shape.singles();
+    for first in singles.clone().step_by(BACKWARD_TILE) {
+        let m = singles.end.min(first + BACKWARD_TILE) - first;
+        scratch.rows_from_zero(m);
+        for k in 0..TAPS {
+            for p in 0..np {
+                Product {
+                    m: LANES,
+                    k: m,
+                    panels: np,
+                    a: &x[p * x_panel + (first + k * d) * LANES..][..m * LANES],
+                    a_outer: LANES * LANES,
+                    b: &dz[first * LANES..],
+                    b_panel: z_panel,
+                    out: &mut taps[k],
+                    out_panel: channels * LANES,
+                    rows: &lane_rows,
+                    at: p * LANES * LANES,
+                    second: Second::None,
+                    store: false,
+                }
+                .run::<1, 16>(isa);
+            }
+            Product {
+                m,
+                k: channels,
+                panels: np,
+                a: &dz[first * LANES..],
+                a_outer: z_panel,
+                b: &weights.backward[k],
+                b_panel: channels * LANES,
+                out: dx,
+                out_panel: dx_length * LANES,
+                rows: &scratch.rows,
+                at: input(k) + first * LANES,
+                second: Second::None,
+                store: false,
+            }
+            .run::<16, 1>(isa);
+        }
+    }
+}
+
+vectorised! {
+    /// The input of product `product`: x0 - x2, x1 + x2, x2 - x1 or x3 - x1 of each pair.
+    fn mix_inputs(to: &mut [T], x: &[T], product: usize, runs: Runs) {
+        let (shape, m) = (runs.shape, runs.last - runs.first);
+        let d = shape.dilation;
+        let (i, j, sign) = match product {
+            0 => (0, 2, -T::ONE),
+            1 => (1, 2, T::ONE),
+            2 => (2, 1, -T::ONE),
+            _ => (3, 1, -T::ONE),
+        };
+        let panels = rows(x).chunks_exact(shape.length_in);
+        for (to, x) in rows_mut(to).chunks_exact_mut(m).zip(panels) {
+            runs.each(|q, t, n| {
+                let (a, b) = (&x[t + i * d..][..n], &x[t + j * d..][..n]);
+                for ((to, a), b) in to[q..q + n].iter_mut().zip(a).zip(b) {
+                    for c in 0..LANES {
+                        to[c] = a[c] + sign * b[c];
+                    }
+                }
+            });
+        }
+    }
+}
+
+vectorised! {
+    /// The gradient of product `product`: g0, g0 + g1, g0 - g1 or g1, for g0, g1 = dz[t], dz[t + d].
+    fn mix_gradients(to: &mut [T], dz: &[T], product: usize, runs: Runs) {
+        let (shape, m) = (runs.shape, runs.last - runs.first);
+        let d = shape.dilation;
+        let panels = rows(dz).chunks_exact(shape.length_out());
+        for (to, dz) in rows_mut(to).chunks_exact_mut(m).zip(panels) {
+            runs.each(|q, t, n| {
+                let (to, a, b) = (&mut to[q..q + n], &dz[t..][..n], &dz[t + d..][..n]);
+                match product {
+                    0 => to.copy_from_slice(a),
+                    3 => to.copy_from_slice(b),
+                    _ => {
+                        let sign = if product == 1 { T::ONE } else { -T::ONE };
+                        for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
+                            for c in 0..LANES {
+                                to[c] = a[c] + sign * b[c];
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
+
+vectorised! {
+    /// Bias, ReLU, mask and residual, in place, for both halves of `pairs` and for `singles`.
+    fn finish(
+        y: &mut [T],
+        mask: &mut [u8],
+        x: &[T],
+        bias: &[T],
+        shape: Shape,
+        pairs: Runs,
+        singles: std::ops::Range<usize>,
+    ) {
+        let (length, d) = (shape.length_out(), shape.dilation);
+        let panels = rows_mut(y).chunks_exact_mut(length);
+        for (p, (y, x)) in panels.zip(rows(x).chunks_exact(shape.length_in)).enumerate() {
+            let bias = rows(bias)[p];
+            let mut range = |t: usize, n: usize| {
+                let (y, x) = (&mut y[t..][..n], &x[t + d..][..n]);
+                if mask.is_empty() {
+                    for (y, x) in y.iter_mut().zip(x) {
+                        for c in 0..LANES {
+                            let z = y[c] + bias[c];
+                            y[c] = x[c] + relu(z);
+                        }
+                    }
+                } else {
+                    let mask = &mut rows_mut(mask)[p * length + t..][..n];
+                    for ((y, x), mask) in y.iter_mut().zip(x).zip(mask) {
+                        for c in 0..LANES {
+                            let z = y[c] + bias[c];
+                            mask[c] = u8::from(z > T::ZERO);
+                            y[c] = x[c] + relu(z);
+                        }
+                    }
+                }
+            };
+            pairs.each(|_, t, n| {
+                range(t, n);
+                range(t + d, n);
+            });
+            range(singles.start, singles.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_and_singles_cover_every_output_once() {
+        for dilation in [2, 4, 8, 64] {
+            for length_out in 1..300 {
+                let shape = Shape {
+                    filters: 1,
+                    dilation,
+                    length_in: length_out + 2 * dilation,
+                    pairs: true,
+                };
+                let mut seen = vec![0; length_out];
+                for q in 0..shape.n_pairs() {
+                    seen[shape.position(q)] += 1;
+                    seen[shape.position(q) + dilation] += 1;
+                }
+                shape.singles().for_each(|t| seen[t] += 1);
+                assert!(seen.iter().all(|&n| n == 1), "d {dilation}, length {length_out}");
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! First convolution: a one-hot input makes it a sum of one weight row per tap, picked by the
+//! base there. No product is formed, and N (code 4) picks a row of zeros.
+
+use super::blocked::{LANES, rows, rows_mut};
+use super::scalar::Scalar;
+use super::simd::vectorised;
+use super::weights::CODES;
+
+/// NaN passes, so that a broken weight shows in the loss.
+#[inline(always)]
+pub fn relu<T: Scalar>(z: T) -> T {
+    if z <= T::ZERO { T::ZERO } else { z }
+}
+
+vectorised! {
+    /// `x[t] = relu(b + sum_k w[k][codes[t + k]])`; `x` is `[panels][length][16]`, `codes` has
+    /// `length + width - 1` of 0..=4.
+    pub fn forward(x: &mut [T], codes: &[u8], weights: &[T], bias: &[T], width: usize) {
+        let length = codes.len() + 1 - width;
+        let taps = rows(weights).chunks_exact(width * CODES);
+        for ((x, taps), bias) in rows_mut(x).chunks_exact_mut(length).zip(taps).zip(rows(bias)) {
+            for (x, window) in x.iter_mut().zip(codes.windows(width)) {
+                let mut z = *bias;
+                for (&code, tap) in window.iter().zip(taps.chunks_exact(CODES)) {
+                    let row = &tap[usize::from(code).min(CODES - 1)];
+                    for c in 0..LANES {
+                        z[c] += row[c];
+                    }
+                }
+                for c in 0..LANES {
+                    x[c] = relu(z[c]);
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Adds to the gradients of weights and bias. `g` is the gradient of `x`, both
+    /// `[panels][length][16]`. The row of N collects what `unpack` leaves out.
+    pub fn backward(
+        weights: &mut [T],
+        bias: &mut [T],
+        codes: &[u8],
+        x: &[T],
+        g: &[T],
+        width: usize,
+    ) {
+        let length = codes.len() + 1 - width;
+        let taps = rows_mut(weights).chunks_exact_mut(width * CODES);
+        let maps = rows(x).chunks_exact(length).zip(rows(g).chunks_exact(length));
+        for (((x, g), taps), bias) in maps.zip(taps).zip(rows_mut(bias)) {
+            for ((x, g), window) in x.iter().zip(g).zip(codes.windows(width)) {
+                let mut dz = [T::ZERO; LANES];
+                for c in 0..LANES {
+                    dz[c] = if x[c] > T::ZERO { g[c] } else { T::ZERO };
+                    bias[c] += dz[c];
+                }
+                for (&code, tap) in window.iter().zip(taps.chunks_exact_mut(CODES)) {
+                    let row = &mut tap[usize::from(code).min(CODES - 1)];
+                    for c in 0..LANES {
+                        row[c] += dz[c];
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Matrix products on blocked arrays: checks the bounds once, cuts into register tiles.
+
+use super::blocked::LANES;
+use super::kernel::{Also, Tile};
+use super::scalar::Scalar;
+use super::simd::Isa;
+
+/// Depth of one pass: a panel of B is then 16 KiB and stays in the L1 cache while the rows of A
+/// pass by.
+const DEPTH: usize = 256;
+
+/// A second place that receives the sums, as an offset like `Product::at`.
+#[derive(Clone, Copy)]
+pub enum Second {
+    None,
+    Add(usize),
+    Subtract(usize),
+}
+
+/// `out(row, column) (+)= sum_k A(row, k) * B(k, column)`; `kernel` has the index formulas.
+pub struct Product<'a, T> {
+    /// rows of A
+    pub m: usize,
+    pub k: usize,
+    /// panels of 16 columns of B and out
+    pub panels: usize,
+    pub a: &'a [T],
+    /// distance between blocks of 16 k in `a`
+    pub a_outer: usize,
+    /// `[panels][k][16]`
+    pub b: &'a [T],
+    pub b_panel: usize,
+    pub out: &'a mut [T],
+    pub out_panel: usize,
+    /// offset of each row in a panel of out, in elements
+    pub rows: &'a [u32],
+    /// added to every row offset
+    pub at: usize,
+    pub second: Second,
+    /// overwrite instead of add
+    pub store: bool,
+}
+
+impl<T: Scalar> Product<'_, T> {
+    /// Runs the product; ROW and K are A's strides (see `kernel`).
+    pub fn run<const ROW: usize, const K: usize>(self, isa: Isa) {
+        if self.m == 0 || self.k == 0 || self.panels == 0 {
+            return;
+        }
+        self.check::<ROW, K>();
+        let (max_rows, max_panels) = T::tile_shape(isa);
+        let groups = self.m.div_ceil(max_rows);
+        let out = self.out.as_mut_ptr();
+        for k0 in (0..self.k).step_by(DEPTH) {
+            for p0 in (0..self.panels).step_by(max_panels) {
+                let panels = max_panels.min(self.panels - p0);
+                let mut row = 0;
+                for group in 0..groups {
+                    // Even groups: 16 rows are 6 + 5 + 5, so that no tile runs short of registers' work.
+                    let rows = self.m / groups + usize::from(group < self.m % groups);
+                    // SAFETY: `check` has compared the largest index of each operand with its length.
+                    unsafe {
+                        let at = |offset: usize| out.add(offset + p0 * self.out_panel);
+                        let tile = Tile {
+                            k: DEPTH.min(self.k - k0),
+                            a: self.a.as_ptr().add(k0 / LANES * self.a_outer + row * ROW),
+                            a_outer: self.a_outer,
+                            b: self.b.as_ptr().add(p0 * self.b_panel + k0 * LANES),
+                            b_panel: self.b_panel,
+                            rows: self.rows.as_ptr().add(row),
+                            out: at(self.at),
+                            also: match self.second {
+                                Second::None => Also::No,
+                                Second::Add(offset) => Also::Add(at(offset)),
+                                Second::Subtract(offset) => Also::Subtract(at(offset)),
+                            },
+                            out_panel: self.out_panel,
+                            store: self.store && k0 == 0,
+                        };
+                        T::run_tile::<ROW, K>(isa, rows, panels, &tile);
+                    }
+                    row += rows;
+                }
+            }
+        }
+    }
+
+    /// Every index that a tile can touch lies inside its slice.
+    fn check<const ROW: usize, const K: usize>(&self) {
+        assert_eq!(self.rows.len(), self.m);
+        let last = self.k - 1;
+        // Blocks do not overlap backwards, so the last k has the largest index.
+        assert!(self.a_outer >= (LANES - 1) * K);
+        let a = last / LANES * self.a_outer + last % LANES * K + (self.m - 1) * ROW;
+        assert!(a < self.a.len(), "A: {a} of {}", self.a.len());
+        let b = (self.panels - 1) * self.b_panel + self.k * LANES;
+        assert!(b <= self.b.len(), "B: {b} of {}", self.b.len());
+        let row = self.rows.iter().max().copied().unwrap_or(0) as usize;
+        let at = match self.second {
+            Second::None => self.at,
+            Second::Add(offset) | Second::Subtract(offset) => self.at.max(offset),
+        };
+        let out = (self.panels - 1) * self.out_panel + at + row + LANES;
+        assert!(out <= self.out.len(), "out: {out} of {}", self.out.len());
+    }
+}
