@@ -28,6 +28,16 @@ impl Problem {
         self
     }
 
+    /// Puts the file in front of a place inside it (a line, a layer), when the file is known
+    /// only further up.
+    pub fn within(mut self, file: impl fmt::Display) -> Self {
+        self.place = Some(match self.place {
+            Some(inner) => format!("{file}, {inner}"),
+            None => file.to_string(),
+        });
+        self
+    }
+
     /// What the user can do about it.
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());

@@ -66,7 +66,7 @@ impl ParameterSet {
         let wanted = arch.parameter_shapes();
         wanted.len() == self.tensors.len()
             && wanted.iter().zip(&self.tensors).all(|((n, s), t)| {
-                *n == t.name && *s == t.shape && t.data.len() == s.iter().product()
+                *n == t.name && *s == t.shape && t.data.len() == s.iter().product::<usize>()
             })
     }
 

@@ -1,0 +1,297 @@
+//! Model file -> networks, with every way a file can be wrong told apart.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Result;
+use hdf5_metno::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
+use hdf5_metno::{Dataset, File, Location};
+
+use super::KerasModel;
+use super::layout::{self, LayerGroup};
+use super::read_config::{self, BranchConfig};
+use crate::error::Problem;
+use crate::model::{Architecture, Network, ParameterSet, Tensor};
+
+/// More weights than any such model has (the official full model: 6.4 million); keeps a damaged
+/// size field from asking for all memory.
+const MAX_ELEMENTS: usize = 1 << 28;
+
+/// HDF5 keeps attributes below 64 KiB unless they are of variable length.
+const MAX_FIXED_ATTRIBUTE: usize = 1 << 16;
+
+/// Reads a Keras 2 model file: bias, bias_model_scaled, chrombpnet_nobias or chrombpnet.
+///
+/// Weights of f16, f32 or f64 become f32. Optimizer weights and Lambda bodies are ignored.
+///
+/// Errors: missing, truncated or foreign file; weights without a model; layers or shapes that are
+/// not BPNet's; weights that are not finite.
+pub fn read(path: &Path) -> Result<KerasModel> {
+    check_signature(path)?;
+    // Whatever is wrong inside is reported with the file's name in front.
+    Ok(read_file(path).map_err(|inner| inner.inside(path))?)
+}
+
+/// A problem inside the file: what, and optionally the layer and a fix.
+struct Inner(Problem);
+
+impl From<Problem> for Inner {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<hdf5_metno::Error> for Inner {
+    fn from(error: hdf5_metno::Error) -> Self {
+        Self(
+            Problem::new(format!("HDF5 cannot read the model file: {error}"))
+                .fix("the file is damaged or truncated; copy it again"),
+        )
+    }
+}
+
+impl Inner {
+    fn inside(self, path: &Path) -> Problem {
+        self.0.within(path.display())
+    }
+}
+
+fn foreign(path: &Path, what: String) -> Problem {
+    Problem::new(what)
+        .at(path.display())
+        .fix("pass a Keras 2 model file (.h5): bias, chrombpnet or chrombpnet_nobias")
+}
+
+/// The HDF5 signature stands at byte 0, or at 512, 1024, ... behind a user block.
+fn check_signature(path: &Path) -> Result<()> {
+    const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+    let metadata = fs::metadata(path).map_err(|e| {
+        Problem::new(format!("cannot open the model file: {e}"))
+            .at(path.display())
+            .fix("check the path")
+    })?;
+    if metadata.is_dir() {
+        return Err(foreign(path, "the model is a folder, expected a .h5 file".into()).into());
+    }
+    let mut head = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(4096 + 8).read_to_end(&mut head))
+        .map_err(|e| Problem::new(format!("cannot read the model file: {e}")).at(path.display()))?;
+    if head.is_empty() {
+        return Err(foreign(path, "the model file is empty".into()).into());
+    }
+    let starts = [0, 512, 1024, 2048, 4096];
+    if starts.iter().any(|&at| head.get(at..at + 8) == Some(&SIGNATURE[..])) {
+        return Ok(());
+    }
+    if head.starts_with(b"PK\x03\x04") {
+        let what = "the model file is a zip archive (Keras 3 .keras?), expected Keras 2 HDF5";
+        return Err(foreign(path, what.into()).into());
+    }
+    Err(foreign(path, "the model file is not HDF5".into()).into())
+}
+
+fn read_file(path: &Path) -> Result<KerasModel, Inner> {
+    let file = File::open(path)?;
+    if !file.link_exists("model_weights") {
+        return Err(without_model(&file).into());
+    }
+    let weights = file.group("model_weights")?;
+    let Some(config) = string_attribute(&file, "model_config")? else {
+        return Err(Problem::new(
+            "the file has weights but no model_config, so it names no lengths",
+        )
+        .fix("save the whole model (model.save), not its weights only")
+        .into());
+    };
+    if let Some(version) = string_attribute(&file, "keras_version")?
+        && version.starts_with('3')
+    {
+        return Err(Problem::new(format!(
+            "the model was saved by Keras {version}, expected Keras 2"
+        ))
+        .fix("save it again with tf_keras (Keras 2)")
+        .into());
+    }
+    let groups = layout::layer_groups(&weights)?;
+    let mut networks = Vec::new();
+    let branches = read_config::branches(&config)?;
+    for branch in &branches {
+        networks.push(network(branch, &groups)?);
+    }
+    match (networks.pop(), networks.pop()) {
+        (Some(network), None) => Ok(KerasModel::Single { network, naming: branches[0].naming }),
+        (Some(bias), Some(main)) => {
+            if main.arch.outputlen != bias.arch.outputlen {
+                return Err(Problem::new(format!(
+                    "main and bias branch predict {} and {} bp, expected the same outputlen",
+                    main.arch.outputlen, bias.arch.outputlen
+                ))
+                .into());
+            }
+            Ok(KerasModel::Full { main, bias })
+        }
+        (None, _) => Err(Problem::new("the file holds no model").into()),
+    }
+}
+
+/// Says what kind of HDF5 file it is instead.
+fn without_model(file: &File) -> Problem {
+    let members = file.member_names().unwrap_or_default();
+    let has = |name: &str| members.iter().any(|m| m == name);
+    let fix = "pass a Keras 2 model file (.h5): bias, chrombpnet or chrombpnet_nobias";
+    let what = if has("predictions") {
+        "the file holds predictions, expected a model".to_string()
+    } else if has("shap") || has("projected_shap") {
+        "the file holds contribution scores, expected a model".to_string()
+    } else if has("layers") || has("_layer_checkpoint_dependencies") {
+        "the file holds Keras 3 weights only, expected a whole Keras 2 model".to_string()
+    } else if file.attr_names().is_ok_and(|names| names.iter().any(|n| n == "layer_names")) {
+        return Problem::new("the file holds weights only, expected a whole model (model_weights)")
+            .fix("save the whole model (model.save), not its weights only");
+    } else {
+        format!("the HDF5 file has no group model_weights (it has: {})", members.join(", "))
+    };
+    Problem::new(what).fix(fix)
+}
+
+/// A string attribute, of fixed or variable length; None when there is none of that name.
+fn string_attribute(at: &Location, name: &str) -> Result<Option<String>, Inner> {
+    if !at.attr_names()?.iter().any(|n| n == name) {
+        return Ok(None);
+    }
+    let unreadable = |why: &str| Problem::new(format!("attribute {name} {why}"));
+    let attribute = at.attr(name)?;
+    if attribute.size() != 1 {
+        return Err(unreadable("is not one string").into());
+    }
+    let bytes: Vec<u8> = match attribute.dtype()?.to_descriptor()? {
+        TypeDescriptor::VarLenAscii => attribute
+            .read_raw::<VarLenAscii>()?
+            .first()
+            .map_or_else(Vec::new, |s| s.as_bytes().to_vec()),
+        TypeDescriptor::VarLenUnicode => attribute
+            .read_raw::<VarLenUnicode>()?
+            .first()
+            .map_or_else(Vec::new, |s| s.as_bytes().to_vec()),
+        TypeDescriptor::FixedAscii(n) if n <= MAX_FIXED_ATTRIBUTE => attribute
+            .read_raw::<FixedAscii<MAX_FIXED_ATTRIBUTE>>()?
+            .first()
+            .map_or_else(Vec::new, |s| s.as_bytes().to_vec()),
+        TypeDescriptor::FixedUnicode(n) if n <= MAX_FIXED_ATTRIBUTE => attribute
+            .read_raw::<FixedUnicode<MAX_FIXED_ATTRIBUTE>>()?
+            .first()
+            .map_or_else(Vec::new, |s| s.as_bytes().to_vec()),
+        other => return Err(unreadable(&format!("is a {other}, expected text")).into()),
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => Err(unreadable("is not text").into()),
+    }
+}
+
+fn network(branch: &BranchConfig, groups: &[LayerGroup]) -> Result<Network, Inner> {
+    let of_layer = |layer: &str| find_layer(groups, layer, branch.nested.as_deref());
+    let first = &branch.layers[0];
+    let kernel =
+        of_layer(first)?.dataset("kernel").ok_or_else(|| missing_weights(first, "kernel"))?;
+    let &[_, _, filters] = kernel.shape().as_slice() else {
+        return Err(wrong_shape(first, &kernel.shape(), "[width, 4, filters]").into());
+    };
+    let mut arch = Architecture {
+        inputlen: branch.inputlen,
+        outputlen: 0,
+        filters,
+        n_dilation_layers: branch.n_dilation_layers,
+        first_kernel: branch.first_kernel,
+        profile_kernel: branch.profile_kernel,
+    };
+    // Checked before `profile_len`, which subtracts: sizes from a file can be anything.
+    arch.outputlen = output_length(&arch, branch.profile_crop)?;
+    arch.check()?;
+    let mut parameters = ParameterSet::default();
+    for (index, (name, shape)) in arch.parameter_shapes().into_iter().enumerate() {
+        let layer = &branch.layers[index / 2];
+        let leaf = if index % 2 == 0 { "kernel" } else { "bias" };
+        let dataset = of_layer(layer)?.dataset(leaf).ok_or_else(|| missing_weights(layer, leaf))?;
+        let data = weights(&dataset, &format!("{layer}/{leaf}"), &shape)?;
+        parameters.tensors.push(Tensor { name, shape, data });
+    }
+    Ok(Network { arch, parameters })
+}
+
+/// bp out: the profile convolution's length less the crop on both sides.
+fn output_length(arch: &Architecture, crop: usize) -> Result<usize, Problem> {
+    let too_short = || {
+        Problem::new(format!(
+            "inputlen {} is too short for {} dilated layers and a profile crop of {crop}",
+            arch.inputlen, arch.n_dilation_layers
+        ))
+    };
+    if arch.n_dilation_layers > 24 || arch.first_kernel == 0 || arch.profile_kernel == 0 {
+        return Err(too_short());
+    }
+    let profile = arch.inputlen.checked_sub(arch.context()).ok_or_else(too_short)?;
+    let cropped = crop.checked_mul(2).and_then(|both| profile.checked_sub(both));
+    cropped.ok_or_else(too_short)
+}
+
+fn find_layer<'a>(
+    groups: &'a [LayerGroup],
+    layer: &str,
+    nested: Option<&str>,
+) -> Result<&'a LayerGroup, Problem> {
+    let named: Vec<&LayerGroup> =
+        groups.iter().filter(|g| g.path.last().is_some_and(|p| p == layer)).collect();
+    // Both branches may use the same layer names; then the nested model's group decides.
+    let inside = |g: &&&LayerGroup| nested.is_some_and(|n| g.path.first().is_some_and(|p| p == n));
+    match (named.as_slice(), named.iter().find(inside)) {
+        ([], _) => Err(Problem::new(format!("the file has no weights for layer {layer}"))
+            .at(format!("layer {layer}"))
+            .fix("the file is damaged, or its model is not the official architecture")),
+        (_, Some(group)) => Ok(group),
+        ([only], None) => Ok(only),
+        _ => Err(Problem::new(format!("the file has weights for layer {layer} more than once"))
+            .at(format!("layer {layer}"))),
+    }
+}
+
+fn missing_weights(layer: &str, leaf: &str) -> Problem {
+    Problem::new(format!("the layer has no {leaf}:0")).at(format!("layer {layer}"))
+}
+
+fn wrong_shape(layer: &str, found: &[usize], wanted: &str) -> Problem {
+    Problem::new(format!("weights of shape {found:?}, expected {wanted}"))
+        .at(format!("layer {layer}"))
+}
+
+fn weights(dataset: &Dataset, name: &str, shape: &[usize]) -> Result<Vec<f32>, Inner> {
+    let found = dataset.shape();
+    if found != shape {
+        return Err(wrong_shape(name, &found, &format!("{shape:?}")).into());
+    }
+    if shape.iter().product::<usize>() > MAX_ELEMENTS {
+        return Err(wrong_shape(name, &found, "a model of ordinary size").into());
+    }
+    let dtype = dataset.dtype()?;
+    // f16 has no descriptor in this build of the wrapper; HDF5 itself converts it.
+    let is_float = match dtype.to_descriptor() {
+        Ok(TypeDescriptor::Float(_)) => true,
+        Ok(_) => false,
+        Err(_) => dtype.size() == 2,
+    };
+    if !is_float {
+        return Err(Problem::new(format!("weights of type {dtype}, expected float16, 32 or 64"))
+            .at(format!("layer {name}"))
+            .into());
+    }
+    let data: Vec<f32> = dataset.read_raw()?;
+    if let Some(at) = data.iter().position(|v| !v.is_finite()) {
+        return Err(Problem::new(format!("weight {at} of {name} is {}", data[at]))
+            .at(format!("layer {name}"))
+            .fix("the model diverged in training or the file is damaged; train it again")
+            .into());
+    }
+    Ok(data)
+}
