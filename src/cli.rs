@@ -20,7 +20,8 @@ enum Command {
     /// Make and inspect memory-mapped genome and signal packs
     Pack(commands::pack::PackArgs),
     /// Time the engine
-    Bench(commands::bench::BenchArgs),
+    #[command(subcommand)]
+    Bench(commands::bench::BenchCommand),
     /// Simulate a genome with known truth, train on it, compare
     Demo(commands::demo::DemoArgs),
 }

@@ -18,22 +18,19 @@ const CONTIG: usize = 6000;
 fn tracks(seed: u64) -> Tracks {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let bases: Vec<u8> = (0..CONTIG).map(|_| b"ACGTACGTACGTN"[rng.random_range(0..13)]).collect();
-    let counts: Vec<f32> = (0..CONTIG)
-        .map(|at| if at < 4500 && rng.random_bool(0.3) { rng.random_range(1..9) as f32 } else { 0.0 })
-        .collect();
+    let counts: Vec<f32> =
+        (0..CONTIG)
+            .map(|at| {
+                if at < 4500 && rng.random_bool(0.3) { rng.random_range(1..9) as f32 } else { 0.0 }
+            })
+            .collect();
     Tracks::new(
         Arc::new(GenomePack::from_sequences([("chrA", &bases[..])])),
         Some(Arc::new(SignalPack::from_dense([("chrA", &counts[..])]))),
     )
 }
 
-fn network(
-    inputlen: usize,
-    outputlen: usize,
-    filters: usize,
-    layers: usize,
-    seed: u64,
-) -> Network {
+fn network(inputlen: usize, outputlen: usize, filters: usize, layers: usize, seed: u64) -> Network {
     let arch = Architecture::new(inputlen, outputlen, filters, layers).unwrap();
     let mut parameters = ParameterSet::glorot_uniform(&arch, seed);
     // Biases away from zero: a unit fed only zeros would sit on the ReLU's kink.
@@ -97,11 +94,8 @@ fn check_gradients(main: Network, bias: Option<Network>, starts: &[u32], pairs: 
         let gradient: Vec<f64> = probes.iter().map(|&p| found.parameters[at][p]).collect();
         // The profile bias has no gradient at all (a softmax does not see a constant).
         let size = gradient.iter().fold(0.0_f64, |max, g| max.max(g.abs()));
-        let worst = gradient
-            .iter()
-            .zip(&differences)
-            .map(|(g, d)| (g - d).abs())
-            .fold(0.0, f64::max);
+        let worst =
+            gradient.iter().zip(&differences).map(|(g, d)| (g - d).abs()).fold(0.0, f64::max);
         assert!(
             worst <= 2e-6 * (1.0 + size),
             "{shape:?} {name}: off by {worst:e}, largest gradient {size:e}"
@@ -340,5 +334,8 @@ fn training_lowers_the_loss() {
         engine.train_step(&plan).unwrap();
     }
     let last = engine.evaluate(&plan).unwrap();
-    assert!(last.profile < 0.97 * first.profile && last.counts < 0.1 * first.counts, "{first:?} {last:?}");
+    assert!(
+        last.profile < 0.97 * first.profile && last.counts < 0.1 * first.counts,
+        "{first:?} {last:?}"
+    );
 }

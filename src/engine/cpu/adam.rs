@@ -23,8 +23,7 @@ pub struct Adam<T> {
 
 impl<T: Scalar> Adam<T> {
     pub fn new(parameters: &[Vec<T>]) -> Self {
-        let zeros =
-            || parameters.iter().map(|p| vec![T::ZERO; p.len()]).collect::<Vec<Vec<T>>>();
+        let zeros = || parameters.iter().map(|p| vec![T::ZERO; p.len()]).collect::<Vec<Vec<T>>>();
         Self { step: 0, first: zeros(), second: zeros() }
     }
 

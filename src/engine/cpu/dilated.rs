@@ -409,8 +409,12 @@ mod tests {
     fn pairs_and_singles_cover_every_output_once() {
         for dilation in [2, 4, 8, 64] {
             for length_out in 1..300 {
-                let shape =
-                    Shape { filters: 1, dilation, length_in: length_out + 2 * dilation, pairs: true };
+                let shape = Shape {
+                    filters: 1,
+                    dilation,
+                    length_in: length_out + 2 * dilation,
+                    pairs: true,
+                };
                 let mut seen = vec![0; length_out];
                 for q in 0..shape.n_pairs() {
                     seen[shape.position(q)] += 1;

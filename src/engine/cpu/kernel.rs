@@ -178,9 +178,7 @@ mod x86 {
                                 $store(out, $add(old(out), sum));
                                 match tile.also {
                                     Also::No => {}
-                                    Also::Add(to) => {
-                                        $store(to.add(at), $add(old(to.add(at)), sum))
-                                    }
+                                    Also::Add(to) => $store(to.add(at), $add(old(to.add(at)), sum)),
                                     Also::Subtract(to) => {
                                         $store(to.add(at), $sub(old(to.add(at)), sum))
                                     }
@@ -194,12 +192,28 @@ mod x86 {
     }
 
     kernel!(
-        avx2_tile, "avx2,fma", 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps,
-        _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_sub_ps
+        avx2_tile,
+        "avx2,fma",
+        8,
+        _mm256_setzero_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_set1_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps
     );
     kernel!(
-        avx512_tile, "avx512f", 16, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-        _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_sub_ps
+        avx512_tile,
+        "avx512f",
+        16,
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_set1_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps
     );
 
     macro_rules! by_rows {

@@ -50,7 +50,7 @@ const GROUP: usize = 2;
 
 /// Pairing pays from this many filters up (measured; below, mixing the inputs costs more than the
 /// products it saves).
-const MIN_PAIR_FILTERS: usize = 32;
+const MIN_PAIR_FILTERS: usize = 64;
 
 /// The engine in use.
 pub type CpuEngine = CpuEngineOf<f32>;
@@ -318,8 +318,7 @@ impl<T: Scalar> CpuEngineOf<T> {
     /// Means over the batch, added up in index order.
     fn step_loss(&self, plan: &[Example], records: &[Record<T>]) -> Result<StepLoss> {
         let weight = self.counts_loss_weight;
-        let broken =
-            |r: &Record<T>| !(r.loss.profile + weight * r.loss.counts).is_finite();
+        let broken = |r: &Record<T>| !(r.loss.profile + weight * r.loss.counts).is_finite();
         if let Some(at) = records.iter().position(broken) {
             let example = &plan[at];
             let contig = &self.tracks.genome.contigs()[example.contig as usize].name;
@@ -381,10 +380,9 @@ impl<T: Scalar> CpuEngineOf<T> {
     fn with_worker<R>(&self, run: impl FnOnce(&mut Worker<T>) -> R) -> R {
         let (mut worker, pool) = match take(&self.trainers) {
             Some(worker) => (worker, &self.trainers),
-            None => (
-                take(&self.predictors).unwrap_or_else(|| self.worker(false)),
-                &self.predictors,
-            ),
+            None => {
+                (take(&self.predictors).unwrap_or_else(|| self.worker(false)), &self.predictors)
+            }
         };
         let result = run(&mut worker);
         give_back(pool, worker);
@@ -487,12 +485,7 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
     }
 
     fn describe(&self) -> String {
-        format!(
-            "cpu, {} threads, {}, {}",
-            rayon::current_num_threads(),
-            self.isa.name(),
-            T::NAME
-        )
+        format!("cpu, {} threads, {}, {}", rayon::current_num_threads(), self.isa.name(), T::NAME)
     }
 }
 
@@ -506,9 +499,11 @@ fn check_network(which: &str, network: &Network) -> Result<()> {
         .into());
     }
     if let Some(name) = network.parameters.first_non_finite() {
-        return Err(Problem::new(format!("tensor {name} of the {which} model holds NaN or infinity"))
-            .fix("use a model whose training did not diverge")
-            .into());
+        return Err(Problem::new(format!(
+            "tensor {name} of the {which} model holds NaN or infinity"
+        ))
+        .fix("use a model whose training did not diverge")
+        .into());
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The official implementation's numbers, read from the goldens folder.
 
+mod batches;
 mod data;
 mod forward;
+mod golden;
 mod gradients;
 mod loss;
 mod metrics;
