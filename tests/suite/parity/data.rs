@@ -9,6 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cbp_fast::batch::Example;
+use cbp_fast::batch::sampler::{Site, fixed_plan};
+use cbp_fast::engine::{self, Device, EngineSpec, Predictions};
+use cbp_fast::files::keras_h5;
 use cbp_fast::files::params_tsv::{self, ModelParams};
 use cbp_fast::input::folds::{self, Folds, Split};
 use cbp_fast::input::regions::{self, Region};
@@ -215,6 +218,36 @@ fn chrombpnet_regions_and_tables_whatever_the_draw() {
         assert_eq!(ours.regions.data_params(), recorded.regions.data_params());
         assert_eq!(ours.regions.all_nonpeaks(), recorded.regions.all_nonpeaks());
         assert_eq!(ours.regions.counts_loss_weight, recorded.regions.counts_loss_weight);
+    }
+}
+
+/// Needs the whole way: official model file, our forward pass, the official mean.
+#[test]
+fn scaled_bias_model() {
+    let Some(inputs) = inputs() else { return };
+    let model = inputs.expected.join("../../models/bias_trained.h5");
+    let (bias, none) = keras_h5::read(&model).unwrap().into_branches();
+    assert!(none.is_none(), "bias_trained.h5 is a single-branch model");
+    let dense = bias.parameters.get("logcount_predictions/bias").unwrap().data[0];
+    for case in ["all_negatives", "sampled", "nojitter"] {
+        let selection = chrombpnet_case(&inputs, case);
+        let sites: Vec<Site> = selection
+            .scaling_nonpeaks
+            .iter()
+            .map(|region| Site {
+                contig: inputs.tracks.genome.contig_id(&region.chrom).unwrap(),
+                center: region.center() as u32,
+                row: 0,
+            })
+            .collect();
+        let spec = EngineSpec::for_prediction(bias.clone(), None);
+        let mut engine = engine::open(Device::Cpu, spec, &inputs.tracks).unwrap();
+        let mut predicted = Predictions::default();
+        engine.predict(&fixed_plan(bias.arch.inputlen, &[], &sites), &mut predicted).unwrap();
+        let offset = select::bias_logcount_offset(&selection.scaling_counts, &predicted.logcounts);
+        let scaled = f64::from(dense + offset as f32);
+        let official = inputs.draws[case]["scaled_dense_bias"].as_f64().unwrap();
+        assert!((scaled - official).abs() <= 1e-5, "{case}: {scaled}, official {official}");
     }
 }
 
