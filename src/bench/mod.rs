@@ -1,1 +1,4 @@
+//! Timings of the parts that matter, each beside the bound it is measured against.
 
+pub mod ceiling;
+pub mod train;

@@ -34,7 +34,8 @@ enum Command {
     /// Simulate a genome with a known truth, train on it, compare
     Demo(commands::demo::DemoArgs),
     /// Time the engine and the data path
-    Bench(commands::bench::BenchArgs),
+    #[command(subcommand)]
+    Bench(commands::bench::BenchCommand),
 }
 
 /// Runs one command line; exit codes: 0 done, 1 failed, 2 bad usage.
@@ -53,7 +54,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Predict(args) => commands::predict::run(args),
         Command::Pack(args) => commands::pack::run(args),
         Command::Demo(args) => commands::demo::run(args),
-        Command::Bench(args) => commands::bench::run(args),
+        Command::Bench(command) => commands::bench::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -50,7 +50,7 @@ const GROUP: usize = 2;
 
 /// Pairing pays from this many filters up (measured; below, mixing the inputs costs more than the
 /// products it saves).
-const MIN_PAIR_FILTERS: usize = 32;
+const MIN_PAIR_FILTERS: usize = 64;
 
 /// The engine in use.
 pub type CpuEngine = CpuEngineOf<f32>;

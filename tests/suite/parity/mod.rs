@@ -1,5 +1,6 @@
 //! The official implementation's numbers, read from the goldens folder.
 
+mod batches;
 mod data;
 mod forward;
 mod golden;

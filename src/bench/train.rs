@@ -1,0 +1,153 @@
+//! Training steps on random data in memory, beside the matrix-product ceiling of the same process.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use super::ceiling;
+use crate::batch::Example;
+use crate::engine::cpu::{CpuEngine, Options};
+use crate::engine::{Engine, EngineSpec};
+use crate::model::arch::BASES;
+use crate::model::{Architecture, Network, ParameterSet};
+use crate::store::{GenomePack, SignalPack, Tracks};
+
+const CONTIG: usize = 4 << 20;
+
+/// What to time.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub main: Architecture,
+    /// frozen bias branch
+    pub bias: Option<Architecture>,
+    pub batch_size: usize,
+    pub steps: usize,
+    pub options: Options,
+}
+
+/// Arithmetic of one training step of one example, by direct convolution: the main branch
+/// forward and both gradients (the first layer's input has none), the bias branch forward.
+pub fn flops_per_example(main: &Architecture, bias: Option<&Architecture>) -> f64 {
+    let first = 2.0 * (main.trunk_len(0) * main.first_kernel * BASES * main.filters) as f64;
+    3.0 * main.forward_flops() - first + bias.map_or(0.0, Architecture::forward_flops)
+}
+
+/// One warm-up step, then `steps` timed ones. The ceiling is measured before and after.
+pub fn run(config: &Config) -> Result<Value> {
+    let network = |arch: Architecture, seed| Network {
+        arch,
+        parameters: ParameterSet::glorot_uniform(&arch, seed),
+    };
+    let spec = EngineSpec {
+        main: network(config.main, 1),
+        bias: config.bias.map(|arch| network(arch, 2)),
+        learning_rate: 1e-3,
+        counts_loss_weight: 10.0,
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let bases: Vec<u8> = (0..CONTIG).map(|_| b"ACGT"[rng.random_range(0..4)]).collect();
+    let mut signal = vec![0.0f32; CONTIG];
+    for _ in 0..CONTIG / 10 {
+        signal[rng.random_range(0..CONTIG)] += 1.0;
+    }
+    let tracks = Tracks::new(
+        Arc::new(GenomePack::from_sequences([("chr1", &bases[..])])),
+        Some(Arc::new(SignalPack::from_dense([("chr1", &signal[..])]))),
+    );
+    let mut engine = CpuEngine::with_options(spec, tracks, config.options)?;
+    let last_start = (CONTIG - config.main.inputlen) as u32;
+    let mut plan = || -> Vec<Example> {
+        let example = |row| Example {
+            contig: 0,
+            start: rng.random_range(0..last_start),
+            flags: if row % 2 == 0 { Example::REVCOMP } else { Example::PEAK },
+            row,
+        };
+        (0..config.batch_size as u32).map(example).collect()
+    };
+
+    let before = ceiling::measure(5);
+    engine.train_step(&plan())?;
+    let mut seconds = Vec::new();
+    let cpu_start = cpu_seconds();
+    let mut loss = 0.0;
+    for _ in 0..config.steps {
+        let plan = plan();
+        let start = Instant::now();
+        loss = engine.train_step(&plan)?.total;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    let cpu = cpu_start.zip(cpu_seconds()).map(|(start, end)| end - start);
+    let ceiling = before.max(ceiling::measure(5));
+
+    let mut sorted = seconds.clone();
+    sorted.sort_by(f64::total_cmp);
+    let median = sorted[sorted.len() / 2];
+    let flops = flops_per_example(&config.main, config.bias.as_ref());
+    let rate = |seconds: f64| config.batch_size as f64 / seconds;
+    let gflops = rate(median) * flops / 1e9;
+    // What the cores do while they are ours: on a machine shared with others the wall clock also
+    // counts what these take, and not evenly.
+    let by_cpu_time = cpu.zip(ceiling.gflop_per_cpu_second).map(|(cpu, ceiling)| {
+        let gflop = (config.steps * config.batch_size) as f64 * flops / 1e9;
+        100.0 * gflop / cpu / ceiling
+    });
+    Ok(json!({
+        "filters": config.main.filters,
+        "n_dilation_layers": config.main.n_dilation_layers,
+        "bias_filters": config.bias.map_or(0, |b| b.filters),
+        "bias_layers": config.bias.map_or(0, |b| b.n_dilation_layers),
+        "batch_size": config.batch_size,
+        "steps": config.steps,
+        "examples_per_s": rate(median),
+        "best_examples_per_s": rate(sorted[0]),
+        "step_seconds": seconds,
+        "gflop_per_example": flops / 1e9,
+        "gflops": gflops,
+        "ceiling_gflops": ceiling.gflops,
+        "percent_of_ceiling": 100.0 * gflops / ceiling.gflops,
+        "percent_of_ceiling_by_cpu_time": by_cpu_time,
+        "threads": rayon::current_num_threads(),
+        "instruction_set": config.options.isa.name(),
+        "engine": engine.describe(),
+        "peak_rss_bytes": peak_rss(),
+        "last_loss": loss,
+    }))
+}
+
+/// CPU time of this process so far, all threads; `None` where /proc does not tell.
+pub fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields after the command in brackets; utime and stime are the 12th and 13th, in ticks, which
+    // Linux shows as 100 a second on every machine.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / 100.0)
+}
+
+/// Largest resident size of this process so far, in bytes; `None` where /proc does not tell.
+pub fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_of_the_full_model() {
+        let main = Architecture::new(2114, 1000, 512, 8).unwrap();
+        let bias = Architecture::new(2114, 1000, 128, 4).unwrap();
+        // 8 dilated layers: 14744 positions x 3 x 512^2 multiply-adds, three times.
+        let dilated = 2.0 * 14744.0 * 3.0 * 512.0 * 512.0 * 3.0;
+        let flops = flops_per_example(&main, Some(&bias));
+        assert!(flops > dilated && flops < 1.04 * dilated, "{flops:e}");
+    }
+}
