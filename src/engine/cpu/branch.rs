@@ -348,7 +348,9 @@ vectorised! {
                 let mut partial = [T::ZERO; LANES];
                 for ((dz, mask), g) in dz.iter_mut().zip(mask).zip(g) {
                     for c in 0..LANES {
-                        dz[c] = if mask[c] != 0 { g[c] } else { T::ZERO };
+                        dz[c] = g[c].keep(mask[c]);
+                    }
+                    for c in 0..LANES {
                         partial[c] += dz[c];
                     }
                 }

@@ -31,6 +31,7 @@ pub struct Shape {
 }
 
 impl Shape {
+    #[inline(always)]
     pub fn length_out(&self) -> usize {
         self.length_in - 2 * self.dilation
     }
@@ -55,29 +56,58 @@ impl Shape {
     }
 
     /// First position of pair `q`.
+    #[inline(always)]
     fn position(&self, q: usize) -> usize {
         q / self.dilation * 2 * self.dilation + q % self.dilation
     }
 }
 
-/// Pairs `first..last` as runs of neighbours: (index in the tile, position, length).
+/// Pairs `first..last` of a layer.
 #[derive(Clone, Copy)]
-struct Runs {
+struct Pairs {
     shape: Shape,
     first: usize,
     last: usize,
 }
 
-impl Runs {
+impl Pairs {
+    fn none(shape: Shape) -> Self {
+        Self { shape, first: 0, last: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.last - self.first
+    }
+
+    /// Runs of neighbours: (index in the tile, position, length).
+    ///
+    /// Always inlined, like all that runs inside a `vectorised` body: a function of its own would
+    /// be compiled for the binary's baseline.
     #[inline(always)]
-    fn each(self, mut visit: impl FnMut(usize, usize, usize)) {
-        let d = self.shape.dilation;
-        let mut q = self.first;
-        while q < self.last {
-            let n = (d - q % d).min(self.last - q);
-            visit(q - self.first, self.shape.position(q), n);
-            q += n;
+    fn runs(self) -> Runs {
+        Runs { pairs: self, next: self.first }
+    }
+}
+
+struct Runs {
+    pairs: Pairs,
+    next: usize,
+}
+
+impl Iterator for Runs {
+    type Item = (usize, usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Pairs { shape, first, last } = self.pairs;
+        let q = self.next;
+        if q >= last {
+            return None;
         }
+        let d = shape.dilation;
+        let n = (d - q % d).min(last - q);
+        self.next += n;
+        Some((q - first, shape.position(q), n))
     }
 }
 
@@ -101,9 +131,10 @@ impl<T: Scalar> Scratch<T> {
         }
     }
 
-    fn rows_of_pairs(&mut self, shape: &Shape, first: usize, last: usize) {
+    fn rows_of_pairs(&mut self, pairs: &Pairs) {
         self.rows.clear();
-        self.rows.extend((first..last).map(|q| (shape.position(q) * LANES) as u32));
+        let position = |q| (pairs.shape.position(q) * LANES) as u32;
+        self.rows.extend((pairs.first..pairs.last).map(position));
     }
 
     fn rows_from_zero(&mut self, n: usize) {
@@ -129,9 +160,9 @@ pub fn forward<T: Scalar>(
         (shape.dilation, shape.length_in * LANES, shape.length_out() * LANES);
 
     for first in (0..shape.n_pairs()).step_by(FORWARD_TILE) {
-        let runs = Runs { shape: *shape, first, last: shape.n_pairs().min(first + FORWARD_TILE) };
-        let m = runs.last - first;
-        scratch.rows_of_pairs(shape, first, runs.last);
+        let pairs = Pairs { shape: *shape, first, last: shape.n_pairs().min(first + FORWARD_TILE) };
+        let m = pairs.len();
+        scratch.rows_of_pairs(&pairs);
         let (even, odd) = (0, d * LANES);
         for (product, at, second) in [
             (1, even, Second::Add(odd)),
@@ -139,7 +170,7 @@ pub fn forward<T: Scalar>(
             (0, even, Second::None),
             (3, odd, Second::None),
         ] {
-            mix_inputs::<T>(isa, &mut scratch.input, x, product, runs);
+            mix_inputs::<T>(isa, &mut scratch.input, x, product, pairs);
             Product {
                 m,
                 k: channels,
@@ -157,7 +188,7 @@ pub fn forward<T: Scalar>(
             }
             .run::<16, 1>(isa);
         }
-        finish::<T>(isa, y, mask, x, &weights.bias, *shape, runs, 0..0);
+        finish::<T>(isa, y, mask, x, &weights.bias, pairs, 0..0);
     }
 
     let singles = shape.singles();
@@ -182,8 +213,7 @@ pub fn forward<T: Scalar>(
             }
             .run::<16, 1>(isa);
         }
-        let none = Runs { shape: *shape, first: 0, last: 0 };
-        finish::<T>(isa, y, mask, x, &weights.bias, *shape, none, first..last);
+        finish::<T>(isa, y, mask, x, &weights.bias, Pairs::none(*shape), first..last);
     }
 }
 
@@ -214,17 +244,18 @@ pub fn backward<T: Scalar>(
     let input = |i: usize| (dx_start + i * d) * LANES;
 
     for first in (0..shape.n_pairs()).step_by(BACKWARD_TILE) {
-        let runs = Runs { shape: *shape, first, last: shape.n_pairs().min(first + BACKWARD_TILE) };
-        let m = runs.last - first;
-        scratch.rows_of_pairs(shape, first, runs.last);
+        let pairs =
+            Pairs { shape: *shape, first, last: shape.n_pairs().min(first + BACKWARD_TILE) };
+        let m = pairs.len();
+        scratch.rows_of_pairs(&pairs);
         for (product, at, second) in [
             (0, input(0), Second::Subtract(input(2))),
             (1, input(1), Second::Add(input(2))),
             (2, input(2), Second::Subtract(input(1))),
             (3, input(3), Second::Subtract(input(1))),
         ] {
-            mix_inputs::<T>(isa, &mut scratch.input, x, product, runs);
-            mix_gradients::<T>(isa, &mut scratch.gradient, dz, product, runs);
+            mix_inputs::<T>(isa, &mut scratch.input, x, product, pairs);
+            mix_gradients::<T>(isa, &mut scratch.gradient, dz, product, pairs);
             let matrix = MATRIX_OF_PRODUCT[product];
             for p in 0..np {
                 Product {
@@ -308,51 +339,48 @@ pub fn backward<T: Scalar>(
 
 vectorised! {
     /// The input of product `product`: x0 - x2, x1 + x2, x2 - x1 or x3 - x1 of each pair.
-    fn mix_inputs(to: &mut [T], x: &[T], product: usize, runs: Runs) {
-        let (shape, m) = (runs.shape, runs.last - runs.first);
-        let d = shape.dilation;
+    fn mix_inputs(to: &mut [T], x: &[T], product: usize, pairs: Pairs) {
+        let d = pairs.shape.dilation;
         let (i, j, sign) = match product {
             0 => (0, 2, -T::ONE),
             1 => (1, 2, T::ONE),
             2 => (2, 1, -T::ONE),
             _ => (3, 1, -T::ONE),
         };
-        let panels = rows(x).chunks_exact(shape.length_in);
-        for (to, x) in rows_mut(to).chunks_exact_mut(m).zip(panels) {
-            runs.each(|q, t, n| {
-                let (a, b) = (&x[t + i * d..][..n], &x[t + j * d..][..n]);
-                for ((to, a), b) in to[q..q + n].iter_mut().zip(a).zip(b) {
-                    for c in 0..LANES {
-                        to[c] = a[c] + sign * b[c];
-                    }
-                }
-            });
+        let panels = rows(x).chunks_exact(pairs.shape.length_in);
+        for (to, x) in rows_mut(to).chunks_exact_mut(pairs.len()).zip(panels) {
+            for (q, t, n) in pairs.runs() {
+                mix(&mut to[q..q + n], &x[t + i * d..][..n], sign, &x[t + j * d..][..n]);
+            }
         }
     }
 }
 
 vectorised! {
     /// The gradient of product `product`: g0, g0 + g1, g0 - g1 or g1, for g0, g1 = dz[t], dz[t + d].
-    fn mix_gradients(to: &mut [T], dz: &[T], product: usize, runs: Runs) {
-        let (shape, m) = (runs.shape, runs.last - runs.first);
-        let d = shape.dilation;
-        let panels = rows(dz).chunks_exact(shape.length_out());
-        for (to, dz) in rows_mut(to).chunks_exact_mut(m).zip(panels) {
-            runs.each(|q, t, n| {
+    fn mix_gradients(to: &mut [T], dz: &[T], product: usize, pairs: Pairs) {
+        let d = pairs.shape.dilation;
+        let panels = rows(dz).chunks_exact(pairs.shape.length_out());
+        for (to, dz) in rows_mut(to).chunks_exact_mut(pairs.len()).zip(panels) {
+            for (q, t, n) in pairs.runs() {
                 let (to, a, b) = (&mut to[q..q + n], &dz[t..][..n], &dz[t + d..][..n]);
                 match product {
                     0 => to.copy_from_slice(a),
-                    3 => to.copy_from_slice(b),
-                    _ => {
-                        let sign = if product == 1 { T::ONE } else { -T::ONE };
-                        for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-                            for c in 0..LANES {
-                                to[c] = a[c] + sign * b[c];
-                            }
-                        }
-                    }
+                    1 => mix(to, a, T::ONE, b),
+                    2 => mix(to, a, -T::ONE, b),
+                    _ => to.copy_from_slice(b),
                 }
-            });
+            }
+        }
+    }
+}
+
+/// `to = a + sign * b`
+#[inline(always)]
+fn mix<T: Scalar>(to: &mut [[T; LANES]], a: &[[T; LANES]], sign: T, b: &[[T; LANES]]) {
+    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
+        for c in 0..LANES {
+            to[c] = a[c] + sign * b[c];
         }
     }
 }
@@ -364,39 +392,49 @@ vectorised! {
         mask: &mut [u8],
         x: &[T],
         bias: &[T],
-        shape: Shape,
-        pairs: Runs,
+        pairs: Pairs,
         singles: std::ops::Range<usize>,
     ) {
-        let (length, d) = (shape.length_out(), shape.dilation);
+        let (length, d) = (pairs.shape.length_out(), pairs.shape.dilation);
         let panels = rows_mut(y).chunks_exact_mut(length);
-        for (p, (y, x)) in panels.zip(rows(x).chunks_exact(shape.length_in)).enumerate() {
-            let bias = rows(bias)[p];
-            let mut range = |t: usize, n: usize| {
-                let (y, x) = (&mut y[t..][..n], &x[t + d..][..n]);
-                if mask.is_empty() {
-                    for (y, x) in y.iter_mut().zip(x) {
-                        for c in 0..LANES {
-                            let z = y[c] + bias[c];
-                            y[c] = x[c] + relu(z);
-                        }
-                    }
-                } else {
-                    let mask = &mut rows_mut(mask)[p * length + t..][..n];
-                    for ((y, x), mask) in y.iter_mut().zip(x).zip(mask) {
-                        for c in 0..LANES {
-                            let z = y[c] + bias[c];
-                            mask[c] = u8::from(z > T::ZERO);
-                            y[c] = x[c] + relu(z);
-                        }
-                    }
-                }
-            };
-            pairs.each(|_, t, n| {
-                range(t, n);
-                range(t + d, n);
-            });
-            range(singles.start, singles.len());
+        let mut masks = rows_mut(mask).chunks_exact_mut(length);
+        let maps = rows(x).chunks_exact(pairs.shape.length_in);
+        for ((y, x), bias) in panels.zip(maps).zip(rows(bias)) {
+            let mask = masks.next().unwrap_or_default();
+            let x = &x[d..];
+            for (_, t, n) in pairs.runs() {
+                finish_rows(y, mask, x, bias, t, n);
+                finish_rows(y, mask, x, bias, t + d, n);
+            }
+            finish_rows(y, mask, x, bias, singles.start, singles.len());
+        }
+    }
+}
+
+/// Rows `t..t + n`; `x` starts at the row that belongs to row 0 of `y`, `mask` may be empty.
+#[inline(always)]
+fn finish_rows<T: Scalar>(
+    y: &mut [[T; LANES]],
+    mask: &mut [[u8; LANES]],
+    x: &[[T; LANES]],
+    bias: &[T; LANES],
+    t: usize,
+    n: usize,
+) {
+    let sums = y[t..t + n].iter_mut().zip(&x[t..t + n]);
+    if mask.is_empty() {
+        for (y, x) in sums {
+            for c in 0..LANES {
+                y[c] = x[c] + relu(y[c] + bias[c]);
+            }
+        }
+    } else {
+        for ((y, x), mask) in sums.zip(&mut mask[t..t + n]) {
+            for c in 0..LANES {
+                let z = y[c] + bias[c];
+                mask[c] = u8::from(z > T::ZERO);
+                y[c] = x[c] + relu(z);
+            }
         }
     }
 }

@@ -53,7 +53,9 @@ vectorised! {
             for ((x, g), window) in x.iter().zip(g).zip(codes.windows(width)) {
                 let mut dz = [T::ZERO; LANES];
                 for c in 0..LANES {
-                    dz[c] = if x[c] > T::ZERO { g[c] } else { T::ZERO };
+                    dz[c] = g[c].keep(u8::from(x[c] > T::ZERO));
+                }
+                for c in 0..LANES {
                     bias[c] += dz[c];
                 }
                 for (&code, tap) in window.iter().zip(taps.chunks_exact_mut(CODES)) {

@@ -31,6 +31,9 @@ pub trait Scalar:
     fn to_f64(self) -> f64;
     fn sqrt(self) -> Self;
     fn div(self, by: Self) -> Self;
+    /// The number where `mask` is 1, zero where it is 0; without a branch, so that loops of it
+    /// become vector code.
+    fn keep(self, mask: u8) -> Self;
 
     /// Largest register tile of the micro-kernel: rows, panels of 16 columns.
     fn tile_shape(isa: Isa) -> (usize, usize);
@@ -69,6 +72,11 @@ impl Scalar for f32 {
     #[inline(always)]
     fn div(self, by: Self) -> Self {
         self / by
+    }
+
+    #[inline(always)]
+    fn keep(self, mask: u8) -> Self {
+        Self::from_bits(self.to_bits() & u32::from(mask).wrapping_neg())
     }
 
     fn tile_shape(isa: Isa) -> (usize, usize) {
@@ -121,6 +129,11 @@ impl Scalar for f64 {
     #[inline(always)]
     fn div(self, by: Self) -> Self {
         self / by
+    }
+
+    #[inline(always)]
+    fn keep(self, mask: u8) -> Self {
+        Self::from_bits(self.to_bits() & u64::from(mask).wrapping_neg())
     }
 
     fn tile_shape(_isa: Isa) -> (usize, usize) {
