@@ -5,6 +5,7 @@ mod shared;
 
 mod cli;
 mod corrupt;
+mod demo;
 mod engine;
 mod model_files;
 mod packs;
