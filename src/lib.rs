@@ -13,11 +13,12 @@
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam (cpu: the reference)
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
-//!    -> 9 train    the whole loop: epochs, early stopping, logs, resume
-//!    -> 10 predict predictions and the official metrics
+//!    -> 9 predict  predictions and the official metrics
+//!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! commands, cli, demo and bench sit on top.
 //! ```
 
+pub mod console;
 pub mod error;
 
 // 1
@@ -45,10 +46,10 @@ pub mod engine;
 pub mod files;
 
 // 9
-pub mod train;
+pub mod predict;
 
 // 10
-pub mod predict;
+pub mod train;
 
 // on top
 pub mod bench;

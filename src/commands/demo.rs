@@ -1,8 +1,183 @@
-use anyhow::Result;
+//! `demo`: simulates an experiment, trains on it with the commands a user would type, and compares
+//! what was learned with the truth.
 
-#[derive(clap::Args)]
-pub struct DemoArgs {}
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
 
-pub fn run(_args: DemoArgs) -> Result<()> {
-    anyhow::bail!("not built yet")
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::cli::args::ConsoleArgs;
+use crate::console::{Console, duration};
+use crate::demo::check::{self, Trained};
+use crate::demo::experiment::Experiment;
+use crate::demo::{files, table};
+use crate::error::Problem;
+
+/// Simulate a small genome with a known truth, train on it, compare.
+///
+/// Writes the inputs (genome.fa, signal.bw, peaks.narrowPeak, nonpeaks.bed, folds.json), the truth
+/// behind them (truth/), and runs `bias train`, `train` and `predict` on them, showing each command
+/// line. Prints a table to stdout. Exit code 1 when the models did not learn.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// Output folder
+    #[arg(short = 'o', long)]
+    pub output_dir: PathBuf,
+
+    /// Seed of the simulation and of the training
+    #[arg(short = 's', long, default_value_t = 1234)]
+    pub seed: u64,
+
+    /// Replace what an earlier demo left in the output folder
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// Settings that differ from the official defaults, so that two cores need minutes and not days:
+/// smaller models, smaller batches (more steps from fewer regions), more nonpeaks.
+const BIAS_SETTINGS: &str = "-b 0.5 -fil 16 -dil 4 -bs 32 -e 8 -l 0.004";
+const MAIN_SETTINGS: &str = "-fil 32 -dil 8 -bs 16 -e 8 -l 0.002 -sr 0.5";
+
+pub fn run(args: DemoArgs) -> Result<()> {
+    let console = args.console.console();
+    let start = Instant::now();
+    let folder = &args.output_dir;
+    check_folder(folder, args.force)?;
+
+    let experiment = Experiment::simulate(args.seed);
+    files::write(&experiment, folder)?;
+    console.info(format!(
+        "simulated {} contigs, {} bp, {} cuts; {} peaks, {} nonpeaks; the truth is in {}",
+        experiment.contigs.len(),
+        experiment.contigs.iter().map(|c| c.codes.len()).sum::<usize>(),
+        experiment.cuts.iter().flatten().copied().map(f64::from).sum::<f64>(),
+        experiment.peaks.len(),
+        experiment.nonpeaks.len(),
+        folder.join("truth").display()
+    ));
+
+    let at = |name: &str| folder.join(name).display().to_string();
+    let steps = Steps { console, args: &args };
+    let data = vec![
+        ("-g", at("genome.fa")),
+        ("-c", at("chrom.sizes")),
+        ("--bigwig", at("signal.bw")),
+        ("-d", "ATAC".into()),
+        ("-p", at("peaks.narrowPeak")),
+        ("-n", at("nonpeaks.bed")),
+        ("-fl", at("folds.json")),
+        ("-s", args.seed.to_string()),
+    ];
+    let bias = folder.join("bias/models/bias.h5");
+    let own = [("-o", at("bias"))];
+    steps.train("bias train", &data, &own, BIAS_SETTINGS)?;
+    let own = [("-b", bias.display().to_string()), ("-o", at("chrombpnet"))];
+    steps.train("train", &data, &own, MAIN_SETTINGS)?;
+
+    // predict takes no assay, sizes or seed
+    let inputs = data.iter().filter(|(flag, _)| !["-c", "-d", "-s"].contains(flag)).cloned();
+    let own = [
+        ("-m", at("chrombpnet/models/chrombpnet.h5")),
+        ("-o", at("chrombpnet/evaluation/chrombpnet")),
+    ];
+    steps.run("predict", own.into_iter().chain(inputs), "")?;
+
+    let rows = check::compare(
+        &experiment,
+        &Trained {
+            bias: &bias,
+            nobias: &folder.join("chrombpnet/models/chrombpnet_nobias.h5"),
+            metrics: &folder.join("chrombpnet/evaluation/chrombpnet_metrics.json"),
+        },
+    )?;
+    print!("{}", table::render(&rows));
+    let failed: Vec<&str> = rows.iter().filter(|r| !r.is_met()).map(|r| r.what.as_str()).collect();
+    if !failed.is_empty() {
+        return Err(Problem::new(format!(
+            "the models did not learn what they should: {} of {} criteria failed:\n    {}",
+            failed.len(),
+            rows.len(),
+            failed.join("\n    ")
+        ))
+        .at(folder.display())
+        .into());
+    }
+    console.info(format!("demo done in {}", duration(start.elapsed().as_secs_f64())));
+    Ok(())
+}
+
+/// An empty folder, a new one, or one that an earlier demo filled and `--force` gives away.
+fn check_folder(folder: &Path, force: bool) -> Result<()> {
+    let is_used = match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => {
+            return Err(Problem::new(format!("cannot write into the output folder: {error}"))
+                .at(folder.display())
+                .fix("choose another -o")
+                .into());
+        }
+    };
+    if is_used && !force {
+        return Err(Problem::new("the output folder is not empty")
+            .at(folder.display())
+            .fix("choose another -o, or pass --force to replace what an earlier demo left")
+            .into());
+    }
+    Ok(())
+}
+
+/// Runs command lines as a user would.
+struct Steps<'a> {
+    console: Console,
+    args: &'a DemoArgs,
+}
+
+impl Steps<'_> {
+    fn train(
+        &self,
+        command: &str,
+        data: &[(&'static str, String)],
+        own: &[(&'static str, String)],
+        settings: &str,
+    ) -> Result<()> {
+        let force = if self.args.force { " --force" } else { "" };
+        let pairs = data.iter().chain(own).cloned();
+        self.run(command, pairs, &format!("{settings}{force}"))
+    }
+
+    /// Shows the command line, runs this binary with it, and insists on success.
+    fn run(
+        &self,
+        command: &str,
+        pairs: impl Iterator<Item = (&'static str, String)>,
+        more: &str,
+    ) -> Result<()> {
+        let mut arguments: Vec<String> = command.split(' ').map(String::from).collect();
+        for (flag, value) in pairs {
+            arguments.extend([flag.to_string(), value]);
+        }
+        arguments.extend(more.split_whitespace().map(String::from));
+        self.console.info(format!("\n$ cbp-fast {}", arguments.join(" ")));
+        let ConsoleArgs { quiet, log_json } = self.args.console;
+        let talk = [(quiet, "--quiet"), (log_json, "--log-json")];
+        arguments.extend(talk.iter().filter(|(on, _)| *on).map(|(_, flag)| flag.to_string()));
+        let binary = std::env::current_exe().context("cannot find this binary")?;
+        let status = Command::new(binary)
+            .args(arguments.iter().map(OsStr::new))
+            .status()
+            .context("cannot start this binary again")?;
+        if !status.success() {
+            return Err(Problem::new(format!("`cbp-fast {command}` failed ({status})"))
+                .fix("see its message above")
+                .into());
+        }
+        Ok(())
+    }
 }

@@ -1,5 +1,11 @@
 //! One file per subcommand: its Args and its run(); no science in here.
 
 pub mod bench;
+pub mod bias;
 pub mod demo;
 pub mod pack;
+pub mod predict;
+pub mod train;
+
+mod inputs;
+mod training;

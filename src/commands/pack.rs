@@ -1,8 +1,240 @@
+//! `pack`: make, describe and verify genome and signal packs.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
-#[derive(clap::Args)]
-pub struct PackArgs {}
+use crate::error::Problem;
+use crate::pack::{cache, genome, signal};
+use crate::store::format::{self, Header, Kind, ValueType};
+use crate::store::genome::Contig;
+use crate::store::{GenomePack, SignalPack};
 
-pub fn run(_args: PackArgs) -> Result<()> {
-    anyhow::bail!("not built yet")
+/// Contigs that `pack info` lists without `--all-contigs`.
+const LISTED: usize = 30;
+
+#[derive(Args)]
+pub struct PackArgs {
+    #[command(subcommand)]
+    command: PackCommand,
+}
+
+#[derive(Subcommand)]
+enum PackCommand {
+    /// Pack a FASTA (plain, gzip or bgzip) into a genome pack (.cbg)
+    ///
+    /// 4 bits a base: hg38 becomes 1.5 GB, one file for any number of samples. Other commands take
+    /// the pack wherever they take a FASTA.
+    Genome(GenomeArgs),
+    /// Pack a bigWig of insertion counts into a signal pack (.cbs)
+    ///
+    /// Other commands take the pack wherever they take a bigWig. Whole counts up to 65,535 are
+    /// stored as u16, fractional or larger ones as f32; negative values are refused.
+    Signal(SignalArgs),
+    /// Print what a pack holds
+    Info(InfoArgs),
+    /// Read a pack whole and compare it with its checksum (exit code 1 when it is damaged)
+    Verify(VerifyArgs),
+}
+
+#[derive(Args)]
+struct GenomeArgs {
+    /// FASTA file: plain, gzip or bgzip
+    #[arg(short, long, value_name = "FASTA")]
+    genome: PathBuf,
+    /// Pack to write
+    #[arg(short, long, value_name = "OUT.cbg")]
+    output: PathBuf,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+#[derive(Args)]
+struct SignalArgs {
+    /// bigWig of unstranded insertion counts per base
+    #[arg(long, value_name = "BIGWIG")]
+    bigwig: PathBuf,
+    /// Pack to write [default: the bigWig's name with .cbs]
+    #[arg(short, long, value_name = "OUT.cbs")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+#[derive(Args)]
+struct HowArgs {
+    /// Replace the output if it is there
+    #[arg(long)]
+    force: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Args)]
+struct InfoArgs {
+    /// Genome or signal pack
+    file: PathBuf,
+    /// List every contig, however many
+    #[arg(long)]
+    all_contigs: bool,
+}
+
+#[derive(Args)]
+struct VerifyArgs {
+    /// Genome or signal pack
+    file: PathBuf,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub fn run(args: PackArgs) -> Result<()> {
+    match args.command {
+        PackCommand::Genome(args) => pack(&args.genome, &args.output, &args.how, |progress| {
+            genome::write(&args.genome, &args.output, |contig, bp| {
+                progress(format!("{contig}, {} Mb done", bp / 1_000_000));
+            })
+        }),
+        PackCommand::Signal(args) => {
+            let output = args.output.unwrap_or_else(|| args.bigwig.with_extension("cbs"));
+            pack(&args.bigwig, &output, &args.how, |progress| {
+                signal::write(&args.bigwig, &output, |contig, done| {
+                    progress(format!("{contig}, {done} contigs done"));
+                })
+            })
+        }
+        PackCommand::Info(args) => info(&args.file, args.all_contigs),
+        PackCommand::Verify(args) => {
+            let header = format::verify(&args.file)?;
+            if !args.quiet {
+                println!("{}: intact {}", args.file.display(), header.kind.name());
+            }
+            Ok(())
+        }
+    }
+}
+
+fn pack(
+    source: &Path,
+    output: &Path,
+    how: &HowArgs,
+    write: impl FnOnce(&mut dyn FnMut(String)) -> Result<()>,
+) -> Result<()> {
+    if output.exists() {
+        let same = output.canonicalize().ok().zip(source.canonicalize().ok());
+        if same.is_some_and(|(a, b)| a == b) {
+            return Err(Problem::new("output is the input file").at(output.display()).into());
+        }
+        if !how.force {
+            return Err(Problem::new("output is there already and was kept")
+                .at(output.display())
+                .fix("pass --force to replace it, or another -o")
+                .into());
+        }
+    }
+    let start = Instant::now();
+    let spinner = match how.quiet || !std::io::stderr().is_terminal() {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::new_spinner(),
+    };
+    spinner.set_style(ProgressStyle::with_template("{spinner} packing {msg} ({elapsed})")?);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let result = write(&mut |message| spinner.set_message(message));
+    spinner.finish_and_clear();
+    result?;
+    if !how.quiet {
+        let header = format::read_header(output)?;
+        eprintln!(
+            "wrote {}: {}, {} contigs, {} in {:.1} s",
+            output.display(),
+            header.kind.name(),
+            grouped(header.contig_count),
+            content(&header),
+            start.elapsed().as_secs_f64()
+        );
+        if header.value_type == ValueType::F32 {
+            eprintln!("note: {F32}");
+        }
+    }
+    Ok(())
+}
+
+const F32: &str = "the track has fractional counts or counts above 65,535, stored as f32";
+
+fn content(header: &Header) -> String {
+    match header.kind {
+        Kind::Genome => format!("{} bp", grouped(header.total)),
+        Kind::Signal => {
+            format!("{} bases with counts, sum {}", grouped(header.total), header.sum)
+        }
+    }
+}
+
+fn info(file: &Path, all_contigs: bool) -> Result<()> {
+    let (kind, contigs): (Kind, Vec<Contig>) = match cache::pack_kind(file)? {
+        Some(Kind::Signal) => (Kind::Signal, SignalPack::open(file)?.contigs().to_vec()),
+        // A file that is no pack at all gets its message from here, too.
+        _ => (Kind::Genome, GenomePack::open(file)?.contigs().to_vec()),
+    };
+    let header = format::read_header(file)?;
+    let mut out = std::io::stdout().lock();
+    let mut row = |key: &str, value: String| writeln!(out, "{key:<10}{value}");
+    row("kind", kind.name().to_string())?;
+    row("version", header.version.to_string())?;
+    match &header.source {
+        Some(s) => row("source", format!("{} ({} bytes, xxh3 {})", s.name, s.size, s.xxh3))?,
+        None => row("source", "made in memory".to_string())?,
+    }
+    row("content", content(&header))?;
+    row(
+        "values",
+        match header.value_type {
+            ValueType::F32 => format!("f32: {F32}"),
+            other => other.name().to_string(),
+        },
+    )?;
+    row("checksum", format!("{:016x} (`pack verify` compares it)", header.checksum))?;
+    for (name, range) in &header.sections {
+        row(
+            "section",
+            format!("{name}, {} bytes at {}", grouped(range.len() as u64), range.start),
+        )?;
+    }
+    row("contigs", grouped(header.contig_count))?;
+    let listed = if all_contigs { contigs.len() } else { contigs.len().min(LISTED) };
+    for contig in &contigs[..listed] {
+        row("", format!("{}\t{}", contig.name, contig.length))?;
+    }
+    if listed < contigs.len() {
+        row("", format!("and {} more (--all-contigs)", grouped((contigs.len() - listed) as u64)))?;
+    }
+    Ok(())
+}
+
+/// 1234567 -> 1,234,567
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn groups_of_three() {
+        for (n, wanted) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+            assert_eq!(super::grouped(n), wanted);
+        }
+    }
 }

@@ -6,6 +6,20 @@ use anyhow::Result;
 
 use crate::batch::Example;
 use crate::model::{Network, ParameterSet};
+use crate::store::Tracks;
+
+/// Where an engine computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    Cpu,
+}
+
+/// Builds the engine of a device. Everything beyond this call is the same on every device.
+pub fn open(device: Device, spec: EngineSpec, tracks: &Tracks) -> Result<Box<dyn Engine>> {
+    match device {
+        Device::Cpu => Ok(Box::new(cpu::CpuEngine::new(spec, tracks.clone())?)),
+    }
+}
 
 /// What an engine is built from.
 #[derive(Clone, Debug)]
@@ -18,6 +32,13 @@ pub struct EngineSpec {
     pub learning_rate: f64,
     /// Weight of the logcounts MSE.
     pub counts_loss_weight: f64,
+}
+
+impl EngineSpec {
+    /// For predictions only: the optimizer never runs.
+    pub fn for_prediction(main: Network, bias: Option<Network>) -> Self {
+        Self { main, bias, learning_rate: 0.0, counts_loss_weight: 1.0 }
+    }
 }
 
 /// Losses of one batch: `total = profile + counts_loss_weight * counts`.

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tempfile::NamedTempFile;
+
+use crate::error::Problem;
 
 /// Writes `path` through a temporary file in the same folder: `write` fills it, then it is
 /// fsynced and renamed. On any error the old `path`, if there was one, is untouched.
@@ -41,5 +43,9 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result
         temporary.persist(path)?;
         Ok(())
     };
-    run().with_context(|| format!("cannot write {}", path.display()))
+    run().map_err(|error| match error.is::<Problem>() {
+        // A problem of the input names its own place; the output is not to blame.
+        true => error,
+        false => error.context(format!("cannot write {}", path.display())),
+    })
 }

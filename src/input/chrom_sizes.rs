@@ -1,1 +1,107 @@
+//! Chromosome sizes: `name<TAB>length` a line, as `faidx` and UCSC's `fetchChromSizes` write them.
+//!
+//! In: a text file; columns after the second (of a `.fai`) are ignored. Out: names and lengths in
+//! file order.
 
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::lines;
+use crate::error::Problem;
+
+/// Names and lengths (bp) in file order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChromSizes {
+    pub entries: Vec<(String, u64)>,
+}
+
+impl ChromSizes {
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.entries.iter().find(|(n, _)| n == name).map(|&(_, length)| length)
+    }
+}
+
+/// Reads `path`; empty lines and `#` lines are skipped.
+///
+/// Errors, with file and line: one column, a length that is no positive number, a name twice.
+pub fn read(path: &Path) -> Result<ChromSizes> {
+    let mut entries: Vec<(String, u64)> = Vec::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    lines::for_each(path, |number, line| {
+        if line.trim().is_empty() || line.starts_with('#') {
+            return Ok(());
+        }
+        let (name, length) = parse(line).map_err(|p| p.at(lines::place(path, number)))?;
+        if let Some(first) = seen.insert(name.to_string(), number) {
+            return Err(Problem::new(format!("chromosome {name} is listed twice"))
+                .at(format!("{} lines {first} and {number}", path.display()))
+                .into());
+        }
+        entries.push((name.to_string(), length));
+        Ok(())
+    })?;
+    if entries.is_empty() {
+        return Err(Problem::new("file lists no chromosomes")
+            .at(path.display())
+            .fix("write a name, a tab and a length in bp on each line")
+            .into());
+    }
+    Ok(ChromSizes { entries })
+}
+
+fn parse(line: &str) -> Result<(&str, u64), Problem> {
+    let mut columns = line.split('\t');
+    let (Some(name), Some(length)) = (columns.next(), columns.next()) else {
+        let found = match line.split_ascii_whitespace().count() {
+            1 => "line has 1 column, expected 2 (name and length)",
+            _ => "columns are separated by spaces, expected a tab",
+        };
+        return Err(Problem::new(found).fix("write a name, a tab and a length in bp"));
+    };
+    if name.is_empty() {
+        return Err(Problem::new("chromosome name (column 1) is empty"));
+    }
+    match length.trim().parse::<u64>() {
+        Ok(bp) if bp > 0 => Ok((name, bp)),
+        _ => Err(Problem::new(format!(
+            "length (column 2) of {name} is {length:?}, expected a number of bp above 0"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<ChromSizes> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), text)?;
+        read(file.path())
+    }
+
+    #[test]
+    fn sizes_and_fai_lines() {
+        let sizes = read_text("chr1\t100\r\n\n# x\nchr2\t7\t112\t60\t61").unwrap();
+        assert_eq!(sizes.entries, [("chr1".to_string(), 100), ("chr2".to_string(), 7)]);
+        assert_eq!((sizes.get("chr2"), sizes.get("2")), (Some(7), None));
+    }
+
+    #[test]
+    fn bad_lines() {
+        for (text, wanted) in [
+            ("chr1\t10\nchr2\n", "line 2"),
+            ("chr1 10\n", "separated by spaces"),
+            ("chr1\t0\n", "expected a number of bp above 0"),
+            ("chr1\tx\n", "\"x\""),
+            ("chr1\t-4\n", "\"-4\""),
+            ("\t10\n", "is empty"),
+            ("chr1\t1\nchr1\t1\n", "listed twice"),
+            ("", "lists no chromosomes"),
+        ] {
+            let message = read_text(text).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{text:?}: {message}");
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! Stage 1: readers. Bytes in, records out; coordinates are 0-based and half-open from here on.
 
 pub mod bigwig;
+mod bigwig_check;
 pub mod chrom_sizes;
 pub mod fasta;
 pub mod folds;
+pub mod lines;
 pub mod regions;

@@ -2,6 +2,7 @@
 
 pub mod format;
 pub mod genome;
+pub mod mapped;
 pub mod signal;
 pub mod tracks;
 

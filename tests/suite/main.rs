@@ -1,5 +1,6 @@
 //! The test suite: one binary, many modules. Parity tests have `parity` in their path.
 
+mod fixture;
 mod shared;
 
 mod cli;

@@ -1,1 +1,146 @@
+//! `bias train`, `train` and resuming, on the built binary.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use cbp_fast::files::keras_h5;
+use cbp_fast::model::ParameterSet;
+
+use crate::fixture::{Fixture, stderr, strs, tree};
+
+fn parameters(fixture: &Fixture, model: &str) -> ParameterSet {
+    keras_h5::read(&fixture.path(model)).unwrap().main().parameters.clone()
+}
+
+#[test]
+fn a_bias_run_and_a_main_run_leave_the_official_tree() {
+    let fixture = Fixture::new();
+    fixture.succeed(&strs(&fixture.bias_train("bias", &[])));
+    assert_eq!(
+        tree(&fixture.path("bias")),
+        [
+            "auxiliary/dropped.tsv",
+            "auxiliary/filtered.bias_nonpeaks.bed",
+            "auxiliary/filtered.bias_peaks.bed",
+            "logs/bias.args.json",
+            "logs/bias.log",
+            "logs/bias.log.batch",
+            "logs/bias.run.json",
+            "logs/bias_data_params.tsv",
+            "logs/bias_model_params.tsv",
+            "models/bias.h5",
+        ]
+    );
+    fixture.succeed(&strs(&fixture.train("main", &["-fp", "x"])));
+    assert_eq!(
+        tree(&fixture.path("main")),
+        [
+            "auxiliary/x_dropped.tsv",
+            "auxiliary/x_filtered.nonpeaks.bed",
+            "auxiliary/x_filtered.peaks.bed",
+            "evaluation/x_bias_metrics.json",
+            "evaluation/x_bias_predictions.h5",
+            "logs/x_chrombpnet.args.json",
+            "logs/x_chrombpnet.log",
+            "logs/x_chrombpnet.log.batch",
+            "logs/x_chrombpnet.run.json",
+            "logs/x_chrombpnet_data_params.tsv",
+            "logs/x_chrombpnet_model_params.tsv",
+            "models/x_bias_model_scaled.h5",
+            "models/x_chrombpnet.h5",
+            "models/x_chrombpnet_nobias.h5",
+        ]
+    );
+    let log = fixture.read("main/logs/x_chrombpnet.log");
+    assert_eq!(log.lines().count(), 4, "{log}");
+    let first: f64 = log.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse().unwrap();
+    let last: f64 = log.lines().last().unwrap().rsplit(',').next().unwrap().parse().unwrap();
+    assert!(last < first, "val_loss should fall: {log}");
+    // the full model holds both branches as they stand in their own files
+    let full = keras_h5::read(&fixture.path("main/models/x_chrombpnet.h5")).unwrap();
+    assert_eq!(full.main().parameters, parameters(&fixture, "main/models/x_chrombpnet_nobias.h5"));
+    let scaled = parameters(&fixture, "main/models/x_bias_model_scaled.h5");
+    assert_eq!(full.bias().unwrap().parameters, scaled);
+}
+
+#[test]
+fn an_interrupted_run_goes_on_as_if_it_never_stopped() {
+    let fixture = Fixture::new();
+    let arguments = fixture.bias_train("whole", &["-e", "60", "-es", "60"]);
+    fixture.succeed(&strs(&arguments));
+
+    // Stopped again and again, wherever the signal happens to fall, then left to finish.
+    let arguments = fixture.bias_train("stopped", &["-e", "60", "-es", "60"]);
+    let mut interruptions = 0;
+    for after_epochs in [1, 2, 7] {
+        let mut child = fixture.command(&strs(&arguments)).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut epochs = 0;
+        let mut said = String::new();
+        for line in lines.map_while(Result::ok) {
+            epochs += usize::from(line.starts_with("epoch "));
+            said.push_str(&line);
+            said.push('\n');
+            if epochs == after_epochs {
+                epochs += 1_000;
+                terminate(child.id());
+            }
+        }
+        let status = child.wait().unwrap();
+        if status.code() == Some(1) {
+            assert!(said.contains("run the same command again"), "{said}");
+            interruptions += 1;
+        }
+    }
+    assert!(interruptions > 0, "no run was interrupted in time");
+    let output = fixture.succeed(&strs(&arguments));
+    assert!(stderr(&output).contains("resuming"), "{}", stderr(&output));
+
+    for name in ["bias.log", "bias.log.batch"] {
+        assert_eq!(
+            fixture.read(&format!("whole/logs/{name}")),
+            fixture.read(&format!("stopped/logs/{name}")),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        parameters(&fixture, "whole/models/bias.h5"),
+        parameters(&fixture, "stopped/models/bias.h5")
+    );
+}
+
+fn terminate(process: u32) {
+    let status = std::process::Command::new("kill").arg(process.to_string()).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn the_result_does_not_depend_on_threads_and_a_seed_gives_the_same_model_twice() {
+    let fixture = Fixture::new();
+    fixture.succeed(&strs(&fixture.bias_train("one", &["--threads", "1"])));
+    fixture.succeed(&strs(&fixture.bias_train("three", &["--threads", "3"])));
+    fixture.succeed(&strs(&fixture.bias_train("other", &["-s", "9"])));
+    let one = parameters(&fixture, "one/models/bias.h5");
+    assert_eq!(one, parameters(&fixture, "three/models/bias.h5"));
+    assert_ne!(one, parameters(&fixture, "other/models/bias.h5"));
+}
+
+#[test]
+fn a_complete_run_is_left_alone_and_changes_are_refused() {
+    let fixture = Fixture::new();
+    fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "1"])));
+    let output = fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "1"])));
+    assert!(stderr(&output).contains("complete already"), "{}", stderr(&output));
+
+    let text = fixture.fail(&strs(&fixture.bias_train("bias", &["-e", "2"])));
+    assert!(text.contains("epochs: 1 now 2"), "{text}");
+
+    let peaks = fixture.read("peaks.bed");
+    fixture.write("peaks.bed", peaks.lines().next().unwrap());
+    let text = fixture.fail(&strs(&fixture.bias_train("bias", &["-e", "1"])));
+    assert!(text.contains("peaks: peaks.bed") && text.contains("--force"), "{text}");
+
+    fixture.write("peaks.bed", &peaks);
+    fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "2", "--force"])));
+    assert_eq!(fixture.read("bias/logs/bias.log").lines().count(), 3);
+}

@@ -7,13 +7,17 @@
 //! HDF5 goes through the C library. The wrapper crate turns off the library's own error printing
 //! on every thread that calls it, so a damaged file speaks to the user through our errors only.
 
+mod heaps;
 mod layout;
 mod names;
 mod read;
 mod read_config;
+mod write;
+mod write_config;
 
 pub use names::Naming;
 pub use read::read;
+pub use write::{write_full, write_single};
 
 use crate::model::{Architecture, Network};
 

@@ -1,22 +1,24 @@
 //! Model file -> networks, with every way a file can be wrong told apart.
 
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::Result;
 use hdf5_metno::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5_metno::{Dataset, File, Location};
 
-use super::KerasModel;
 use super::layout::{self, LayerGroup};
 use super::read_config::{self, BranchConfig};
+use super::{KerasModel, heaps};
 use crate::error::Problem;
 use crate::model::{Architecture, Network, ParameterSet, Tensor};
 
 /// More weights than any such model has (the official full model: 6.4 million); keeps a damaged
 /// size field from asking for all memory.
 const MAX_ELEMENTS: usize = 1 << 28;
+
+/// The same limit for a file, with room for f64 and optimizer moments.
+const MAX_FILE: u64 = 8 << 30;
 
 /// HDF5 keeps attributes below 64 KiB unless they are of variable length.
 const MAX_FIXED_ATTRIBUTE: usize = 1 << 16;
@@ -28,32 +30,25 @@ const MAX_FIXED_ATTRIBUTE: usize = 1 << 16;
 /// Errors: missing, truncated or foreign file; weights without a model; layers or shapes that are
 /// not BPNet's; weights that are not finite.
 pub fn read(path: &Path) -> Result<KerasModel> {
-    check_signature(path)?;
-    // Whatever is wrong inside is reported with the file's name in front.
-    Ok(read_file(path).map_err(|inner| inner.inside(path))?)
+    check_bytes(path)?;
+    Ok(read_file(path).map_err(|inside| inside.0.within(path.display()))?)
 }
 
-/// A problem inside the file: what, and optionally the layer and a fix.
-struct Inner(Problem);
+/// A problem inside the file, which does not name the file yet.
+struct Inside(Problem);
 
-impl From<Problem> for Inner {
+impl From<Problem> for Inside {
     fn from(problem: Problem) -> Self {
         Self(problem)
     }
 }
 
-impl From<hdf5_metno::Error> for Inner {
+impl From<hdf5_metno::Error> for Inside {
     fn from(error: hdf5_metno::Error) -> Self {
         Self(
             Problem::new(format!("HDF5 cannot read the model file: {error}"))
                 .fix("the file is damaged or truncated; copy it again"),
         )
-    }
-}
-
-impl Inner {
-    fn inside(self, path: &Path) -> Problem {
-        self.0.within(path.display())
     }
 }
 
@@ -63,8 +58,9 @@ fn foreign(path: &Path, what: String) -> Problem {
         .fix("pass a Keras 2 model file (.h5): bias, chrombpnet or chrombpnet_nobias")
 }
 
-/// The HDF5 signature stands at byte 0, or at 512, 1024, ... behind a user block.
-fn check_signature(path: &Path) -> Result<()> {
+/// What can be told without the HDF5 library. Its signature stands at byte 0, or at 512, 1024, ...
+/// behind a user block.
+fn check_bytes(path: &Path) -> Result<()> {
     const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
     let metadata = fs::metadata(path).map_err(|e| {
         Problem::new(format!("cannot open the model file: {e}"))
@@ -74,25 +70,34 @@ fn check_signature(path: &Path) -> Result<()> {
     if metadata.is_dir() {
         return Err(foreign(path, "the model is a folder, expected a .h5 file".into()).into());
     }
-    let mut head = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(4096 + 8).read_to_end(&mut head))
+    if metadata.len() > MAX_FILE {
+        let what = format!("the file has {} bytes, far more than any model", metadata.len());
+        return Err(foreign(path, what).into());
+    }
+    // All of it, 26 MB for the largest official model: the heaps can lie anywhere.
+    let bytes = fs::read(path)
         .map_err(|e| Problem::new(format!("cannot read the model file: {e}")).at(path.display()))?;
-    if head.is_empty() {
+    if bytes.is_empty() {
         return Err(foreign(path, "the model file is empty".into()).into());
     }
     let starts = [0, 512, 1024, 2048, 4096];
-    if starts.iter().any(|&at| head.get(at..at + 8) == Some(&SIGNATURE[..])) {
-        return Ok(());
+    if starts.iter().any(|&at| bytes.get(at..at + 8) == Some(&SIGNATURE[..])) {
+        return match heaps::first_endless(&bytes) {
+            None => Ok(()),
+            Some(at) => Err(Problem::new("the model file is damaged (global heap)")
+                .at(format!("{}, byte {at}", path.display()))
+                .fix("copy the file again")
+                .into()),
+        };
     }
-    if head.starts_with(b"PK\x03\x04") {
+    if bytes.starts_with(b"PK\x03\x04") {
         let what = "the model file is a zip archive (Keras 3 .keras?), expected Keras 2 HDF5";
         return Err(foreign(path, what.into()).into());
     }
     Err(foreign(path, "the model file is not HDF5".into()).into())
 }
 
-fn read_file(path: &Path) -> Result<KerasModel, Inner> {
+fn read_file(path: &Path) -> Result<KerasModel, Inside> {
     let file = File::open(path)?;
     if !file.link_exists("model_weights") {
         return Err(without_model(&file).into());
@@ -157,7 +162,7 @@ fn without_model(file: &File) -> Problem {
 }
 
 /// A string attribute, of fixed or variable length; None when there is none of that name.
-fn string_attribute(at: &Location, name: &str) -> Result<Option<String>, Inner> {
+fn string_attribute(at: &Location, name: &str) -> Result<Option<String>, Inside> {
     if !at.attr_names()?.iter().any(|n| n == name) {
         return Ok(None);
     }
@@ -191,7 +196,7 @@ fn string_attribute(at: &Location, name: &str) -> Result<Option<String>, Inner> 
     }
 }
 
-fn network(branch: &BranchConfig, groups: &[LayerGroup]) -> Result<Network, Inner> {
+fn network(branch: &BranchConfig, groups: &[LayerGroup]) -> Result<Network, Inside> {
     let of_layer = |layer: &str| find_layer(groups, layer, branch.nested.as_deref());
     let first = &branch.layers[0];
     let kernel =
@@ -266,7 +271,7 @@ fn wrong_shape(layer: &str, found: &[usize], wanted: &str) -> Problem {
         .at(format!("layer {layer}"))
 }
 
-fn weights(dataset: &Dataset, name: &str, shape: &[usize]) -> Result<Vec<f32>, Inner> {
+fn weights(dataset: &Dataset, name: &str, shape: &[usize]) -> Result<Vec<f32>, Inside> {
     let found = dataset.shape();
     if found != shape {
         return Err(wrong_shape(name, &found, &format!("{shape:?}")).into());

@@ -8,4 +8,5 @@ mod gradients;
 mod loss;
 mod metrics;
 mod real_models;
+mod sampler;
 mod training_trace;

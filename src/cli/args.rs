@@ -1,0 +1,275 @@
+//! Argument groups that several commands share.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::console::Console;
+use crate::engine::Device;
+use crate::error::Problem;
+
+/// Where the numbers are computed.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// auto, cpu, or cuda[:N]
+    ///
+    /// This build has the CPU engine only: `auto` says so and uses it, `cuda` is an error.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+
+    /// Threads; 0 takes every core. The result does not depend on it
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+impl DeviceArgs {
+    /// Checks the device and sets the thread pool up. Call once, first thing in a command.
+    pub fn apply(&self, console: &Console) -> Result<Device> {
+        let device = match self.device.as_str() {
+            "cpu" => Device::Cpu,
+            "auto" => {
+                console.info(
+                    "device: cpu (this build has no CUDA engine, so --device auto ends here)",
+                );
+                Device::Cpu
+            }
+            cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
+                return Err(Problem::new(format!(
+                    "--device {cuda}: this build has no CUDA engine"
+                ))
+                .fix("pass --device cpu")
+                .into());
+            }
+            other => {
+                return Err(Problem::new(format!("--device {other} is not a device"))
+                    .fix("pass auto, cpu or cuda[:N]")
+                    .into());
+            }
+        };
+        if self.threads > 0 {
+            // The pool can be built only once; a second command in one process keeps the first.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
+        }
+        Ok(device)
+    }
+}
+
+/// How much is said.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ConsoleArgs {
+    /// Say nothing but warnings and errors
+    #[arg(long, short = 'q')]
+    pub quiet: bool,
+
+    /// One JSON object per line on stderr instead of text
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+impl ConsoleArgs {
+    pub fn console(self) -> Console {
+        Console::new(self.quiet, self.log_json)
+    }
+}
+
+/// Where packs made on the fly are kept.
+#[derive(Args, Clone, Debug)]
+pub struct CacheArgs {
+    /// Folder for packs made from FASTA and bigWig [default: .cbp-fast-cache beside the output]
+    ///
+    /// A pack is reused as long as its source is unchanged, so runs that share a parent folder
+    /// share their packs.
+    #[arg(long)]
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl CacheArgs {
+    /// The cache folder for a command that writes to `output`.
+    pub fn folder(&self, output: &std::path::Path) -> PathBuf {
+        match &self.cache_dir {
+            Some(folder) => folder.clone(),
+            None => {
+                output.parent().unwrap_or_else(|| std::path::Path::new("")).join(".cbp-fast-cache")
+            }
+        }
+    }
+}
+
+/// Assay; it decides the shift of read ends and the default bias threshold factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DataType {
+    #[value(name = "ATAC", alias = "atac")]
+    Atac,
+    #[value(name = "DNASE", alias = "dnase")]
+    Dnase,
+}
+
+/// What `train` and `bias train` have in common: the official flags and ours.
+#[derive(Args, Clone, Debug)]
+pub struct TrainingArgs {
+    /// Reference FASTA (plain, gzip or bgzip) or a genome pack
+    #[arg(short = 'g', long)]
+    pub genome: PathBuf,
+
+    /// Chromosome sizes, 2 columns
+    #[arg(short = 'c', long)]
+    pub chrom_sizes: PathBuf,
+
+    /// bigWig of shifted cut sites (-bw), or a signal pack
+    #[arg(long)]
+    pub bigwig: Option<PathBuf>,
+
+    #[arg(long, hide = true)]
+    pub input_bam_file: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub input_fragment_file: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub input_tagalign_file: Option<PathBuf>,
+
+    /// Output folder
+    #[arg(short = 'o', long)]
+    pub output_dir: PathBuf,
+
+    /// Assay
+    #[arg(short = 'd', long, value_enum)]
+    pub data_type: DataType,
+
+    /// Peaks, 10-column narrowPeak; windows are centred on start + column 10
+    #[arg(short = 'p', long)]
+    pub peaks: PathBuf,
+
+    /// Background regions, 10 columns
+    #[arg(short = 'n', long)]
+    pub nonpeaks: PathBuf,
+
+    /// Fold JSON with train, valid and test lists of chromosomes (-fl)
+    #[arg(long)]
+    pub chr_fold_path: PathBuf,
+
+    /// Quantile of total counts beyond which regions are outliers, used at both ends (-oth)
+    #[arg(long, default_value_t = 0.9999)]
+    pub outlier_threshold: f64,
+
+    /// Sequence length, bp (-il)
+    #[arg(long, default_value_t = 2114)]
+    pub inputlen: usize,
+
+    /// Profile length, bp (-ol)
+    #[arg(long, default_value_t = 1000)]
+    pub outputlen: usize,
+
+    /// Seed of weights, sampling and thresholds
+    #[arg(short = 's', long, default_value_t = 1234)]
+    pub seed: u64,
+
+    /// Epochs at most
+    #[arg(short = 'e', long, default_value_t = 50)]
+    pub epochs: usize,
+
+    /// Epochs without a better val_loss before stopping (-es)
+    #[arg(long, default_value_t = 5)]
+    pub early_stop: usize,
+
+    /// Adam's step size
+    #[arg(short = 'l', long, default_value_t = 0.001)]
+    pub learning_rate: f64,
+
+    /// Examples per step (-bs)
+    #[arg(long, default_value_t = 64)]
+    pub batch_size: usize,
+
+    /// Columns of the batch log (-track)
+    #[arg(long, num_args = 0.., value_delimiter = ' ',
+          default_values_t = crate::train::log::TRACKABLES.map(String::from))]
+    pub trackables: Vec<String>,
+
+    /// Prefix of every output file name (-fp)
+    #[arg(long)]
+    pub file_prefix: Option<String>,
+
+    /// Start over: replace what an earlier run left in the output folder
+    #[arg(long)]
+    pub force: bool,
+
+    // Accepted so that official command lines run unedited; they steer the step from reads to
+    // bigWig and the report, or name a Python file.
+    #[arg(short = 'a', long, hide = true)]
+    pub architecture_from_file: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub html_prefix: Option<String>,
+    #[arg(long = "ATAC-ref-path", hide = true)]
+    pub atac_ref_path: Option<PathBuf>,
+    #[arg(long = "DNASE-ref-path", hide = true)]
+    pub dnase_ref_path: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub num_samples: Option<usize>,
+    #[arg(long, hide = true)]
+    pub bsort: bool,
+    #[arg(long, hide = true)]
+    pub tmpdir: Option<PathBuf>,
+    #[arg(long = "no-st", hide = true)]
+    pub no_st: bool,
+
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+impl TrainingArgs {
+    /// The signal file, or why there is none.
+    pub fn signal(&self) -> Result<PathBuf> {
+        let reads = [
+            ("-ibam", &self.input_bam_file),
+            ("-ifrag", &self.input_fragment_file),
+            ("-itag", &self.input_tagalign_file),
+        ];
+        if let Some((flag, path)) = reads.iter().find_map(|(f, p)| p.as_ref().map(|p| (f, p))) {
+            return Err(Problem::new(format!("{flag}: training from reads is not supported yet"))
+                .at(path.display())
+                .fix("make a bigWig of shifted cut sites first and pass it with --bigwig")
+                .into());
+        }
+        self.bigwig.clone().ok_or_else(|| {
+            Problem::new("no signal given").fix("pass --bigwig with a bigWig of cut sites").into()
+        })
+    }
+
+    /// Refuses what would change the result if it were ignored.
+    pub fn refuse_unsupported(&self) -> Result<()> {
+        if let Some(path) = &self.architecture_from_file {
+            return Err(Problem::new("--architecture-from-file: a Python model cannot be run here")
+                .at(path.display())
+                .fix("leave the flag out: the official architecture is built in, sized by --filters and --n-dilation-layers")
+                .into());
+        }
+        let unknown =
+            self.trackables.iter().find(|t| !crate::train::log::TRACKABLES.contains(&t.as_str()));
+        if let Some(name) = unknown {
+            return Err(Problem::new(format!("--trackables: {name} is not a tracked loss"))
+                .fix(format!("choose from {}", crate::train::log::TRACKABLES.join(" ")))
+                .into());
+        }
+        if self.batch_size == 0 || self.epochs == 0 {
+            return Err(Problem::new("--batch-size and --epochs must be at least 1").into());
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(Problem::new(format!(
+                "--learning-rate {} is not a positive number",
+                self.learning_rate
+            ))
+            .into());
+        }
+        if !(self.outlier_threshold > 0.5 && self.outlier_threshold <= 1.0) {
+            return Err(Problem::new(format!(
+                "--outlier-threshold {} is not between 0.5 and 1",
+                self.outlier_threshold
+            ))
+            .into());
+        }
+        Ok(())
+    }
+}

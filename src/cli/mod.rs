@@ -1,0 +1,71 @@
+//! Command line: the parser, the argument groups that several commands share, the argv shim.
+
+pub mod args;
+pub mod argv;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Train bias-factorized ChromBPNet models from one native binary.
+///
+/// Official command lines work with the program name replaced, two-letter flags such as -fl included.
+#[derive(Parser)]
+#[command(name = "cbp-fast", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train the bias-factorized ChromBPNet model
+    Train(Box<commands::train::TrainArgs>),
+    /// Train the enzyme bias model
+    #[command(subcommand)]
+    Bias(commands::bias::BiasCommand),
+    /// Predict profiles and counts on regions or sequences, and score them
+    Predict(commands::predict::PredictArgs),
+    /// Make and inspect memory-mapped genome and signal packs
+    Pack(commands::pack::PackArgs),
+    /// Simulate a genome with a known truth, train on it, compare
+    Demo(commands::demo::DemoArgs),
+    /// Time the engine and the data path
+    #[command(subcommand)]
+    Bench(commands::bench::BenchCommand),
+}
+
+/// Runs one command line; exit codes: 0 done, 1 failed, 2 bad usage.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let argv = argv::expand_short_flags(argv);
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let result = match cli.command {
+        Command::Train(args) => commands::train::run(*args),
+        Command::Bias(command) => commands::bias::run(command),
+        Command::Predict(args) => commands::predict::run(args),
+        Command::Pack(args) => commands::pack::run(args),
+        Command::Demo(args) => commands::demo::run(args),
+        Command::Bench(command) => commands::bench::run(command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The error and its causes, outermost first, each on a line of its own.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  because: ")
+}

@@ -1,0 +1,122 @@
+//! `bias train`: the enzyme model, trained on background regions below a count ceiling.
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::training::{self, Run};
+use crate::batch::sampler::{Sampler, fixed_plan};
+use crate::cli::args::{DataType, TrainingArgs};
+use crate::engine::{self, EngineSpec};
+use crate::files::keras_h5::{self, Naming};
+use crate::files::params_tsv::{self, ModelParams};
+use crate::input::folds::Split;
+use crate::model::{Architecture, Network, ParameterSet};
+use crate::select::{self, BiasOptions};
+
+/// The bias model.
+#[derive(Subcommand)]
+pub enum BiasCommand {
+    /// Train the enzyme bias model on nonpeaks
+    Train(Box<BiasTrainArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct BiasTrainArgs {
+    #[command(flatten)]
+    pub common: TrainingArgs,
+
+    /// Nonpeaks train when their counts lie below this times the 1 % quantile of the peaks' counts
+    /// [default: 0.5 for ATAC, 0.8 for DNASE]
+    #[arg(short = 'b', long)]
+    pub bias_threshold_factor: Option<f64>,
+
+    /// Filters of every layer (-fil)
+    #[arg(long, default_value_t = 128)]
+    pub filters: usize,
+
+    /// Dilated layers (-dil)
+    #[arg(long, default_value_t = 4)]
+    pub n_dilation_layers: usize,
+
+    /// bp to either side (-j); nonpeaks are never jittered, so this changes nothing but is recorded
+    #[arg(short = 'j', long, default_value_t = 0)]
+    pub max_jitter: u32,
+}
+
+pub fn run(command: BiasCommand) -> Result<()> {
+    match command {
+        BiasCommand::Train(args) => train(&args),
+    }
+}
+
+fn train(args: &BiasTrainArgs) -> Result<()> {
+    let common = &args.common;
+    let arch =
+        Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
+    let factor = args.bias_threshold_factor.unwrap_or(match common.data_type {
+        DataType::Atac => 0.5,
+        DataType::Dnase => 0.8,
+    });
+    let settings = [
+        ("filters", json!(args.filters)),
+        ("n_dilation_layers", json!(args.n_dilation_layers)),
+        ("bias_threshold_factor", json!(factor)),
+    ];
+    let Some(run) = Run::settle(common, "bias", arch, &settings, &[])? else { return Ok(()) };
+    let data = run.open(common)?;
+
+    let options = BiasOptions {
+        inputlen: common.inputlen,
+        outputlen: common.outputlen,
+        outlier_threshold: common.outlier_threshold,
+        bias_threshold_factor: factor,
+    };
+    let selection =
+        select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)?;
+    run.report_selection(&selection.regions)?;
+    let nonpeaks_bed = run.tree.auxiliary("filtered.bias_nonpeaks.bed");
+    params_tsv::write_filtered_bed(&nonpeaks_bed, selection.regions.all_nonpeaks())?;
+    params_tsv::write_filtered_bed(
+        &run.tree.auxiliary("filtered.bias_peaks.bed"),
+        selection.regions.all_peaks(),
+    )?;
+    params_tsv::write_data_params(
+        &run.tree.logs("bias_data_params.tsv"),
+        &selection.regions.data_params(),
+    )?;
+    params_tsv::write_model_params(
+        &run.tree.logs("bias_model_params.tsv"),
+        &ModelParams {
+            counts_loss_weight: selection.regions.counts_loss_weight,
+            filters: args.filters,
+            n_dil_layers: args.n_dilation_layers,
+            bias_model_path: None,
+            inputlen: common.inputlen,
+            outputlen: common.outputlen,
+            max_jitter: args.max_jitter,
+            chr_fold_path: common.chr_fold_path.display().to_string(),
+            negative_sampling_ratio: 1.0,
+        },
+    )?;
+
+    let rows = &selection.regions.nonpeaks;
+    let sites = |split| training::sites(rows, &data.folds, split, &data.tracks.genome);
+    let sampler = Sampler::new(common.seed, common.inputlen, 0, 1.0, vec![], sites(Split::Train))?;
+    let valid = fixed_plan(common.inputlen, &[], &sites(Split::Valid));
+    let spec = EngineSpec {
+        main: Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) },
+        bias: None,
+        learning_rate: common.learning_rate,
+        counts_loss_weight: selection.regions.counts_loss_weight,
+    };
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
+
+    run.write_args(common, None, &nonpeaks_bed)?;
+    let model = run.tree.models("bias.h5");
+    let network = Network { arch, parameters: fitted.best };
+    keras_h5::write_single(&model, &network, Naming::Bias).context("writing the bias model")?;
+    run.console.info(format!("wrote {}", model.display()));
+    run.complete(fitted.outcome)
+}

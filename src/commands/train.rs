@@ -1,0 +1,299 @@
+//! `train`: the bias-factorized model. Scales the bias model to this data, freezes it, trains the
+//! main branch on what it cannot explain.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+
+use super::training::{self, Data, Run};
+use crate::batch::sampler::{Sampler, Site, fixed_plan};
+use crate::cli::args::TrainingArgs;
+use crate::engine::{self, EngineSpec, Predictions};
+use crate::error::Problem;
+use crate::files::keras_h5::{self, KerasModel, Naming};
+use crate::files::params_tsv::{self, ModelParams};
+use crate::input::folds::Split;
+use crate::model::{Architecture, Network, ParameterSet};
+use crate::predict::score::{self, Groups};
+use crate::select::numpy_random::RandomState;
+use crate::select::{self, ChrombpnetOptions};
+use crate::train::counts_head;
+
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub common: TrainingArgs,
+
+    /// Bias model (.h5)
+    #[arg(short = 'b', long)]
+    pub bias_model_path: PathBuf,
+
+    /// Nonpeaks drawn per epoch divided by peaks (-sr)
+    #[arg(long, default_value_t = 0.1)]
+    pub negative_sampling_ratio: f64,
+
+    /// Filters of every layer (-fil)
+    #[arg(long, default_value_t = 512)]
+    pub filters: usize,
+
+    /// Dilated layers (-dil)
+    #[arg(long, default_value_t = 8)]
+    pub n_dilation_layers: usize,
+
+    /// Training peaks move up to this many bp to either side (-j)
+    #[arg(short = 'j', long, default_value_t = 500)]
+    pub max_jitter: u32,
+}
+
+pub fn run(args: TrainArgs) -> Result<()> {
+    let common = &args.common;
+    let arch =
+        Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
+    let settings = [
+        ("filters", json!(args.filters)),
+        ("n_dilation_layers", json!(args.n_dilation_layers)),
+        ("negative_sampling_ratio", json!(args.negative_sampling_ratio)),
+        ("max_jitter", json!(args.max_jitter)),
+    ];
+    let inputs = [("bias_model", args.bias_model_path.as_path())];
+    let Some(run) = Run::settle(common, "chrombpnet", arch, &settings, &inputs)? else {
+        return Ok(());
+    };
+    let bias = read_bias_model(&args.bias_model_path, &arch)?;
+    let data = run.open(common)?;
+
+    let options = ChrombpnetOptions {
+        inputlen: common.inputlen,
+        outputlen: common.outputlen,
+        outlier_threshold: common.outlier_threshold,
+        max_jitter: args.max_jitter as usize,
+        negative_sampling_ratio: args.negative_sampling_ratio,
+        seed: common.seed as u32,
+    };
+    let selection = select::select_chrombpnet(
+        &data.peaks,
+        &data.nonpeaks,
+        &data.folds,
+        &data.tracks,
+        &options,
+    )?;
+    run.report_selection(&selection.regions)?;
+    write_tables(&run, &args, &selection)?;
+
+    bias_in_peaks(&run, &data, &bias, &selection.regions, common.batch_size)?;
+    let bias = scale_bias(&run, &data, bias, &selection, common.batch_size)?;
+
+    let peaks =
+        |split| training::sites(&selection.regions.peaks, &data.folds, split, &data.tracks.genome);
+    let nonpeaks = |split| {
+        training::sites(&selection.regions.nonpeaks, &data.folds, split, &data.tracks.genome)
+    };
+    let sampler = Sampler::new(
+        common.seed,
+        common.inputlen,
+        args.max_jitter,
+        args.negative_sampling_ratio,
+        peaks(Split::Train),
+        nonpeaks(Split::Train),
+    )?;
+    let valid = validation_plan(
+        common.inputlen,
+        &peaks(Split::Valid),
+        &nonpeaks(Split::Valid),
+        args.negative_sampling_ratio,
+        common.seed as u32,
+    )?;
+
+    let mut main = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
+    counts_head::center(&mut main, run.device, &sampler, &data.tracks, common.batch_size)?;
+    let spec = EngineSpec {
+        main,
+        bias: Some(bias.clone()),
+        learning_rate: common.learning_rate,
+        counts_loss_weight: selection.regions.counts_loss_weight,
+    };
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
+
+    let peaks_bed = run.tree.auxiliary("filtered.peaks.bed");
+    run.write_args(common, Some(&peaks_bed), &run.tree.auxiliary("filtered.nonpeaks.bed"))?;
+    let main = Network { arch, parameters: fitted.best };
+    let (full, nobias) =
+        (run.tree.models("chrombpnet.h5"), run.tree.models("chrombpnet_nobias.h5"));
+    keras_h5::write_single(&nobias, &main, Naming::WithoutBias)?;
+    keras_h5::write_full(&full, &main, &bias)?;
+    run.console.info(format!("wrote {} and {}", full.display(), nobias.display()));
+    run.complete(fitted.outcome)
+}
+
+/// A single-branch model of the same lengths.
+fn read_bias_model(path: &std::path::Path, arch: &Architecture) -> Result<Network> {
+    let network = match keras_h5::read(path)? {
+        KerasModel::Single { network, .. } => network,
+        KerasModel::Full { .. } => {
+            return Err(Problem::new("this is a full ChromBPNet model, expected a bias model")
+                .at(path.display())
+                .fix("pass bias.h5 of a bias run, or bias_model_scaled.h5")
+                .into());
+        }
+    };
+    for (what, found, wanted) in [
+        ("inputlen", network.arch.inputlen, arch.inputlen),
+        ("outputlen", network.arch.outputlen, arch.outputlen),
+    ] {
+        if found != wanted {
+            return Err(Problem::new(format!(
+                "the bias model has {what} {found}, but this run has {wanted}"
+            ))
+            .at(path.display())
+            .fix(format!("pass --{what} {found}, or another bias model"))
+            .into());
+        }
+    }
+    Ok(network)
+}
+
+fn write_tables(
+    run: &Run,
+    args: &TrainArgs,
+    selection: &select::ChrombpnetSelection,
+) -> Result<()> {
+    let regions = &selection.regions;
+    params_tsv::write_filtered_bed(&run.tree.auxiliary("filtered.peaks.bed"), regions.all_peaks())?;
+    params_tsv::write_filtered_bed(
+        &run.tree.auxiliary("filtered.nonpeaks.bed"),
+        regions.all_nonpeaks(),
+    )?;
+    params_tsv::write_data_params(
+        &run.tree.logs("chrombpnet_data_params.tsv"),
+        &regions.data_params(),
+    )?;
+    params_tsv::write_model_params(
+        &run.tree.logs("chrombpnet_model_params.tsv"),
+        &ModelParams {
+            counts_loss_weight: regions.counts_loss_weight,
+            filters: args.filters,
+            n_dil_layers: args.n_dilation_layers,
+            bias_model_path: Some(run.tree.models("bias_model_scaled.h5").display().to_string()),
+            inputlen: args.common.inputlen,
+            outputlen: args.common.outputlen,
+            max_jitter: args.max_jitter,
+            chr_fold_path: args.common.chr_fold_path.display().to_string(),
+            negative_sampling_ratio: args.negative_sampling_ratio,
+        },
+    )
+}
+
+/// Shifts the bias model's log counts to this data's depth and leaves `bias_model_scaled.h5`.
+fn scale_bias(
+    run: &Run,
+    data: &Data,
+    mut bias: Network,
+    selection: &select::ChrombpnetSelection,
+    batch_size: usize,
+) -> Result<Network> {
+    let sites: Vec<Site> = selection
+        .scaling_nonpeaks
+        .iter()
+        .zip(0..)
+        .filter_map(|(region, row)| {
+            let contig = data.tracks.genome.contig_id(&region.chrom)?;
+            Some(Site { contig, center: region.center() as u32, row })
+        })
+        .collect();
+    let plan = fixed_plan(bias.arch.inputlen, &[], &sites);
+    let spec = EngineSpec::for_prediction(bias.clone(), None);
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let mut predicted = Predictions::default();
+    let mut progress = run.console.progress("scaling the bias model", plan.len() as u64);
+    for batch in plan.chunks(batch_size) {
+        engine.predict(batch, &mut predicted)?;
+        progress.advance(batch.len() as u64, "");
+    }
+    progress.finish();
+    let offset = select::bias_logcount_offset(&selection.scaling_counts, &predicted.logcounts);
+    let dense = bias
+        .parameters
+        .get_mut("logcount_predictions/bias")
+        .context("the bias model has no logcount_predictions/bias")?;
+    dense.data[0] = (f64::from(dense.data[0]) + offset) as f32;
+    let path = run.tree.models("bias_model_scaled.h5");
+    keras_h5::write_single(&path, &bias, Naming::Bias)?;
+    run.console.info(format!(
+        "bias model scaled: log counts shifted by {offset:.4} over {} nonpeaks; wrote {}",
+        plan.len(),
+        path.display()
+    ));
+    Ok(bias)
+}
+
+/// `evaluation/bias_metrics.json`: the unscaled bias model in the test peaks, as official. A clearly
+/// negative correlation means an AT-rich bias model; the official tool stops there, we warn.
+fn bias_in_peaks(
+    run: &Run,
+    data: &Data,
+    bias: &Network,
+    regions: &select::SelectedRegions,
+    batch_size: usize,
+) -> Result<()> {
+    let sites = training::sites(regions.all_peaks(), &data.folds, Split::Test, &data.tracks.genome);
+    if sites.is_empty() {
+        run.console.warning("no peak on a test chromosome: the bias model is not evaluated");
+        return Ok(());
+    }
+    let plan = fixed_plan(bias.arch.inputlen, &sites, &[]);
+    let spec = EngineSpec::for_prediction(bias.clone(), None);
+    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let scored = score::predict_and_score(
+        engine.as_mut(),
+        &score::Job {
+            arch: &bias.arch,
+            tracks: &data.tracks,
+            plan: &plan,
+            batch_size,
+            groups: Groups::PeaksAndNonpeaks,
+            prefix: &run.tree.evaluation("bias"),
+            logits: false,
+        },
+        &run.console,
+    )?;
+    if let Some(r) = scored.metrics.and_then(|m| m.counts_pearsonr("peaks")) {
+        let text = format!("bias model in test peaks: counts pearsonr {r:.3}");
+        if r <= -0.5 {
+            run.console.warning(format!(
+                "{text}; below -0.5 the bias model follows AT content rather than the enzyme: retrain it with a higher --bias-threshold-factor"
+            ));
+        } else {
+            run.console.info(text);
+        }
+    }
+    Ok(())
+}
+
+/// Every validation peak, and one draw of `int(ratio x peaks)` nonpeaks that stays the same all run:
+/// pandas' `sample(random_state=seed)`, as the official generator draws it.
+fn validation_plan(
+    inputlen: usize,
+    peaks: &[Site],
+    nonpeaks: &[Site],
+    ratio: f64,
+    seed: u32,
+) -> Result<Vec<crate::batch::Example>, Problem> {
+    let wanted = (ratio * peaks.len() as f64) as usize;
+    if wanted > nonpeaks.len() {
+        return Err(Problem::new(format!(
+            "validation draws {wanted} nonpeaks ({ratio} x {} peaks), but only {} are left after the filters",
+            peaks.len(),
+            nonpeaks.len()
+        ))
+        .fix("give more nonpeaks on the validation chromosomes, or lower --negative-sampling-ratio"));
+    }
+    let drawn: Vec<Site> = RandomState::new(seed)
+        .choice(nonpeaks.len(), wanted)
+        .into_iter()
+        .map(|i| nonpeaks[i])
+        .collect();
+    Ok(fixed_plan(inputlen, peaks, &drawn))
+}

@@ -1,0 +1,296 @@
+//! What `train` and `bias train` share: settle the run, prepare the data, fit, leave the files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::inputs;
+use crate::batch::sampler::{Sampler, Site};
+use crate::cli::args::TrainingArgs;
+use crate::console::Console;
+use crate::engine::{Device, Engine};
+use crate::error::Problem;
+use crate::files::{atomic, params_tsv};
+use crate::input::chrom_sizes;
+use crate::input::folds::{self, Folds, Split};
+use crate::input::regions::{self, Region};
+use crate::model::{Architecture, ParameterSet};
+use crate::pack::cache;
+use crate::select::SelectedRegions;
+use crate::store::{GenomePack, Tracks};
+use crate::train::fit::{FitConfig, Outcome, fit};
+use crate::train::output::OutputTree;
+use crate::train::record::RunRecord;
+use crate::train::stop::StopFlag;
+
+/// One training run, settled: where it writes, what it is, whether it is already done.
+pub struct Run {
+    pub tree: OutputTree,
+    pub arch: Architecture,
+    pub console: Console,
+    pub device: Device,
+    /// `bias` or `chrombpnet`: the stem of every file name.
+    pub stem: &'static str,
+    record: RunRecord,
+    record_path: PathBuf,
+}
+
+/// Everything that was read from the inputs.
+pub struct Data {
+    pub tracks: Tracks,
+    pub peaks: Vec<Region>,
+    pub nonpeaks: Vec<Region>,
+    pub folds: Folds,
+}
+
+impl Run {
+    /// Settles a run in its output folder. `None` when an earlier run of the same settings and
+    /// inputs is complete. `settings` are those that `TrainingArgs` does not hold; `inputs` likewise.
+    ///
+    /// Errors when the folder holds a run of other settings or inputs (listing what changed), unless
+    /// `--force`.
+    pub fn settle(
+        args: &TrainingArgs,
+        stem: &'static str,
+        arch: Architecture,
+        settings: &[(&str, Value)],
+        more_inputs: &[(&str, &Path)],
+    ) -> Result<Option<Self>> {
+        let console = args.console.console();
+        args.refuse_unsupported()?;
+        let device = args.device.apply(&console)?;
+        let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
+
+        let signal = args.signal()?;
+        let mut inputs = BTreeMap::new();
+        let roles: [(&str, &Path); 6] = [
+            ("genome", &args.genome),
+            ("chrom_sizes", &args.chrom_sizes),
+            ("signal", &signal),
+            ("peaks", &args.peaks),
+            ("nonpeaks", &args.nonpeaks),
+            ("chr_fold_path", &args.chr_fold_path),
+        ];
+        for (role, path) in roles.iter().chain(more_inputs) {
+            inputs.insert((*role).to_string(), cache::fingerprint(path)?);
+        }
+        let record = RunRecord {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            command_line: std::env::args().collect(),
+            settings: common_settings(args, stem)
+                .into_iter()
+                .chain(settings.iter().cloned())
+                .map(|(name, value)| (name.to_string(), value))
+                .collect(),
+            inputs,
+            complete: false,
+            outcome: Value::Null,
+        };
+        let record_path = tree.logs(&format!("{stem}.run.json"));
+        let run = Self { tree, arch, console, device, stem, record, record_path };
+        if run.is_done_before(args.force)? {
+            return Ok(None);
+        }
+        run.tree.create()?;
+        if args.force {
+            // A state of the run that is being replaced must not be continued.
+            let _ = std::fs::remove_file(run.state_path());
+        }
+        run.record.write(&run.record_path)?;
+        Ok(Some(run))
+    }
+
+    fn is_done_before(&self, force: bool) -> Result<bool> {
+        if force {
+            return Ok(false);
+        }
+        let model = self.tree.models(&format!("{}.h5", self.stem));
+        let Some(earlier) = RunRecord::read(&self.record_path)? else {
+            if model.exists() {
+                return Err(Problem::new("the output folder already holds a model of another run")
+                    .at(model.display())
+                    .fix("choose another -o, or pass --force to replace it")
+                    .into());
+            }
+            return Ok(false);
+        };
+        let changes = earlier.changes(&self.record);
+        if !changes.is_empty() {
+            return Err(Problem::new(format!(
+                "the output folder holds a run with other settings or inputs:\n    {}",
+                changes.join("\n    ")
+            ))
+            .at(self.tree.root().display())
+            .fix("choose another -o, or pass --force to start over")
+            .into());
+        }
+        if earlier.complete && model.exists() {
+            self.console.info(format!(
+                "{} is complete already; pass --force to train again",
+                model.display()
+            ));
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn state_path(&self) -> PathBuf {
+        self.tree.logs(&format!("{}.state.safetensors", self.stem))
+    }
+
+    /// Reads and cross-checks the inputs.
+    pub fn open(&self, args: &TrainingArgs) -> Result<Data> {
+        let console = &self.console;
+        let peaks = regions::read(&args.peaks)?;
+        let nonpeaks = regions::read(&args.nonpeaks)?;
+        let folds = folds::read(&args.chr_fold_path)?;
+        let sizes = chrom_sizes::read(&args.chrom_sizes)?;
+        let cache_dir = args.cache.folder(&args.output_dir);
+        let tracks = inputs::open_tracks(&args.genome, Some(&args.signal()?), &cache_dir, console)?;
+        inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
+        inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, console)?;
+        inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
+        inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
+        Ok(Data { tracks, peaks, nonpeaks, folds })
+    }
+
+    /// Says what the filters did, and leaves `dropped.tsv`.
+    pub fn report_selection(&self, selected: &SelectedRegions) -> Result<()> {
+        let path = self.tree.auxiliary("dropped.tsv");
+        params_tsv::write_dropped(&path, &selected.dropped)?;
+        for warning in &selected.warnings {
+            self.console.warning(warning);
+        }
+        self.console.info(format!(
+            "kept {} peaks and {} nonpeaks for training and validation, {} and {} for testing; {} dropped (see {}); counts_loss_weight {}",
+            selected.test_peaks_from,
+            selected.test_nonpeaks_from,
+            selected.peaks.len() - selected.test_peaks_from,
+            selected.nonpeaks.len() - selected.test_nonpeaks_from,
+            selected.dropped.len(),
+            path.display(),
+            selected.counts_loss_weight
+        ));
+        Ok(())
+    }
+
+    /// Fits and returns the best parameters; an error when interrupted.
+    pub fn fit(
+        &self,
+        args: &TrainingArgs,
+        engine: &mut dyn Engine,
+        sampler: &Sampler,
+        valid: &[crate::batch::Example],
+    ) -> Result<Fitted> {
+        self.console.info(format!(
+            "{}: {} examples an epoch, {} for validation, batch {}; {}",
+            self.stem,
+            sampler.examples_per_epoch(),
+            valid.len(),
+            args.batch_size,
+            engine.describe()
+        ));
+        let stop = StopFlag::on_signals()?;
+        let cfg = FitConfig {
+            epochs: args.epochs,
+            early_stop: args.early_stop,
+            batch_size: args.batch_size,
+            trackables: args.trackables.clone(),
+            log: self.tree.logs(&format!("{}.log", self.stem)),
+            batch_log: self.tree.logs(&format!("{}.log.batch", self.stem)),
+            state: self.state_path(),
+            run_key: self.record.key(),
+            arch: self.arch,
+        };
+        let outcome =
+            fit(engine, sampler, valid, &cfg, &self.console, &mut || stop.is_requested())?;
+        match outcome {
+            Outcome::Interrupted { epoch, batches_done } => Err(Problem::new(format!(
+                "interrupted in epoch {} after {batches_done} batches; the state is saved",
+                epoch + 1
+            ))
+            .at(cfg.state.display())
+            .fix("run the same command again to go on")
+            .into()),
+            Outcome::Finished { best, best_epoch, val, epochs_run } => {
+                let outcome = json!({"best_epoch": best_epoch, "epochs_run": epochs_run,
+                                     "val_loss": val, "engine": engine.describe()});
+                Ok(Fitted { best, outcome })
+            }
+        }
+    }
+
+    /// `*.args.json`, as the official tool leaves it: the arguments of its inner training step.
+    pub fn write_args(
+        &self,
+        args: &TrainingArgs,
+        peaks: Option<&Path>,
+        nonpeaks: &Path,
+    ) -> Result<()> {
+        let official = json!({
+            "genome": args.genome, "bigwig": args.signal()?,
+            "peaks": peaks.map_or("None".into(), Path::to_path_buf), "nonpeaks": nonpeaks,
+            "output_prefix": self.tree.models(self.stem), "chr_fold_path": args.chr_fold_path,
+            "epochs": args.epochs, "early_stop": args.early_stop, "batch_size": args.batch_size,
+            "learning_rate": args.learning_rate,
+            "params": self.tree.logs(&format!("{}_model_params.tsv", self.stem)),
+            "seed": args.seed, "trackables": args.trackables,
+        });
+        let path = self.tree.logs(&format!("{}.args.json", self.stem));
+        let mut text = Vec::new();
+        let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        serde::Serialize::serialize(
+            &official,
+            &mut serde_json::Serializer::with_formatter(&mut text, indent),
+        )?;
+        atomic::write(&path, |out| Ok(std::io::Write::write_all(out, &text)?))
+    }
+
+    /// Marks the run as done and removes the state that is no longer needed.
+    pub fn complete(mut self, outcome: Value) -> Result<()> {
+        self.record.complete = true;
+        self.record.outcome = outcome;
+        self.record.write(&self.record_path)?;
+        let _ = std::fs::remove_file(self.state_path());
+        Ok(())
+    }
+}
+
+/// What training left.
+pub struct Fitted {
+    pub best: ParameterSet,
+    /// For the run record.
+    pub outcome: Value,
+}
+
+/// Every flag that the weights depend on.
+fn common_settings(args: &TrainingArgs, stem: &'static str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("model", json!(stem)),
+        ("outlier_threshold", json!(args.outlier_threshold)),
+        ("inputlen", json!(args.inputlen)),
+        ("outputlen", json!(args.outputlen)),
+        ("seed", json!(args.seed)),
+        ("epochs", json!(args.epochs)),
+        ("early_stop", json!(args.early_stop)),
+        ("learning_rate", json!(args.learning_rate)),
+        ("batch_size", json!(args.batch_size)),
+    ]
+}
+
+/// Regions of one split as sites; rows count within `regions`. Their contigs are in the genome:
+/// the edge filter has seen to that.
+pub fn sites(regions: &[Region], folds: &Folds, split: Split, genome: &GenomePack) -> Vec<Site> {
+    let mut sites = Vec::new();
+    for (row, region) in regions.iter().enumerate() {
+        if folds.split_of(&region.chrom) != Some(split) {
+            continue;
+        }
+        if let Some(contig) = genome.contig_id(&region.chrom) {
+            sites.push(Site { contig, center: region.center() as u32, row: row as u32 });
+        }
+    }
+    sites
+}

@@ -1,0 +1,169 @@
+//! What a command says while it works: plain lines, a bar on a terminal, JSON lines, or nothing.
+//! Everything here goes to stderr; stdout is for data.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+/// How to talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Warnings only.
+    Quiet,
+    /// Lines, and a bar where stderr is a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Speaks for one command.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    style: Style,
+}
+
+impl Console {
+    pub fn new(quiet: bool, log_json: bool) -> Self {
+        let style = match (log_json, quiet) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Quiet,
+            (false, false) => Style::Text,
+        };
+        Self { style }
+    }
+
+    /// A line for the user.
+    pub fn info(&self, message: impl AsRef<str>) {
+        match self.style {
+            Style::Quiet => {}
+            Style::Text => eprintln!("{}", message.as_ref()),
+            Style::Json => eprintln!("{}", json!({"event": "info", "message": message.as_ref()})),
+        }
+    }
+
+    /// Something that surprises but does not prevent the result. Shown even with `--quiet`.
+    pub fn warning(&self, message: impl AsRef<str>) {
+        match self.style {
+            Style::Json => {
+                eprintln!("{}", json!({"event": "warning", "message": message.as_ref()}));
+            }
+            _ => eprintln!("warning: {}", message.as_ref()),
+        }
+    }
+
+    /// A result: `text` for people, `fields` (an object) for machines.
+    pub fn event(&self, name: &str, text: impl AsRef<str>, fields: Value) {
+        match self.style {
+            Style::Quiet => {}
+            Style::Text => eprintln!("{}", text.as_ref()),
+            Style::Json => {
+                let mut line = json!({"event": name});
+                if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
+                    line.extend(fields);
+                }
+                eprintln!("{line}");
+            }
+        }
+    }
+
+    /// Progress over `total` units of work.
+    pub fn progress(&self, what: &str, total: u64) -> Progress {
+        let bar = (self.style == Style::Text && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(total);
+            let style = ProgressStyle::with_template(
+                "{prefix} {bar:30} {pos}/{len} {msg} elapsed {elapsed} left {eta}",
+            );
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            bar.set_prefix(what.to_string());
+            bar
+        });
+        Progress {
+            console: *self,
+            what: what.to_string(),
+            total,
+            done: 0,
+            start: Instant::now(),
+            last_line: Instant::now(),
+            bar,
+        }
+    }
+}
+
+/// Counts units of work. Off a terminal it prints a line every 30 s, so that a log stays short.
+pub struct Progress {
+    console: Console,
+    what: String,
+    total: u64,
+    done: u64,
+    start: Instant,
+    last_line: Instant,
+    bar: Option<ProgressBar>,
+}
+
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+impl Progress {
+    /// `units` more are done; `note` is shown beside the count.
+    pub fn advance(&mut self, units: u64, note: &str) {
+        self.done += units;
+        let seconds = self.start.elapsed().as_secs_f64();
+        let rate = self.done as f64 / seconds.max(1e-9);
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+            bar.set_message(format!("{rate:.1} ex/s {note}"));
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
+            let text = format!(
+                "{} {}/{} {rate:.1} ex/s, {} left {note}",
+                self.what,
+                self.done,
+                self.total,
+                duration(left)
+            );
+            self.console.event(
+                "progress",
+                text,
+                json!({"stage": self.what, "done": self.done, "total": self.total,
+                       "examples_per_s": rate, "eta_s": left}),
+            );
+        }
+    }
+
+    /// Units per second so far.
+    pub fn rate(&self) -> f64 {
+        self.done as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    pub fn finish(self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Seconds as `1h 02m`, `3m 20s` or `12s`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.round().max(0.0) as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m {:02}s", s / 60, s % 60),
+        _ => format!("{}h {:02}m", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(12.4), "12s");
+        assert_eq!(duration(200.0), "3m 20s");
+        assert_eq!(duration(3725.0), "1h 02m");
+    }
+}

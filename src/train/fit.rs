@@ -1,0 +1,252 @@
+//! The training loop: epochs of plans through an engine, validation, early stopping, logs, state.
+//!
+//! A run that is interrupted and started again ends with the same bits as one that never stopped:
+//! plans depend on (seed, epoch) only, engines are deterministic, and the state file holds
+//! everything else, also in the middle of an epoch.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::early_stop::Best;
+use super::log::{self, EpochRow, Losses, RunningLoss};
+use crate::batch::Example;
+use crate::batch::sampler::Sampler;
+use crate::console::{Console, duration};
+use crate::engine::Engine;
+use crate::error::Problem;
+use crate::files::train_state::{self, TrainState};
+use crate::model::{Architecture, ParameterSet};
+
+/// What the loop needs to know apart from engine and data.
+#[derive(Clone, Debug)]
+pub struct FitConfig {
+    pub epochs: usize,
+    /// Early-stopping patience in epochs.
+    pub early_stop: usize,
+    pub batch_size: usize,
+    /// Columns of the batch log.
+    pub trackables: Vec<String>,
+    /// `*.log`
+    pub log: PathBuf,
+    /// `*.log.batch`
+    pub batch_log: PathBuf,
+    /// `*.safetensors`: where an interrupted run goes on.
+    pub state: PathBuf,
+    /// Identifies config and inputs; a state of another run is not continued.
+    pub run_key: String,
+    pub arch: Architecture,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Early stop or last epoch: the parameters of the best epoch.
+    Finished { best: ParameterSet, best_epoch: usize, val: Losses, epochs_run: usize },
+    /// Asked to stop; the state is saved.
+    Interrupted { epoch: usize, batches_done: usize },
+}
+
+/// Where the loop stands: the part of the state that is not tensors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Position {
+    run_key: String,
+    epoch: usize,
+    batches_done: usize,
+    running: RunningLoss,
+    batch_rows: Vec<Losses>,
+    epoch_rows: Vec<EpochRow>,
+    best: Best,
+}
+
+/// An epoch can take hours on a CPU; a power cut should not cost more than this.
+const SAVE_EVERY: Duration = Duration::from_secs(600);
+
+/// Trains until early stop, the last epoch, or `should_stop`; continues from the state file when
+/// there is one of this run.
+pub fn fit(
+    engine: &mut dyn Engine,
+    sampler: &Sampler,
+    valid: &[Example],
+    cfg: &FitConfig,
+    console: &Console,
+    should_stop: &mut dyn FnMut() -> bool,
+) -> Result<Outcome> {
+    if valid.is_empty() {
+        return Err(Problem::new("no region is left for validation")
+            .fix("check the fold's `valid` chromosomes against peaks and nonpeaks")
+            .into());
+    }
+    let (mut at, mut best_parameters) = start_or_resume(engine, cfg, console)?;
+    while at.epoch < cfg.epochs && !at.best.should_stop(cfg.early_stop) {
+        let start = Instant::now();
+        let trained = train_epoch(engine, sampler, cfg, console, should_stop, &mut at, || {
+            best_parameters.clone()
+        })?;
+        let validated = match trained {
+            true => evaluate(engine, valid, cfg.batch_size, should_stop)?,
+            false => None,
+        };
+        let Some(val) = validated else {
+            save(engine, cfg, &at, best_parameters.clone())?;
+            return Ok(Outcome::Interrupted { epoch: at.epoch, batches_done: at.batches_done });
+        };
+
+        let row = EpochRow { train: at.running.mean(), valid: val };
+        at.epoch_rows.push(row);
+        log::append_batches(&cfg.batch_log, &cfg.trackables, at.epoch, &at.batch_rows)?;
+        log::write_epochs(&cfg.log, &at.epoch_rows)?;
+        let improved = at.best.update(at.epoch, val.total);
+        if improved {
+            best_parameters = Some(engine.parameters()?);
+        }
+        report_epoch(console, cfg, &at, &row, improved, start.elapsed().as_secs_f64(), sampler);
+        at = Position {
+            epoch: at.epoch + 1,
+            batches_done: 0,
+            running: RunningLoss::default(),
+            batch_rows: Vec::new(),
+            ..at
+        };
+        save(engine, cfg, &at, best_parameters.clone())?;
+    }
+    let best = best_parameters.context("training ended before the first epoch did")?;
+    let val = at.epoch_rows[at.best.epoch].valid;
+    Ok(Outcome::Finished { best, best_epoch: at.best.epoch, val, epochs_run: at.epoch })
+}
+
+/// The rest of the current epoch; false when asked to stop before its end.
+fn train_epoch(
+    engine: &mut dyn Engine,
+    sampler: &Sampler,
+    cfg: &FitConfig,
+    console: &Console,
+    should_stop: &mut dyn FnMut() -> bool,
+    at: &mut Position,
+    best: impl Fn() -> Option<ParameterSet>,
+) -> Result<bool> {
+    let plan = sampler.epoch(at.epoch as u64);
+    let done = at.batches_done;
+    let left = plan.len().saturating_sub(done * cfg.batch_size);
+    let mut progress =
+        console.progress(&format!("epoch {}/{}", at.epoch + 1, cfg.epochs), left as u64);
+    let mut saved = Instant::now();
+    for batch in plan.chunks(cfg.batch_size).skip(done) {
+        if should_stop() {
+            return Ok(false);
+        }
+        let loss = engine.train_step(batch).with_context(|| {
+            format!(
+                "epoch {}, batch {}: training stopped; {} keeps the last good state",
+                at.epoch + 1,
+                at.batches_done + 1,
+                cfg.state.display()
+            )
+        })?;
+        at.running.add(&loss, batch.len());
+        at.batch_rows.push(at.running.mean());
+        at.batches_done += 1;
+        progress.advance(batch.len() as u64, &format!("loss {:.3}", at.running.mean().total));
+        if saved.elapsed() > SAVE_EVERY {
+            save(engine, cfg, at, best())?;
+            saved = Instant::now();
+        }
+    }
+    progress.finish();
+    Ok(true)
+}
+
+/// Mean losses over a plan; `None` when asked to stop.
+fn evaluate(
+    engine: &mut dyn Engine,
+    plan: &[Example],
+    batch_size: usize,
+    should_stop: &mut dyn FnMut() -> bool,
+) -> Result<Option<Losses>> {
+    let mut running = RunningLoss::default();
+    for batch in plan.chunks(batch_size) {
+        if should_stop() {
+            return Ok(None);
+        }
+        running.add(&engine.evaluate(batch)?, batch.len());
+    }
+    Ok(Some(running.mean()))
+}
+
+fn start_or_resume(
+    engine: &mut dyn Engine,
+    cfg: &FitConfig,
+    console: &Console,
+) -> Result<(Position, Option<ParameterSet>)> {
+    let fresh = Position { run_key: cfg.run_key.clone(), ..Position::default() };
+    if !cfg.state.exists() {
+        return Ok((fresh, None));
+    }
+    let state = train_state::load(&cfg.state, &cfg.arch)?;
+    let at: Position = serde_json::from_value(state.meta).map_err(|error| {
+        Problem::new(format!("not a training state of this program: {error}"))
+            .at(cfg.state.display())
+            .fix("pass --force to start over")
+    })?;
+    if at.run_key != cfg.run_key {
+        return Err(Problem::new(
+            "the training state belongs to a run with other inputs or settings",
+        )
+        .at(cfg.state.display())
+        .fix("pass --force to start over, or choose another output folder")
+        .into());
+    }
+    engine.set_parameters(&state.parameters)?;
+    engine.restore_optimizer(&state.optimizer)?;
+    console.info(format!("resuming at epoch {}, batch {}", at.epoch + 1, at.batches_done + 1));
+    Ok((at, state.best))
+}
+
+fn save(
+    engine: &dyn Engine,
+    cfg: &FitConfig,
+    at: &Position,
+    best: Option<ParameterSet>,
+) -> Result<()> {
+    let state = TrainState {
+        parameters: engine.parameters()?,
+        optimizer: engine.optimizer_state()?,
+        best,
+        meta: serde_json::to_value(at)?,
+    };
+    train_state::save(&cfg.state, &state)
+}
+
+fn report_epoch(
+    console: &Console,
+    cfg: &FitConfig,
+    at: &Position,
+    row: &EpochRow,
+    improved: bool,
+    seconds: f64,
+    sampler: &Sampler,
+) {
+    let rate = sampler.examples_per_epoch() as f64 / seconds.max(1e-9);
+    let left = seconds * (cfg.epochs - at.epoch - 1) as f64;
+    let text = format!(
+        "epoch {}/{}: loss {:.4} (profile {:.4}, counts {:.4}), val_loss {:.4} (profile {:.4}, counts {:.4}){}; {}, {rate:.1} ex/s, at most {} left",
+        at.epoch + 1,
+        cfg.epochs,
+        row.train.total,
+        row.train.profile,
+        row.train.counts,
+        row.valid.total,
+        row.valid.profile,
+        row.valid.counts,
+        if improved { " best" } else { "" },
+        duration(seconds),
+        duration(left)
+    );
+    let fields = json!({"epoch": at.epoch, "loss": row.train, "val_loss": row.valid,
+                        "best": improved, "seconds": seconds, "examples_per_s": rate,
+                        "eta_s": left});
+    console.event("epoch", text, fields);
+}

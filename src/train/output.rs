@@ -1,0 +1,65 @@
+//! The official output tree: `models/`, `logs/`, `auxiliary/`, `evaluation/`, names with an optional
+//! prefix.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::error::Problem;
+
+/// Paths of one run.
+#[derive(Clone, Debug)]
+pub struct OutputTree {
+    root: PathBuf,
+    prefix: String,
+}
+
+impl OutputTree {
+    /// `file_prefix` P turns `bias.h5` into `P_bias.h5`.
+    pub fn new(root: &Path, file_prefix: Option<&str>) -> Self {
+        let prefix = file_prefix.map(|p| format!("{p}_")).unwrap_or_default();
+        Self { root: root.to_path_buf(), prefix }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the folders and checks that they can be written to, before the long work starts.
+    pub fn create(&self) -> Result<()> {
+        for folder in ["models", "logs", "auxiliary", "evaluation"] {
+            let path = self.root.join(folder);
+            let usable = fs::create_dir_all(&path)
+                .and_then(|()| tempfile::tempfile_in(&path))
+                .and_then(|mut probe| std::io::Write::write_all(&mut probe, &[0; 4096]));
+            if let Err(error) = usable {
+                return Err(Problem::new(format!("cannot write to the output folder: {error}"))
+                    .at(path.display())
+                    .fix("choose another -o, or free space and permissions there")
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
+    pub fn models(&self, name: &str) -> PathBuf {
+        self.file("models", name)
+    }
+
+    pub fn logs(&self, name: &str) -> PathBuf {
+        self.file("logs", name)
+    }
+
+    pub fn auxiliary(&self, name: &str) -> PathBuf {
+        self.file("auxiliary", name)
+    }
+
+    pub fn evaluation(&self, name: &str) -> PathBuf {
+        self.file("evaluation", name)
+    }
+
+    fn file(&self, folder: &str, name: &str) -> PathBuf {
+        self.root.join(folder).join(format!("{}{name}", self.prefix))
+    }
+}
