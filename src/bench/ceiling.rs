@@ -46,7 +46,7 @@ pub fn measure(repeats: usize) -> Ceiling {
                 [vec![0.5; rows * INNER], vec![0.25; INNER * COLUMNS], vec![0.0; rows * COLUMNS]]
             })
             .collect();
-        let products = 8192 / rows;
+        let products = 4096 / rows;
         let cpu_start = cpu_seconds();
         let mut gflop = 0.0;
         for _ in 0..repeats {

@@ -1,4 +1,5 @@
 //! Timings of the parts that matter, each beside the bound it is measured against.
 
 pub mod ceiling;
+pub mod data;
 pub mod train;

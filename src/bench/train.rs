@@ -70,7 +70,7 @@ pub fn run(config: &Config) -> Result<Value> {
         (0..config.batch_size as u32).map(example).collect()
     };
 
-    let before = ceiling::measure(5);
+    let before = ceiling::measure(3);
     engine.train_step(&plan())?;
     let mut seconds = Vec::new();
     let cpu_start = cpu_seconds();
@@ -82,7 +82,7 @@ pub fn run(config: &Config) -> Result<Value> {
         seconds.push(start.elapsed().as_secs_f64());
     }
     let cpu = cpu_start.zip(cpu_seconds()).map(|(start, end)| end - start);
-    let ceiling = before.max(ceiling::measure(5));
+    let ceiling = before.max(ceiling::measure(3));
 
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);

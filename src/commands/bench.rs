@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::bench::train;
+use crate::bench::{data, train};
 use crate::engine::cpu::{Isa, Options};
 use crate::error::Problem;
 use crate::model::Architecture;
@@ -12,6 +12,8 @@ use crate::model::Architecture;
 pub enum BenchCommand {
     /// Training steps on random data, beside the machine's matrix-product ceiling
     Train(TrainArgs),
+    /// Plans and windows per second, with the engine off
+    Data(DataArgs),
 }
 
 #[derive(clap::Args)]
@@ -57,9 +59,20 @@ pub struct TrainArgs {
     json: bool,
 }
 
+#[derive(clap::Args)]
+pub struct DataArgs {
+    /// Peaks of the simulated epoch
+    #[arg(long, default_value_t = 100_000)]
+    peaks: usize,
+    /// End with one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub fn run(command: BenchCommand) -> Result<()> {
     let (result, json) = match command {
         BenchCommand::Train(args) => (run_train(&args)?, args.json),
+        BenchCommand::Data(args) => (data::run(args.peaks)?, args.json),
     };
     if json {
         println!("{result}");

@@ -339,3 +339,46 @@ fn training_lowers_the_loss() {
         "{first:?} {last:?}"
     );
 }
+
+fn bench(args: &[&str]) -> std::process::Output {
+    assert_cmd::Command::cargo_bin("cbp-fast")
+        .unwrap()
+        .args(["bench", "train", "--filters", "8", "--n-dilation-layers", "2"])
+        .args(["--bias-filters", "4", "--bias-layers", "1", "--batch-size", "3"])
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn bench_train_ends_with_one_json_line() {
+    for set in [Isa::PORTABLE, Isa::detect()] {
+        let set_args = ["--instruction-set", set.name()];
+        let output =
+            bench(&[&["--device", "cpu", "--steps", "2", "--json"], &set_args[..]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        for field in ["examples_per_s", "gflops", "ceiling_gflops", "percent_of_ceiling"] {
+            assert!(found[field].as_f64().unwrap() > 0.0, "{field}: {found}");
+        }
+        assert_eq!(found["step_seconds"].as_array().unwrap().len(), 2);
+        assert_eq!(found["instruction_set"], set.name());
+    }
+}
+
+#[test]
+fn bench_train_refuses_what_it_cannot_do() {
+    for (args, wanted) in [
+        (["--device", "cuda"], "no CUDA engine yet"),
+        (["--device", "tpu"], "expected auto or cpu"),
+        (["--instruction-set", "mmx"], "it has portable"),
+        (["--inputlen", "500"], "at least"),
+        (["--steps", "0"], "at least 1"),
+    ] {
+        let output = bench(&args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
+        assert!(text.contains(wanted), "{args:?}: {text}");
+    }
+}

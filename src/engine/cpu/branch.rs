@@ -317,10 +317,7 @@ vectorised! {
     /// `g[t] = weights * scale` for t in start..start+n, 0 elsewhere.
     fn spread(g: &mut [T], weights: &[T], scale: T, length: usize, start: usize, n: usize) {
         for (g, weights) in rows_mut(g).chunks_exact_mut(length).zip(rows(weights)) {
-            let mut value = *weights;
-            for c in 0..LANES {
-                value[c] = value[c] * scale;
-            }
+            let value = weights.map(|weight| weight * scale);
             g.fill([T::ZERO; LANES]);
             g[start..start + n].fill(value);
         }

@@ -429,12 +429,16 @@ fn finish_rows<T: Scalar>(
             }
         }
     } else {
-        for ((y, x), mask) in sums.zip(&mut mask[t..t + n]) {
+        for (y, _) in sums {
             for c in 0..LANES {
-                let z = y[c] + bias[c];
-                mask[c] = u8::from(z > T::ZERO);
-                y[c] = x[c] + relu(z);
+                y[c] += bias[c];
             }
+        }
+        // Flat, so that the compiler vectorises along it and not across rows.
+        let (y, x) = (y[t..t + n].as_flattened_mut(), x[t..t + n].as_flattened());
+        for ((y, x), mask) in y.iter_mut().zip(x).zip(mask[t..t + n].as_flattened_mut()) {
+            *mask = u8::from(*y > T::ZERO);
+            *y = *x + relu(*y);
         }
     }
 }

@@ -255,14 +255,53 @@ mod x86 {
     }
 
     #[cfg(test)]
-    pub mod tests {
+    mod tests {
         use super::*;
 
-        /// The two-panel form that AVX-512 uses, with AVX2 registers, so that its indexing is
-        /// tested on machines without AVX-512 too.
-        pub unsafe fn avx2_two_panels(tile: &Tile<f32>) {
-            // SAFETY: the caller's promise.
-            unsafe { avx2_tile::<3, 2, 16, 1>(tile) }
+        /// The two-panel form that AVX-512 uses, in AVX2 registers, so that its indexing is
+        /// checked on machines without AVX-512 too.
+        #[test]
+        fn two_panels_at_once() {
+            if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+                println!("skipped: this machine has no AVX2");
+                return;
+            }
+            let (k, a_outer, b_panel, out_panel) = (37, 64, 40 * 16, 80);
+            let number = |i: usize| (i * 7 % 11) as f32 - 5.0;
+            let a: Vec<f32> = (0..3 * a_outer).map(number).collect();
+            let b: Vec<f32> = (0..2 * b_panel).map(|i| number(i + 3)).collect();
+            let mut out = vec![1.0f32; 2 * out_panel];
+            let rows = [32u32, 0, 16];
+            let start = out.as_mut_ptr();
+            let tile = Tile {
+                k,
+                a: a.as_ptr(),
+                a_outer,
+                b: b.as_ptr(),
+                b_panel,
+                rows: rows.as_ptr(),
+                out: start,
+                also: Also::Subtract(start.wrapping_add(32)),
+                out_panel,
+                store: false,
+            };
+            // SAFETY: the arrays cover every index: 3 blocks of k, 2 panels, rows up to 32 + 32 + 16.
+            unsafe { avx2_tile::<3, 2, 16, 1>(&tile) };
+            let mut wanted = vec![1.0f32; 2 * out_panel];
+            for p in 0..2 {
+                for (r, &row) in rows.iter().enumerate() {
+                    for c in 0..16 {
+                        let sum: f32 = (0..k)
+                            .map(|k| {
+                                a[k / 16 * a_outer + k % 16 + r * 16] * b[p * b_panel + k * 16 + c]
+                            })
+                            .sum();
+                        wanted[p * out_panel + row as usize + c] += sum;
+                        wanted[p * out_panel + row as usize + 32 + c] -= sum;
+                    }
+                }
+            }
+            assert_eq!(out, wanted);
         }
     }
 }

@@ -104,3 +104,104 @@ impl<T: Scalar> Product<'_, T> {
         assert!(out <= self.out.len(), "out: {out} of {}", self.out.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers, so that every sum is exact in any order.
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7 + seed * 13) % 11) as f32 - 5.0).collect()
+    }
+
+    fn check<const ROW: usize, const K: usize>(isa: Isa, m: usize, k: usize, panels: usize) {
+        let a_outer = if (ROW, K) == (16, 1) { m * 16 + 32 } else { 16 * K };
+        let a = numbers(k.div_ceil(16) * a_outer + m * ROW + 16 * K, 1);
+        let b = numbers(panels * (k * 16 + 16), 2);
+        // Rows in reverse and apart, a second output behind the first.
+        let rows: Vec<u32> = (0..m).map(|r| ((m - 1 - r) * 32) as u32).collect();
+        let (half, out_panel) = (m * 32, 2 * m * 32);
+        let before = numbers(panels * out_panel, 3);
+        for (second, sign) in
+            [(Second::None, 0.0), (Second::Add(half), 1.0), (Second::Subtract(half), -1.0)]
+        {
+            for store in [false, true] {
+                let mut out = before.clone();
+                let b_panel = k * 16 + 16;
+                Product {
+                    m,
+                    k,
+                    panels,
+                    a: &a,
+                    a_outer,
+                    b: &b,
+                    b_panel,
+                    out: &mut out,
+                    out_panel,
+                    rows: &rows,
+                    at: 0,
+                    second,
+                    store,
+                }
+                .run::<ROW, K>(isa);
+                let mut wanted = before.clone();
+                for p in 0..panels {
+                    for (r, &row) in rows.iter().enumerate() {
+                        for c in 0..16 {
+                            let sum: f32 = (0..k)
+                                .map(|k| {
+                                    a[k / 16 * a_outer + k % 16 * K + r * ROW]
+                                        * b[p * b_panel + k * 16 + c]
+                                })
+                                .sum();
+                            let at = p * out_panel + row as usize + c;
+                            let old =
+                                if store { [0.0; 2] } else { [before[at], before[at + half]] };
+                            wanted[at] = old[0] + sum;
+                            if sign != 0.0 {
+                                wanted[at + half] = old[1] + sign * sum;
+                            }
+                        }
+                    }
+                }
+                assert!(out == wanted, "{isa:?} ROW {ROW} K {K} m {m} k {k} panels {panels}");
+            }
+        }
+    }
+
+    #[test]
+    fn equals_the_definition_for_every_shape_and_instruction_set() {
+        for isa in Isa::available() {
+            for m in [1, 2, 3, 5, 6, 7, 11, 12, 13, 16, 25, 40] {
+                for (k, panels) in [(1, 1), (15, 2), (16, 3), (50, 1), (256, 2), (300, 5)] {
+                    check::<16, 1>(isa, m, k, panels);
+                    check::<1, 1>(isa, m, k, panels);
+                    if m <= 16 {
+                        check::<1, 16>(isa, m, k, panels);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "out: ")]
+    fn an_output_that_is_too_short_is_refused() {
+        Product {
+            m: 2,
+            k: 16,
+            panels: 1,
+            a: &[0.0f32; 64],
+            a_outer: 32,
+            b: &[0.0; 256],
+            b_panel: 256,
+            out: &mut [0.0; 31],
+            out_panel: 32,
+            rows: &[0, 16],
+            at: 0,
+            second: Second::None,
+            store: true,
+        }
+        .run::<16, 1>(Isa::PORTABLE);
+    }
+}

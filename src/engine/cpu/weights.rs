@@ -136,22 +136,14 @@ impl<T: Scalar> PackedWeights<T> {
             copy_channels(&mut weights.bias, &plain[index.conv(layer + 1) + 1]);
             let tap = |k: usize, i: usize, o: usize| kernel[(k * c + i) * c + o];
             let half = T::from_f64(0.5);
-            for (m, (forward, backward)) in weights
-                .forward
-                .iter_mut()
-                .map(Some)
-                .zip(weights.backward.iter_mut().map(Some).chain(std::iter::repeat_with(|| None)))
-                .enumerate()
-            {
+            for m in 0..weights.forward.len() {
                 let value = |i: usize, o: usize| match m {
                     0..TAPS => tap(m, i, o),
                     3 => (tap(0, i, o) + tap(1, i, o) + tap(2, i, o)) * half,
                     _ => (tap(0, i, o) - tap(1, i, o) + tap(2, i, o)) * half,
                 };
-                if let Some(forward) = forward {
-                    fill_panels(forward, c, |i, o| value(i, o));
-                }
-                if let Some(backward) = backward {
+                fill_panels(&mut weights.forward[m], c, value);
+                if let Some(backward) = weights.backward.get_mut(m) {
                     fill_panels(backward, c, |o, i| value(i, o));
                 }
             }
