@@ -179,8 +179,13 @@ pub fn accessibility(codes: &[u8]) -> Vec<f64> {
 
 /// Expected cuts per base; N cannot be mapped and has none.
 pub fn cut_rates(codes: &[u8]) -> Vec<f64> {
+    cut_rates_given(&accessibility(codes), codes)
+}
+
+/// The same where the accessibility is at hand.
+pub fn cut_rates_given(accessibility: &[f64], codes: &[u8]) -> Vec<f64> {
     let mean = log_mean_preference();
-    let mut rates = accessibility(codes);
+    let mut rates = accessibility.to_vec();
     for ((rate, score), &code) in rates.iter_mut().zip(enzyme_scores(codes)).zip(codes) {
         *rate = if code < 4 { *rate * (score - mean).exp() } else { 0.0 };
     }

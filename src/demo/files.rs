@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_with_our_own_readers() {
         let folder = tempfile::tempdir().unwrap();
-        let demo = Experiment::simulate(6);
+        let demo = Experiment::simulate(6, 60_000..=70_000);
         write(&demo, folder.path()).unwrap();
         let at = |name: &str| folder.path().join(name);
 

@@ -1,6 +1,6 @@
 //! A random genome with motifs planted in it. In: a seed. Out: contigs as base codes.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,8 +9,8 @@ use super::biology::{Effect, MOTIFS, Motif};
 
 /// chr1..chr8.
 pub const CONTIGS: usize = 8;
-const SHORTEST: usize = 380_000;
-const LONGEST: usize = 460_000;
+/// bp of a contig; tests take shorter ones.
+pub const CONTIG_BP: RangeInclusive<usize> = 380_000..=460_000;
 /// N at both ends, bp, as assemblies have at telomeres.
 const END_N: usize = 1_500;
 /// No motif is planted nearer to an end than this, so that windows fit.
@@ -38,14 +38,14 @@ impl DemoContig {
 }
 
 /// Makes every contig; each has its own ChaCha stream.
-pub fn simulate(seed: u64) -> Vec<DemoContig> {
-    (0..CONTIGS).map(|index| contig(seed, index)).collect()
+pub fn simulate(seed: u64, contig_bp: RangeInclusive<usize>) -> Vec<DemoContig> {
+    (0..CONTIGS).map(|index| contig(seed, index, contig_bp.clone())).collect()
 }
 
-fn contig(seed: u64, index: usize) -> DemoContig {
+fn contig(seed: u64, index: usize, bp: RangeInclusive<usize>) -> DemoContig {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(2 * index as u64);
-    let length = rng.random_range(SHORTEST..=LONGEST);
+    let length = rng.random_range(bp);
     let mut codes = random_bases(&mut rng, length);
     let mut at = MARGIN;
     while at < length - MARGIN {

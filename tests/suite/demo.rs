@@ -41,7 +41,7 @@ fn a_file_in_place_of_the_folder_is_an_error() {
 fn files_are_the_same_bytes_for_the_same_seed() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     for folder in &folders {
-        files::write(&Experiment::simulate(8), folder.path()).unwrap();
+        files::write(&Experiment::simulate(8, 60_000..=70_000), folder.path()).unwrap();
     }
     for name in [
         "genome.fa",
