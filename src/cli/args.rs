@@ -76,24 +76,12 @@ impl ConsoleArgs {
 /// Where packs made on the fly are kept.
 #[derive(Args, Clone, Debug)]
 pub struct CacheArgs {
-    /// Folder for packs made from FASTA and bigWig [default: .cbp-fast-cache beside the output]
+    /// Folder for packs made from FASTA and bigWig
     ///
-    /// A pack is reused as long as its source is unchanged, so runs that share a parent folder
-    /// share their packs.
-    #[arg(long)]
-    pub cache_dir: Option<PathBuf>,
-}
-
-impl CacheArgs {
-    /// The cache folder for a command that writes to `output`.
-    pub fn folder(&self, output: &std::path::Path) -> PathBuf {
-        match &self.cache_dir {
-            Some(folder) => folder.clone(),
-            None => {
-                output.parent().unwrap_or_else(|| std::path::Path::new("")).join(".cbp-fast-cache")
-            }
-        }
-    }
+    /// A pack is reused as long as its source is unchanged, so all commands that are run from one
+    /// working folder, for any fold, share one genome pack.
+    #[arg(long, default_value = ".cbp-fast-cache")]
+    pub cache_dir: PathBuf,
 }
 
 /// Assay; it decides the shift of read ends and the default bias threshold factor.

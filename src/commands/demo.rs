@@ -42,7 +42,7 @@ pub struct DemoArgs {
 /// Settings that differ from the official defaults, so that two cores need minutes and not days:
 /// smaller models, smaller batches (more steps from fewer regions), more nonpeaks.
 const BIAS_SETTINGS: &str = "-b 0.5 -fil 16 -dil 4 -bs 32 -e 8 -l 0.004";
-const MAIN_SETTINGS: &str = "-fil 32 -dil 8 -bs 16 -e 8 -l 0.002 -sr 0.5";
+const MAIN_SETTINGS: &str = "-fil 32 -dil 8 -bs 16 -e 20 -l 0.0015 -sr 0.5";
 
 pub fn run(args: DemoArgs) -> Result<()> {
     let console = args.console.console();
@@ -82,10 +82,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
 
     // predict takes no assay, sizes or seed
     let inputs = data.iter().filter(|(flag, _)| !["-c", "-d", "-s"].contains(flag)).cloned();
-    let own = [
-        ("-m", at("chrombpnet/models/chrombpnet.h5")),
-        ("-o", at("chrombpnet/evaluation/chrombpnet")),
-    ];
+    let own = [("-m", at("chrombpnet/models/chrombpnet.h5")), ("-o", at("test"))];
     steps.run("predict", own.into_iter().chain(inputs), "")?;
 
     let rows = check::compare(
@@ -93,7 +90,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         &Trained {
             bias: &bias,
             nobias: &folder.join("chrombpnet/models/chrombpnet_nobias.h5"),
-            metrics: &folder.join("chrombpnet/evaluation/chrombpnet_metrics.json"),
+            metrics: &folder.join("test_metrics.json"),
         },
     )?;
     print!("{}", table::render(&rows));
@@ -164,7 +161,8 @@ impl Steps<'_> {
             arguments.extend([flag.to_string(), value]);
         }
         arguments.extend(more.split_whitespace().map(String::from));
-        self.console.info(format!("\n$ cbp-fast {}", arguments.join(" ")));
+        let shown: Vec<String> = arguments.iter().map(|a| quoted(a)).collect();
+        self.console.info(format!("\n$ cbp-fast {}", shown.join(" ")));
         let ConsoleArgs { quiet, log_json } = self.args.console;
         let talk = [(quiet, "--quiet"), (log_json, "--log-json")];
         arguments.extend(talk.iter().filter(|(on, _)| *on).map(|(_, flag)| flag.to_string()));
@@ -179,5 +177,27 @@ impl Steps<'_> {
                 .into());
         }
         Ok(())
+    }
+}
+
+/// An argument as a shell takes it.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./,=+:".contains(c);
+    match !argument.is_empty() && argument.chars().all(is_plain) {
+        true => argument.to_string(),
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn command_lines_can_be_pasted() {
+        assert_eq!(quoted("demo-out/genome.fa"), "demo-out/genome.fa");
+        assert_eq!(quoted("my demo"), "'my demo'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
     }
 }

@@ -172,8 +172,8 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
     let Some(genome) = &args.genome else {
         return Err(Problem::new("no genome given").fix("pass -g with a FASTA").into());
     };
-    let cache_dir = args.cache.folder(&args.output_prefix);
-    let tracks = inputs::open_tracks(genome, args.bigwig.as_deref(), &cache_dir, console)?;
+    let tracks =
+        inputs::open_tracks(genome, args.bigwig.as_deref(), &args.cache.cache_dir, console)?;
     let folds = match &args.chr_fold_path {
         Some(path) => {
             let folds = folds::read(path)?;

@@ -218,7 +218,8 @@ fn scale_bias(
         .parameters
         .get_mut("logcount_predictions/bias")
         .context("the bias model has no logcount_predictions/bias")?;
-    dense.data[0] = (f64::from(dense.data[0]) + offset) as f32;
+    // NumPy casts the offset to the weight's f32 before it adds.
+    dense.data[0] += offset as f32;
     let path = run.tree.models("bias_model_scaled.h5");
     keras_h5::write_single(&path, &bias, Naming::Bias)?;
     run.console.info(format!(

@@ -147,8 +147,12 @@ impl Run {
         let nonpeaks = regions::read(&args.nonpeaks)?;
         let folds = folds::read(&args.chr_fold_path)?;
         let sizes = chrom_sizes::read(&args.chrom_sizes)?;
-        let cache_dir = args.cache.folder(&args.output_dir);
-        let tracks = inputs::open_tracks(&args.genome, Some(&args.signal()?), &cache_dir, console)?;
+        let tracks = inputs::open_tracks(
+            &args.genome,
+            Some(&args.signal()?),
+            &args.cache.cache_dir,
+            console,
+        )?;
         inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
         inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, console)?;
         inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;

@@ -86,10 +86,10 @@ fn random_bases(rng: &mut ChaCha8Rng, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// One to three opening motifs within 130 bp of `centre`, and none to two protecting ones.
+/// One or two opening motifs within 130 bp of `centre`, and one to three protecting ones.
 fn plant_cluster(rng: &mut ChaCha8Rng, codes: &mut [u8], centre: usize) {
-    let openers = rng.random_range(1..=3);
-    let protectors = rng.random_range(0..=2);
+    let openers = rng.random_range(1..=2);
+    let protectors = rng.random_range(1..=3);
     // 13 slots of 20 bp keep motifs, 12 bp long, from overwriting one another.
     let mut slots: Vec<usize> = (0..13).collect();
     for number in 0..openers + protectors {

@@ -113,12 +113,8 @@ fn parse_model_params(text: &str) -> Result<ModelParams, Problem> {
 pub fn write_filtered_bed(path: &Path, regions: &[Region]) -> Result<()> {
     atomic::write(path, |out| {
         for r in regions {
-            let [c4, c5, c6, c7, c8, c9] = &r.extra;
-            writeln!(
-                out,
-                "{}\t{}\t{}\t{c4}\t{c5}\t{c6}\t{c7}\t{c8}\t{c9}\t{}",
-                r.chrom, r.start, r.end, r.summit
-            )?;
+            let Region { chrom, start, end, summit, extra, .. } = r;
+            writeln!(out, "{chrom}\t{start}\t{end}\t{extra}\t{summit}")?;
         }
         Ok(())
     })

@@ -57,7 +57,7 @@ impl Architecture {
         if self.filters == 0 || self.outputlen == 0 {
             return Err(Problem::new("filters and outputlen must be at least 1").at(place));
         }
-        if self.inputlen % 2 != 0 || self.outputlen % 2 != 0 {
+        if !self.inputlen.is_multiple_of(2) || !self.outputlen.is_multiple_of(2) {
             return Err(Problem::new("inputlen and outputlen must be even").at(place));
         }
         if self.n_dilation_layers > 24 {
@@ -74,7 +74,7 @@ impl Architecture {
             .at(place)
             .fix("raise --inputlen, or lower --outputlen or --n-dilation-layers"));
         }
-        if self.profile_len() % 2 != 0 {
+        if !self.profile_len().is_multiple_of(2) {
             return Err(Problem::new(format!(
                 "the profile convolution gives {} positions, which cannot be cropped evenly to {}",
                 self.profile_len(),

@@ -111,7 +111,7 @@ fn check_writable(cache_dir: &Path, path: &Path, kind: Kind) -> Result<()> {
             Problem::new(format!("cannot write to the cache folder: {e}"))
                 .at(cache_dir.display())
                 .fix(format!(
-                    "name a cache folder that can be written, or make the pack yourself and pass \
+                    "name one that can be written with --cache-dir, or make the pack yourself and pass \
                      it instead: cbp-fast {pack}"
                 ))
                 .into()

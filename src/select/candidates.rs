@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::dropped::{DropReason, Dropped};
 use super::edges::{self, ContigTable};
 use super::python_float;
@@ -61,7 +63,7 @@ impl<'a> Candidates<'a> {
             found: [0; 2],
             chroms: [folds.train.clone(), folds.valid.clone()],
         };
-        let half = (outputlen / 2) as i64;
+        let mut placed = Vec::new();
         for region in regions {
             let Some(split) = folds.split_of(&region.chrom) else {
                 all.drop(region, DropReason::NotInFolds);
@@ -76,13 +78,16 @@ impl<'a> Candidates<'a> {
             match contigs.place(region, width) {
                 Err(reason) => all.drop(region, reason),
                 Ok(_) if split == Split::Test => all.test.push(region),
-                Ok(contig) => {
-                    let center = region.center() as i64;
-                    let counts = tracks.total_counts(contig, center - half, center + half);
-                    all.train_valid.push(Candidate { region, split, counts });
-                }
+                Ok(contig) => placed.push((region, split, contig)),
             }
         }
+        let half = (outputlen / 2) as i64;
+        let count = |(region, split, contig): (&'a Region, Split, u32)| {
+            let center = region.center() as i64;
+            let counts = tracks.total_counts(contig, center - half, center + half);
+            Candidate { region, split, counts }
+        };
+        all.train_valid = placed.into_par_iter().map(count).collect();
         all.warnings = edges::missing_contig_warnings(&all.dropped, regions.len());
         all
     }

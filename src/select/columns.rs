@@ -5,8 +5,10 @@
 //! In: every row of a file. Out: each cell's text after that round trip.
 //! Left out: quoted cells, and integers beyond 64 bits beside fractions.
 
+use std::sync::LazyLock;
+
 use super::python_float;
-use crate::input::regions::Region;
+use crate::input::regions::{Extra, Region};
 
 /// What pandas takes for a missing value. Source: `pandas._libs.parsers.STR_NA_VALUES`.
 const MISSING: [&str; 19] = [
@@ -29,37 +31,64 @@ pub struct ColumnTypes([Type; 6]);
 
 impl ColumnTypes {
     pub fn of(regions: &[Region]) -> Self {
-        Self(std::array::from_fn(|c| column_type(regions.iter().map(|r| r.extra[c].as_str()))))
+        let mut tallies = [Tally::default(); 6];
+        for region in regions {
+            for (tally, cell) in tallies.iter_mut().zip(region.extra.cells()) {
+                tally.add(cell);
+            }
+        }
+        Self(tallies.map(|tally| tally.column_type()))
     }
 
     /// The row as the official tool writes it.
     pub fn apply(&self, region: &Region) -> Region {
-        let extra = std::array::from_fn(|c| print(&region.extra[c], self.0[c]));
-        Region { extra, ..region.clone() }
+        let cells = region.extra.cells();
+        let printed: [String; 6] = std::array::from_fn(|c| print(cells[c], self.0[c]));
+        Region { extra: Extra::new(printed.each_ref().map(String::as_str)), ..region.clone() }
     }
 }
 
-fn column_type<'a>(cells: impl Iterator<Item = &'a str>) -> Type {
-    let (mut integers, mut huge, mut floats, mut booleans, mut missing) = (0, 0, 0, 0, 0);
-    for cell in cells {
-        if is_missing(cell) {
-            missing += 1;
-        } else if let Some(fits) = integer(cell) {
-            if fits.is_some() { integers += 1 } else { huge += 1 }
-        } else if float(cell).is_some() {
-            floats += 1;
-        } else if boolean(cell).is_some() {
-            booleans += 1;
-        } else {
-            return Type::Text;
+/// What a column's cells could be read as.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    missing: usize,
+    integers: usize,
+    /// Whole numbers beyond 64 bits.
+    huge: usize,
+    floats: usize,
+    booleans: usize,
+    texts: usize,
+}
+
+impl Tally {
+    fn add(&mut self, cell: &str) {
+        if self.texts > 0 {
+            return; // Nothing can change the type any more, and names are most of a file.
         }
+        let kind = if is_missing(cell) {
+            &mut self.missing
+        } else if let Some(fits) = integer(cell) {
+            if fits.is_some() { &mut self.integers } else { &mut self.huge }
+        } else if float(cell).is_some() {
+            &mut self.floats
+        } else if boolean(cell).is_some() {
+            &mut self.booleans
+        } else {
+            &mut self.texts
+        };
+        *kind += 1;
     }
-    match (integers + huge, floats, booleans) {
-        (_, 0, 0) if huge > 0 => Type::Text,
-        (1.., 0, 0) if missing == 0 => Type::Integer,
-        (0, 0, 1..) => Type::Boolean,
-        (_, _, 0) => Type::Float,
-        _ => Type::Text,
+
+    fn column_type(&self) -> Type {
+        let Self { missing, integers, huge, floats, booleans, texts } = *self;
+        match (integers + huge, floats, booleans) {
+            _ if texts > 0 => Type::Text,
+            (_, 0, 0) if huge > 0 => Type::Text,
+            (1.., 0, 0) if missing == 0 => Type::Integer,
+            (0, 0, 1..) => Type::Boolean,
+            (_, _, 0) => Type::Float,
+            _ => Type::Text,
+        }
     }
 }
 
@@ -77,7 +106,12 @@ fn print(cell: &str, column: Type) -> String {
 }
 
 fn is_missing(cell: &str) -> bool {
-    MISSING.contains(&cell)
+    // The first byte settles nearly every cell.
+    match cell.as_bytes().first() {
+        None => true,
+        Some(b'#' | b'-' | b'1' | b'<' | b'N' | b'n') => MISSING.contains(&cell),
+        Some(_) => false,
+    }
 }
 
 /// `Some(None)` for a whole number that does not fit into 64 bits.
@@ -89,10 +123,13 @@ fn integer(cell: &str) -> Option<Option<i64>> {
 }
 
 fn boolean(cell: &str) -> Option<bool> {
-    match cell.to_ascii_lowercase().as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
+    let is = |word: &str| cell.eq_ignore_ascii_case(word);
+    if is("true") {
+        Some(true)
+    } else if is("false") {
+        Some(false)
+    } else {
+        None
     }
 }
 
@@ -138,19 +175,19 @@ fn float(cell: &str) -> Option<f64> {
     }
     let scaled = match exponent {
         309.. => f64::INFINITY,
-        1..=308 => number * power_of_ten(exponent),
-        -308..=0 => number / power_of_ten(-exponent),
+        1..=308 => number * POWERS_OF_TEN[exponent as usize],
+        -308..=0 => number / POWERS_OF_TEN[-exponent as usize],
         // Two steps, since 10^309 is no double; beyond the second the result is zero anyway.
-        _ => number / power_of_ten((-308i32).saturating_sub(exponent).min(308)) / 1e308,
+        _ => number / POWERS_OF_TEN[(-308i32).saturating_sub(exponent).min(308) as usize] / 1e308,
     };
     Some(sign * scaled)
 }
 
-/// The double nearest to 10^`n`, n in 0..=308.
-fn power_of_ten(n: i32) -> f64 {
+/// The doubles nearest to 10^0 to 10^308, which repeated multiplication would miss.
+static POWERS_OF_TEN: LazyLock<[f64; 309]> = LazyLock::new(|| {
     // SAFETY: "1e0" to "1e308" are valid doubles.
-    format!("1e{n}").parse().unwrap()
-}
+    std::array::from_fn(|n| format!("1e{n}").parse().unwrap())
+});
 
 #[cfg(test)]
 mod tests {
@@ -187,7 +224,9 @@ mod tests {
             (&["0.12345678901234567", "3.0e-25"], &["0.1234567890123456", "3e-25"]),
             (&["123456.78901234567", "1.5e23"], &["123456.78901234567", "1.5e+23"]),
         ] {
-            let column = column_type(cells.iter().copied());
+            let mut tally = Tally::default();
+            cells.iter().for_each(|cell| tally.add(cell));
+            let column = tally.column_type();
             let found: Vec<String> = cells.iter().map(|cell| print(cell, column)).collect();
             assert_eq!(found, wanted);
         }
@@ -200,11 +239,11 @@ mod tests {
             start: 0,
             end: 9,
             summit: 4,
-            extra: ["p", "7", ".", signal, "", "-1"].map(str::to_string),
+            extra: Extra::new(["p", "7", ".", signal, "", "-1"]),
             line: 1,
         };
         let rows = [row("5"), row("5.25")];
         let types = ColumnTypes::of(&rows);
-        assert_eq!(types.apply(&rows[0]).extra, ["p", "7", ".", "5.0", "", "-1"]);
+        assert_eq!(types.apply(&rows[0]).extra.cells(), ["p", "7", ".", "5.0", "", "-1"]);
     }
 }

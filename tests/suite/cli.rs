@@ -254,7 +254,7 @@ fn a_bias_model_must_fit() {
     fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "1"])));
     let text = fixture.fail(&strs(&fixture.train("main", &["-ol", "98"])));
     assert!(text.contains("the bias model has outputlen 100"), "{text}");
-    let text = fixture.fail(&strs(&fixture.train("main", &["-sr", "7"])));
+    let text = fixture.fail(&strs(&fixture.train("main1", &["-sr", "7"])));
     assert!(text.contains("nonpeaks") && text.contains("fix:"), "{text}");
     fixture.write("bias/models/bias.h5", "not a model");
     let text = fixture.fail(&strs(&fixture.train("main2", &[])));

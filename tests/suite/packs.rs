@@ -341,7 +341,7 @@ fn golden_and_real_regions_and_folds_read() {
         assert!(regions.len() >= rows);
         for (region, line) in regions.iter().zip(text.lines()) {
             let c: Vec<&str> = line.split('\t').collect();
-            assert_eq!(region.extra.join("\t"), c[3..9].join("\t"));
+            assert_eq!(region.extra.to_string(), c[3..9].join("\t"));
             let sum = c[1].parse::<u64>().unwrap() + c[9].parse::<u64>().unwrap();
             assert_eq!(region.center(), sum);
         }

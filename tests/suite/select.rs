@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cbp_fast::input::folds::Folds;
-use cbp_fast::input::regions::Region;
+use cbp_fast::input::regions::{Extra, Region};
 use cbp_fast::select::{
     self, BiasOptions, BiasSelection, ChrombpnetOptions, ChrombpnetSelection, DropReason, Dropped,
     edges,
@@ -25,7 +25,7 @@ fn region(chrom: &str, center: u64, line: usize) -> Region {
         start: center - 5,
         end: center + 5,
         summit: 5,
-        extra: [".", ".", ".", ".", ".", "."].map(str::to_string),
+        extra: Extra::new(["."; 6]),
         line,
     }
 }
