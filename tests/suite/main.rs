@@ -10,5 +10,7 @@ mod engine;
 mod model_files;
 mod packs;
 mod parity;
+mod sampler;
 mod select;
 mod training;
+mod yeast;

@@ -106,8 +106,9 @@ mod tests {
         // Two throws, one each side of a fair coin: probability 1/2.
         let mut gradient = [0.0f64; 2];
         let nll = multinomial_nll(&[0.3, 0.3], &[1.0, 1.0], &mut gradient, 1.0);
+        // Stirling's series leaves a few units in the last place of ln 2!.
         assert!((nll - 2f64.ln()).abs() < 1e-14);
-        assert!(gradient.iter().all(|g| g.abs() < 1e-14));
+        assert!(gradient.iter().all(|g| g.abs() < 1e-15));
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn check_flips(
     exact: &mut CpuEngineOf<f64>,
     plan: &[Example],
     largest: f64,
+    bound: f64,
 ) {
     let flipped = plan
         .iter()
@@ -63,7 +64,7 @@ fn check_flips(
     println!("    {flipped} of {} examples have flipped units", plan.len());
     assert!(flipped > 0, "{largest:e} off, but no example is");
     assert!(flipped * 2 <= plan.len().max(4), "{flipped} of {} examples are off", plan.len());
-    assert!(largest < 0.05, "off by {largest:e}");
+    assert!(largest < bound, "off by {largest:e}, more than {bound:e}");
 }
 
 #[test]
@@ -110,7 +111,10 @@ fn losses_and_gradients_of_every_case() {
                 .fold(0.0, f64::max);
             println!("{case} {pairs:?}: largest distance {largest:.1e}");
             if largest > 1e-4 {
-                check_flips(&mut engine, &mut exact_engine, plan, largest);
+                // The form in use is held to the goldens' README; paired positions at sizes where
+                // they are not used flip more units.
+                let bound = if pairs.is_none() { 5e-3 } else { 0.05 };
+                check_flips(&mut engine, &mut exact_engine, plan, largest, bound);
             }
         }
     }
