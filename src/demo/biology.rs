@@ -1,9 +1,10 @@
 //! What is true in the demo: how often the enzyme cuts at each base of a sequence.
 //!
 //! In: base codes (0..3 = ACGT, 4 = N). Out: expected cuts per base,
-//! `accessibility x protection x exp(enzyme preference) / mean preference`.
+//! `accessibility x exp(enzyme preference) / mean preference`; accessibility is a background plus
+//! what motifs open, less what others protect there.
 //!
-//! All three factors are the same on both strands, as they are (nearly) for Tn5 after the official
+//! Both factors are the same on both strands, as they are (nearly) for Tn5 after the official
 //! shift of read ends: training shows half the examples reverse-complemented, and a truth with a
 //! strand would contradict itself there.
 
@@ -26,7 +27,7 @@ const PREFERENCE: [[f64; 4]; REACH + 1] = [
 pub const BACKGROUND: f64 = 0.12;
 /// An opening motif makes a bump of this standard deviation, bp.
 const BUMP_SD: f64 = 100.0;
-/// What is left of the cuts under a protecting motif.
+/// What is left, under a protecting motif, of the cuts that opening motifs add.
 pub const PROTECTED: f64 = 0.15;
 /// A bound factor covers this many bp to either side of its motif.
 pub const COVER: usize = 2;
@@ -36,7 +37,7 @@ pub const COVER: usize = 2;
 pub enum Effect {
     /// Adds a bump of accessibility, this many cuts per base at its top.
     Opens { height: f64 },
-    /// Covers its bases, whether chromatin is open or not.
+    /// Covers its bases where chromatin is open; closed chromatin it does not bind.
     Protects,
 }
 
@@ -149,7 +150,7 @@ fn log_mean_preference() -> f64 {
 
 /// Cuts per base that chromatin alone would give: background and bumps, less what is protected.
 pub fn accessibility(codes: &[u8]) -> Vec<f64> {
-    let mut open = vec![BACKGROUND; codes.len()];
+    let mut open = vec![0.0; codes.len()];
     let mut kept = vec![1.0f64; codes.len()];
     for motif in &MOTIFS {
         for site in motif.matches(codes) {
@@ -172,7 +173,7 @@ pub fn accessibility(codes: &[u8]) -> Vec<f64> {
         }
     }
     for (open, kept) in open.iter_mut().zip(kept) {
-        *open *= kept;
+        *open = BACKGROUND + *open * kept;
     }
     open
 }
@@ -243,18 +244,21 @@ mod tests {
     #[test]
     fn motifs_open_and_protect() {
         let mut sequence = "ACCTTAGC".repeat(125);
+        sequence.replace_range(200..212, "CAGACGCTTGAC");
         let closed = accessibility(&codes(&sequence));
         assert!(closed.iter().all(|&r| r == BACKGROUND));
         sequence.replace_range(500..512, "GATGAGTCATCC");
         sequence.replace_range(600..612, "ATTGCACAACAG");
         let open = accessibility(&codes(&sequence));
-        let bump = |x: f64| BACKGROUND + 3.0 * (-0.5 * ((x - 505.5) / BUMP_SD).powi(2)).exp();
-        assert!((open[505] - bump(505.0)).abs() < 1e-12 && open[505] == open[506]);
-        assert!((open[606] - PROTECTED * bump(606.0)).abs() < 1e-12, "{}", open[606]);
+        let bump = |x: f64| 3.0 * (-0.5 * ((x - 505.5) / BUMP_SD).powi(2)).exp();
+        let top = BACKGROUND + bump(505.0);
+        assert!((open[505] - top).abs() < 1e-12 && (open[506] - top).abs() < 1e-12);
+        let covered = BACKGROUND + PROTECTED * bump(606.0);
+        assert!((open[606] - covered).abs() < 1e-12, "{}", open[606]);
         assert!(open[597] > 1.0 && open[598] < 0.5 && open[613] < 0.5 && open[614] > 0.8);
-        // the area of a Gaussian bump
-        let added = open.iter().sum::<f64>() - BACKGROUND * 1000.0;
-        assert!((added - 3.0 * BUMP_SD * 2.5066).abs() < 45.0, "{added}");
+        // the area of half a Gaussian bump
+        let added = open[..506].iter().map(|r| r - BACKGROUND).sum::<f64>();
+        assert!((added - 3.0 * BUMP_SD * 2.5066 / 2.0).abs() < 2.0, "{added}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn motif_table() -> String {
     for motif in &MOTIFS {
         let (effect, value) = match motif.effect {
             Effect::Opens { height } => ("opens, cuts per base at the top", height),
-            Effect::Protects => ("protects, share of cuts left", biology::PROTECTED),
+            Effect::Protects => ("protects, share of added cuts left", biology::PROTECTED),
         };
         let _ = writeln!(text, "{}\t{}\t{effect}\t{value}", motif.name, motif.pattern);
     }

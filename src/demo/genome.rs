@@ -50,14 +50,16 @@ fn contig(seed: u64, index: usize, bp: RangeInclusive<usize>) -> DemoContig {
     let mut at = MARGIN;
     while at < length - MARGIN {
         plant_cluster(&mut rng, &mut codes, at);
-        let gap = rng.random_range(2_600..=5_000);
-        // A protecting motif in closed chromatin, now and then: it must not look like an opener.
-        if rng.random_bool(0.5) {
-            let spot = at + rng.random_range(900..1_700);
+        let next = (at + rng.random_range(2_600..=5_000)).min(length - MARGIN);
+        // Protecting motifs are as frequent in closed chromatin as beside openers: they must not
+        // tell a model what is open.
+        let mut spot = at + 300;
+        while spot + 300 < next {
             let motif = pick(&mut rng, |m| m.effect == Effect::Protects);
-            plant(&mut rng, &mut codes, spot.min(length - MARGIN), motif);
+            plant(&mut rng, &mut codes, spot, motif);
+            spot += rng.random_range(200..700);
         }
-        at += gap;
+        at = next;
     }
     codes[..END_N].fill(4);
     codes[length - END_N..].fill(4);
