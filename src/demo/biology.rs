@@ -26,7 +26,7 @@ const PREFERENCE: [[f64; 4]; REACH + 1] = [
 /// Cuts per base in closed chromatin: 120 in an output window of 1,000 bp.
 pub const BACKGROUND: f64 = 0.12;
 /// An opening motif makes a bump of this standard deviation, bp.
-const BUMP_SD: f64 = 100.0;
+const BUMP_SD: f64 = 70.0;
 /// What is left, under a protecting motif, of the cuts that opening motifs add.
 pub const PROTECTED: f64 = 0.15;
 /// A bound factor covers this many bp to either side of its motif.
@@ -51,8 +51,8 @@ pub struct Motif {
 
 /// 12 bp with one twofold base each: a match by chance about every 4 Mb.
 pub const MOTIFS: [Motif; 4] = [
-    Motif { name: "open-strong", pattern: "RATGAGTCATCC", effect: Effect::Opens { height: 3.0 } },
-    Motif { name: "open-weak", pattern: "TGCCACACCCTY", effect: Effect::Opens { height: 1.5 } },
+    Motif { name: "open-strong", pattern: "RATGAGTCATCC", effect: Effect::Opens { height: 4.0 } },
+    Motif { name: "open-weak", pattern: "TGCCACACCCTY", effect: Effect::Opens { height: 2.0 } },
     Motif { name: "protect-a", pattern: "ATTGCACAAYAG", effect: Effect::Protects },
     Motif { name: "protect-b", pattern: "CAGRCGCTTGAC", effect: Effect::Protects },
 ];
@@ -160,9 +160,10 @@ pub fn accessibility(codes: &[u8]) -> Vec<f64> {
                     let centre = site.start as f64 + (motif.len() - 1) as f64 / 2.0;
                     let far = (4.0 * BUMP_SD) as usize;
                     let end = (site.start + motif.len() + far).min(codes.len());
-                    for x in site.start.saturating_sub(far)..end {
+                    let start = site.start.saturating_sub(far);
+                    for (x, open) in (start..end).zip(&mut open[start..end]) {
                         let d = (x as f64 - centre) / BUMP_SD;
-                        open[x] += height * (-0.5 * d * d).exp();
+                        *open += height * (-0.5 * d * d).exp();
                     }
                 }
                 Effect::Protects => {
@@ -250,15 +251,15 @@ mod tests {
         sequence.replace_range(500..512, "GATGAGTCATCC");
         sequence.replace_range(600..612, "ATTGCACAACAG");
         let open = accessibility(&codes(&sequence));
-        let bump = |x: f64| 3.0 * (-0.5 * ((x - 505.5) / BUMP_SD).powi(2)).exp();
+        let bump = |x: f64| 4.0 * (-0.5 * ((x - 505.5) / BUMP_SD).powi(2)).exp();
         let top = BACKGROUND + bump(505.0);
         assert!((open[505] - top).abs() < 1e-12 && (open[506] - top).abs() < 1e-12);
         let covered = BACKGROUND + PROTECTED * bump(606.0);
         assert!((open[606] - covered).abs() < 1e-12, "{}", open[606]);
-        assert!(open[597] > 1.0 && open[598] < 0.5 && open[613] < 0.5 && open[614] > 0.8);
+        assert!(open[597] > 1.5 && open[598] < 0.5 && open[613] < 0.5 && open[614] > 1.2);
         // the area of half a Gaussian bump
         let added = open[..506].iter().map(|r| r - BACKGROUND).sum::<f64>();
-        assert!((added - 3.0 * BUMP_SD * 2.5066 / 2.0).abs() < 2.0, "{added}");
+        assert!((added - 4.0 * BUMP_SD * 2.5066 / 2.0).abs() < 2.0, "{added}");
     }
 
     #[test]

@@ -207,7 +207,9 @@ fn motif_rows(experiment: &Experiment, nobias: &Model) -> Result<Vec<Row>> {
             what: format!("cuts that {} adds to closed chromatin", motif.name),
             found: predicted,
             truth: Some(added),
-            wanted: Wanted::Between(0.3 * added, 2.0 * added),
+            // Log counts are linear in pooled features, so one motif alone is underestimated where
+            // peaks have several: a half is usual. What has learned nothing adds nothing.
+            wanted: Wanted::Between(0.15 * added, 2.0 * added),
         });
     }
     let opened = with(&closed, middle, &MOTIFS[0]);
