@@ -286,9 +286,8 @@ fn measure(step: &str, arguments: &[&str], limit: Option<Duration>) -> Result<Me
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    // A run that was asked to stop says so with exit code 1.
-    let as_expected = status.success() || (stopped && status.code() == Some(1));
-    if !as_expected {
+    let left_when_asked = stopped && status.code() == Some(1);
+    if !(status.success() || left_when_asked) {
         bail!("{step} failed: {status}");
     }
     Ok(Measured { seconds: start.elapsed().as_secs_f64(), peak_rss_mb, peak_anonymous_mb, stopped })
