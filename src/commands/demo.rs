@@ -44,7 +44,7 @@ pub struct DemoArgs {
 const WINDOWS: &str = "-il 1114 -ol 500";
 const BIAS_SETTINGS: &str = "-b 0.5 -fil 16 -dil 4 -bs 32 -e 8 -l 0.004";
 /// 64 filters: with 32 the counts head sat on a plateau for up to 20 epochs with some seeds.
-const MAIN_SETTINGS: &str = "-fil 64 -dil 7 -j 100 -bs 16 -e 24 -l 0.002 -sr 0.5";
+const MAIN_SETTINGS: &str = "-fil 64 -dil 7 -j 100 -bs 16 -e 18 -l 0.002 -sr 0.5";
 
 pub fn run(args: DemoArgs) -> Result<()> {
     let console = args.console.console();
