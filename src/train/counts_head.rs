@@ -6,12 +6,12 @@
 //! head may never recover. So the main branch's Dense bias starts where the branch's mean log count
 //! over a fixed sample of training examples equals the mean target.
 //!
-//! A second trap lies in the Dense kernel. What it reads is a pool of sums of ReLU outputs, never
-//! negative. Where a draw makes their weighted sum negative, a motif that adds counts has to switch
-//! features off all over the window instead of a few on near itself, and training sits on a plateau:
-//! in the demo, two seeds of four (32 filters, kernel sum negative) had learned no counts after 12
-//! epochs, the two others after 5 had. A Glorot draw and its negative are equally likely, so we
-//! take the one whose sum is positive. Nothing else changes.
+//! A precaution goes with it. What the Dense kernel reads is a pool of sums of ReLU outputs, never
+//! negative; where a draw makes their weighted sum negative, a motif that adds counts has to switch
+//! features off all over the window instead of a few on near itself. A Glorot draw and its negative
+//! are equally likely, so we take the one whose sum is positive. Small models can still sit on a
+//! plateau of the counts loss for many epochs (as with official training dynamics: the shared mean
+//! of the features dominates Adam's step); that this sign shortens it is not established.
 
 use anyhow::{Context, Result};
 
