@@ -8,13 +8,13 @@
 use anyhow::Result;
 
 use super::candidates::{
-    Candidates, Widths, check_outlier_threshold, collect_dropped, loss_weight, thresholds,
+    Candidates, Widths, assemble, check_outlier_threshold, loss_weight, thresholds,
 };
 use super::columns::ColumnTypes;
 use super::dropped::DropReason;
 use super::python_float;
 use super::quantile::quantile;
-use super::selected::{BiasSelection, SelectedRegions};
+use super::selected::BiasSelection;
 use crate::error::Problem;
 use crate::input::folds::Folds;
 use crate::input::regions::Region;
@@ -92,26 +92,11 @@ pub fn select_bias(
     }
     nonpeaks.require_both_splits()?;
     // Exactly what passed the thresholds, so the median is over the strict set.
-    let (counts_loss_weight, low_depth) = loss_weight(&nonpeaks.counts())?;
+    let weight = loss_weight(&nonpeaks.counts())?;
 
-    let mut warnings = peaks.warnings;
-    warnings.extend(nonpeaks.warnings);
-    warnings.extend(low_depth);
-    let test_peaks_from = peaks.train_valid.len();
-    let test_nonpeaks_from = nonpeaks.train_valid.len();
-    let rows = peaks.train_valid.iter().map(|c| c.region).chain(peaks.test);
-    let nonpeak_rows = nonpeaks.train_valid.iter().map(|c| c.region).chain(nonpeaks.test);
+    let types = [&peak_types, &nonpeak_types];
     Ok(BiasSelection {
-        regions: SelectedRegions {
-            peaks: rows.map(|r| peak_types.apply(r)).collect(),
-            test_peaks_from,
-            nonpeaks: nonpeak_rows.map(|r| nonpeak_types.apply(r)).collect(),
-            test_nonpeaks_from,
-            thresholds,
-            counts_loss_weight,
-            dropped: collect_dropped(peaks.dropped, nonpeaks.dropped),
-            warnings,
-        },
+        regions: assemble(peaks, nonpeaks, types, thresholds, weight),
         counts_threshold,
     })
 }

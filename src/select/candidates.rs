@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::columns::ColumnTypes;
 use super::dropped::{DropReason, Dropped};
 use super::edges::{self, ContigTable};
 use super::python_float;
 use super::quantile::{median, quantile};
-use super::selected::Thresholds;
+use super::selected::{SelectedRegions, Thresholds};
 use crate::error::Problem;
 use crate::input::folds::{Folds, Split};
 use crate::input::regions::Region;
@@ -213,8 +214,37 @@ pub fn check_outlier_threshold(value: f64) -> Result<(), Problem> {
         .fix("0.9999 is the default"))
 }
 
+/// What a selection hands on, from what the filters left of each file; `types` are the peaks' and
+/// the nonpeaks' columns, `weight` is what `loss_weight` gave.
+pub fn assemble(
+    peaks: Candidates,
+    nonpeaks: Candidates,
+    types: [&ColumnTypes; 2],
+    thresholds: Thresholds,
+    weight: (f64, Option<String>),
+) -> SelectedRegions {
+    let (counts_loss_weight, low_depth) = weight;
+    let mut warnings = peaks.warnings;
+    warnings.extend(nonpeaks.warnings);
+    warnings.extend(low_depth);
+    let test_peaks_from = peaks.train_valid.len();
+    let test_nonpeaks_from = nonpeaks.train_valid.len();
+    let peak_rows = peaks.train_valid.iter().map(|c| c.region).chain(peaks.test);
+    let nonpeak_rows = nonpeaks.train_valid.iter().map(|c| c.region).chain(nonpeaks.test);
+    SelectedRegions {
+        peaks: peak_rows.map(|r| types[0].apply(r)).collect(),
+        test_peaks_from,
+        nonpeaks: nonpeak_rows.map(|r| types[1].apply(r)).collect(),
+        test_nonpeaks_from,
+        thresholds,
+        counts_loss_weight,
+        dropped: collect_dropped(peaks.dropped, nonpeaks.dropped),
+        warnings,
+    }
+}
+
 /// By file, then line: the order a reader of `dropped.tsv` looks rows up in.
-pub fn collect_dropped(peaks: Vec<Dropped>, nonpeaks: Vec<Dropped>) -> Vec<Dropped> {
+fn collect_dropped(peaks: Vec<Dropped>, nonpeaks: Vec<Dropped>) -> Vec<Dropped> {
     let sorted = |mut rows: Vec<Dropped>| {
         rows.sort_by_key(|d| d.line);
         rows

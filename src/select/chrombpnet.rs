@@ -9,14 +9,13 @@
 use anyhow::Result;
 
 use super::candidates::{
-    Candidate, Candidates, Widths, check_outlier_threshold, collect_dropped, loss_weight,
-    thresholds,
+    Candidate, Candidates, Widths, assemble, check_outlier_threshold, loss_weight, thresholds,
 };
 use super::columns::ColumnTypes;
 use super::dropped::DropReason;
 use super::numpy_random::RandomState;
 use super::python_float;
-use super::selected::{ChrombpnetSelection, SelectedRegions};
+use super::selected::ChrombpnetSelection;
 use crate::error::Problem;
 use crate::input::folds::Folds;
 use crate::input::regions::Region;
@@ -118,30 +117,15 @@ pub fn select_chrombpnet_with_draw(
     }
     let within: Vec<f64> =
         pool.iter().copied().filter(|&c| thresholds.lower <= c && c <= thresholds.upper).collect();
-    let (counts_loss_weight, low_depth) = loss_weight(&within)?;
+    let weight = loss_weight(&within)?;
 
     let scaling_nonpeaks = nonpeaks.train_valid.iter().map(|c| c.region.clone()).collect();
     let scaling_counts = nonpeaks.counts();
     down_sample(&mut nonpeaks, peaks.train_valid.len());
 
-    let mut warnings = peaks.warnings;
-    warnings.extend(nonpeaks.warnings);
-    warnings.extend(low_depth);
-    let test_peaks_from = peaks.train_valid.len();
-    let test_nonpeaks_from = nonpeaks.train_valid.len();
-    let rows = peaks.train_valid.iter().map(|c| c.region).chain(peaks.test);
-    let nonpeak_rows = nonpeaks.train_valid.iter().map(|c| c.region).chain(nonpeaks.test);
+    let types = [&peak_types, &nonpeak_types];
     Ok(ChrombpnetSelection {
-        regions: SelectedRegions {
-            peaks: rows.map(|r| peak_types.apply(r)).collect(),
-            test_peaks_from,
-            nonpeaks: nonpeak_rows.map(|r| nonpeak_types.apply(r)).collect(),
-            test_nonpeaks_from,
-            thresholds,
-            counts_loss_weight,
-            dropped: collect_dropped(peaks.dropped, nonpeaks.dropped),
-            warnings,
-        },
+        regions: assemble(peaks, nonpeaks, types, thresholds, weight),
         scaling_nonpeaks,
         scaling_counts,
     })
