@@ -6,4 +6,5 @@ pub mod chrom_sizes;
 pub mod fasta;
 pub mod folds;
 pub mod lines;
+pub mod reads;
 pub mod regions;
