@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tempfile::NamedTempFile;
@@ -27,25 +27,61 @@ pub fn write(
 /// Like `write`, for writers that want a path of their own (HDF5, bigWig).
 pub fn write_with(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let run = || -> Result<()> {
+        let pending = Pending::create(path)?;
+        fill(pending.temporary())?;
+        pending.finish()
+    };
+    run().map_err(|error| unwritable(path, error))
+}
+
+/// A file that is being written under a temporary name beside its own; gone when dropped.
+pub struct Pending {
+    temporary: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Pending {
+    pub fn create(path: &Path) -> Result<Self> {
         let folder = match path.parent() {
             Some(p) if !p.as_os_str().is_empty() => p,
             _ => Path::new("."),
         };
         let temporary = NamedTempFile::with_prefix_in(".cbp-fast-", folder)?;
-        fill(temporary.path())?;
-        fs::File::open(temporary.path())?.sync_all()?;
+        Ok(Self { temporary, path: path.to_path_buf() })
+    }
+
+    /// Where to write.
+    pub fn temporary(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Where it will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fsyncs and gives the file its name.
+    pub fn finish(self) -> Result<()> {
+        fs::File::open(self.temporary.path())?.sync_all()?;
         #[cfg(unix)]
         {
             // NamedTempFile makes 0600 files; what we leave behind follows the usual 0644.
             use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o644))?;
+            fs::set_permissions(self.temporary.path(), fs::Permissions::from_mode(0o644))?;
         }
-        temporary.persist(path)?;
+        self.temporary.persist(&self.path)?;
         Ok(())
-    };
-    run().map_err(|error| match error.is::<Problem>() {
-        // A problem of the input names its own place; the output is not to blame.
+    }
+}
+
+/// What a failed write is called. A problem of the input names its own place; the output is not
+/// to blame.
+pub fn unwritable(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    match error.is::<Problem>() {
         true => error,
-        false => error.context(format!("cannot write {}", path.display())),
-    })
+        false => Problem::new(format!("cannot write: {error:#}"))
+            .at(path.display())
+            .fix("free space and permissions there, or choose another place for the output")
+            .into(),
+    }
 }

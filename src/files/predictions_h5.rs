@@ -12,15 +12,15 @@
 //! it is complete. Source: official `write_predictions_h5py`, whose softmax subtracts the mean and
 //! overflows on large logits; this one subtracts the maximum.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hdf5_metno::types::VarLenUnicode;
 use hdf5_metno::{Dataset, File, Group, H5Type};
 use ndarray::{ArrayView1, ArrayView2};
-use tempfile::NamedTempFile;
 
+use super::atomic::{self, Pending};
 use crate::error::Problem;
 
 /// gzip level of h5py's `compression="gzip"`.
@@ -64,8 +64,7 @@ pub struct PredictionsWriter {
     logcounts: Dataset,
     logits: Option<Dataset>,
     file: File,
-    temporary: NamedTempFile,
-    path: PathBuf,
+    pending: Pending,
     rows: usize,
     outputlen: usize,
     written: usize,
@@ -79,7 +78,7 @@ impl PredictionsWriter {
         options: PredictionsOptions,
     ) -> Result<Self> {
         Self::try_create(path, rows, outputlen, options)
-            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(|error| atomic::unwritable(path, error))
     }
 
     fn try_create(
@@ -88,12 +87,8 @@ impl PredictionsWriter {
         outputlen: usize,
         options: PredictionsOptions,
     ) -> Result<Self> {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let temporary = NamedTempFile::with_prefix_in(".cbp-fast-", folder)?;
-        let file = File::create(temporary.path())?;
+        let pending = Pending::create(path)?;
+        let file = File::create(pending.temporary())?;
         let coords = file.create_group("coords")?;
         let predictions = file.create_group("predictions")?;
         let list = [rows];
@@ -112,8 +107,7 @@ impl PredictionsWriter {
                 false => None,
             },
             file,
-            temporary,
-            path: path.to_path_buf(),
+            pending,
             rows,
             outputlen,
             written: 0,
@@ -122,7 +116,7 @@ impl PredictionsWriter {
 
     /// Appends the next rows.
     pub fn append(&mut self, rows: PredictionRows) -> Result<()> {
-        self.try_append(rows).with_context(|| format!("cannot write {}", self.path.display()))
+        self.try_append(rows).map_err(|error| atomic::unwritable(self.pending.path(), error))
     }
 
     fn try_append(&mut self, rows: PredictionRows) -> Result<()> {
@@ -165,8 +159,8 @@ impl PredictionsWriter {
 
     /// Flushes, checks that every row came, and gives the file its name.
     pub fn finish(self) -> Result<()> {
-        let path = self.path.clone();
-        self.try_finish().with_context(|| format!("cannot write {}", path.display()))
+        let path = self.pending.path().to_path_buf();
+        self.try_finish().map_err(|error| atomic::unwritable(&path, error))
     }
 
     fn try_finish(self) -> Result<()> {
@@ -174,21 +168,11 @@ impl PredictionsWriter {
             let what = format!("{} rows were predicted, expected {}", self.written, self.rows);
             return Err(Problem::new(what).into());
         }
-        let Self { chrom, center, peak, profs, logcounts, logits, file, temporary, path, .. } =
-            self;
+        let Self { chrom, center, peak, profs, logcounts, logits, file, pending, .. } = self;
         drop((chrom, center, peak, profs, logcounts, logits));
         file.flush()?;
         file.close()?;
-        temporary.as_file().sync_all()?;
-        #[cfg(unix)]
-        {
-            // NamedTempFile makes 0600 files; what we leave behind follows the usual 0644.
-            use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::Permissions::from_mode(0o644);
-            std::fs::set_permissions(temporary.path(), mode)?;
-        }
-        temporary.persist(&path)?;
-        Ok(())
+        pending.finish()
     }
 }
 

@@ -8,6 +8,7 @@ mod corrupt;
 mod demo;
 mod engine;
 mod model_files;
+mod output_folder;
 mod packs;
 mod parity;
 mod sampler;
