@@ -2,6 +2,7 @@
 //!
 //! A pack lies in the cache folder as `<stem>-<12 hex digits of name, size and time>.cbg|.cbs`
 //! and is used again while the source still has the name, size and time in the pack's header.
+//! A pack made from reads is known by its recipe: files, shift, filters, contigs.
 //! Packs of another version or damaged ones are made anew.
 
 use std::fs;
@@ -14,9 +15,11 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub use crate::store::format::Fingerprint;
 
+use super::cut_sites::{self, Recipe, Report};
 use super::{genome, signal};
 use crate::error::Problem;
 use crate::input::lines;
+use crate::input::reads::{Contigs, Position};
 use crate::store::format::{self, HEADER, Kind};
 use crate::store::{GenomePack, SignalPack};
 
@@ -45,6 +48,39 @@ pub fn open_signal(
     SignalPack::open(&pack)
 }
 
+/// The signal pack of `recipe` in `cache_dir`, made where needed: its path, and what was counted
+/// if it was made now. Scratch files lie in `scratch`, by default the cache folder.
+///
+/// Errors: those of `cut_sites::write`; a folder that cannot be written.
+pub fn pack_reads(
+    recipe: &Recipe,
+    contigs: &Contigs,
+    cache_dir: &Path,
+    scratch: Option<&Path>,
+    report: &mut dyn FnMut(&str),
+    progress: &mut dyn FnMut(Position),
+) -> Result<(PathBuf, Option<Report>)> {
+    let source = cut_sites::fingerprint(recipe, contigs)?;
+    let first = &recipe.sources.files[0];
+    let stem = stem(&first.file_name().unwrap_or(first.as_os_str()).to_string_lossy()).to_string();
+    let pack = cache_dir.join(format!("{stem}-{}.cbs", &source.xxh3[..12]));
+    let known =
+        format::read_header(&pack).is_ok_and(|header| header.source.as_ref() == Some(&source));
+    if known {
+        report(&format!("{}: using its pack {}", source.name, pack.display()));
+        return Ok((pack, None));
+    }
+    let flag = recipe.sources.format.flag();
+    check_writable(
+        cache_dir,
+        &format!("pack signal {flag} {} -g GENOME -o OUT.cbs", first.display()),
+    )?;
+    let scratch = cut_sites::scratch_folder(scratch, &pack)?;
+    report(&format!("{}: packing into {}", source.name, pack.display()));
+    let made = cut_sites::write(recipe, contigs, &pack, &scratch, progress)?;
+    Ok((pack, Some(made)))
+}
+
 fn pack_of(
     path: &Path,
     cache_dir: &Path,
@@ -61,7 +97,11 @@ fn pack_of(
         report(&format!("{}: using its pack {}", path.display(), pack.display()));
         return Ok(pack);
     }
-    check_writable(cache_dir, path, kind)?;
+    let command = match kind {
+        Kind::Genome => format!("pack genome -g {} -o OUT.cbg", path.display()),
+        Kind::Signal => format!("pack signal --bigwig {} -o OUT.cbs", path.display()),
+    };
+    check_writable(cache_dir, &command)?;
     report(&format!("{}: packing into {}", path.display(), pack.display()));
     write(&pack)?;
     Ok(pack)
@@ -80,13 +120,17 @@ pub fn pack_kind(path: &Path) -> Result<Option<Kind>> {
 
 fn file_name(source: &Fingerprint, kind: Kind) -> String {
     let key = format!("{}\0{}\0{}", source.name, source.size, source.mtime_ns);
-    // genome.fa.gz -> genome
-    let stem = source.name.split('.').next().filter(|s| !s.is_empty()).unwrap_or("pack");
+    let stem = stem(&source.name);
     let extension = match kind {
         Kind::Genome => "cbg",
         Kind::Signal => "cbs",
     };
     format!("{stem}-{}.{extension}", &hex(xxh3_64(key.as_bytes()))[..12])
+}
+
+/// genome.fa.gz -> genome
+fn stem(name: &str) -> &str {
+    name.split('.').next().filter(|s| !s.is_empty()).unwrap_or("pack")
 }
 
 fn is_current(pack: &Path, kind: Kind, source: &Fingerprint) -> bool {
@@ -100,19 +144,16 @@ fn is_current(pack: &Path, kind: Kind, source: &Fingerprint) -> bool {
         })
 }
 
-/// Tries the folder before minutes are spent on a pack that could not be stored.
-fn check_writable(cache_dir: &Path, path: &Path, kind: Kind) -> Result<()> {
+/// Tries the folder before minutes are spent on a pack that could not be stored; `command` makes
+/// the pack elsewhere.
+fn check_writable(cache_dir: &Path, command: &str) -> Result<()> {
     fs::create_dir_all(cache_dir).and_then(|()| tempfile::tempfile_in(cache_dir).map(drop)).map_err(
         |e| {
-            let pack = match kind {
-                Kind::Genome => format!("pack genome -g {} -o OUT.cbg", path.display()),
-                Kind::Signal => format!("pack signal --bigwig {} -o OUT.cbs", path.display()),
-            };
             Problem::new(format!("cannot write to the cache folder: {e}"))
                 .at(cache_dir.display())
                 .fix(format!(
                     "name one that can be written with --cache-dir, or make the pack yourself and pass \
-                     it instead: cbp-fast {pack}"
+                     it instead: cbp-fast {command}"
                 ))
                 .into()
         },

@@ -1,0 +1,251 @@
+//! Reads -> signal pack: one pass over the files, each read end moved by the shift and counted at
+//! its base.
+//!
+//! Memory: `counter::BUDGET` (1 GiB) for counts whatever the depth and the genome, beside the blocks
+//! of the readers; beyond it counts go to scratch files in a folder of the caller's choice and are
+//! merged at the end. Up to some 400 million cut sites nothing is spilled.
+
+mod bins;
+mod counter;
+mod spill;
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::cache;
+use crate::error::Problem;
+use crate::files::atomic;
+use crate::input::reads::{self, Contigs, Noted, Options, Position, Sources, Tally};
+use crate::store::format::Fingerprint;
+use crate::store::signal::SignalWriter;
+
+pub use counter::{BUDGET, Counter};
+
+/// bp to add to the positions that a file has. A plus end at `p` is counted at `p + plus`; a
+/// minus end, whose interval ends at `e`, at `e - 1 + minus`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift {
+    pub plus: i32,
+    pub minus: i32,
+}
+
+impl fmt::Display for Shift {
+    /// `+4/-5`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = |n: i32| if n == 0 { "0".to_string() } else { format!("{n:+}") };
+        write!(f, "{}/{}", sign(self.plus), sign(self.minus))
+    }
+}
+
+/// No assay shifts its reads by more, bp.
+const LARGEST_SHIFT: i32 = 100;
+
+impl FromStr for Shift {
+    type Err = String;
+
+    /// `+4/-5`, `4/-5`, `0/0`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = |part: &str| {
+            let value = part.trim().parse::<i32>().ok();
+            value.filter(|v| v.abs() <= LARGEST_SHIFT)
+        };
+        let (plus, minus) = text.split_once('/').unzip();
+        match (plus.and_then(parse), minus.and_then(parse)) {
+            (Some(plus), Some(minus)) => Ok(Self { plus, minus }),
+            _ => Err(format!(
+                "expected PLUS/MINUS in bp (at most {LARGEST_SHIFT}), e.g. 0/0 or +4/-5"
+            )),
+        }
+    }
+}
+
+/// Everything that decides the counts.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub sources: Sources,
+    pub options: Options,
+    /// To add to what the files have.
+    pub shift: Shift,
+}
+
+/// What became of the reads.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub tally: Tally,
+    /// Cut sites in the pack.
+    pub counted: u64,
+    /// Cut sites that fell off their contig.
+    pub off_contig: Noted,
+    /// Times that counts went to disk.
+    pub spills: usize,
+}
+
+impl Report {
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.tally.warnings();
+        if self.off_contig.count > 0 {
+            warnings.push(format!(
+                "{} of {} cut sites fall off their contig and are not counted, e.g. {}",
+                self.off_contig.count,
+                self.counted + self.off_contig.count,
+                self.off_contig.example
+            ));
+        }
+        warnings
+    }
+
+    pub fn summary(&self) -> String {
+        format!("{}; {} cut sites counted", self.tally.summary(), self.counted)
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({"reads": self.tally.to_json(), "cut_sites": self.counted,
+               "off_contig": self.off_contig.count, "spills": self.spills})
+    }
+}
+
+/// Counts the cut sites of `recipe` into the signal pack `out`, which appears only when it is
+/// complete. Contigs are all of `contigs`, also those without reads. Scratch files, if any are
+/// needed, lie in `scratch`.
+///
+/// Errors: those of the readers, no cut site left, the disk's.
+pub fn write(
+    recipe: &Recipe,
+    contigs: &Contigs,
+    out: &Path,
+    scratch: &Path,
+    progress: &mut dyn FnMut(Position),
+) -> Result<Report> {
+    let source = fingerprint(recipe, contigs)?;
+    let mut counter = Counter::new(contigs, recipe.shift, scratch, BUDGET);
+    let tally = reads::read(&recipe.sources, contigs, &recipe.options, progress, &mut |end| {
+        counter.add(end)
+    })?;
+    let report = Report {
+        tally,
+        counted: counter.counted(),
+        off_contig: counter.off_contig().clone(),
+        spills: counter.spills(),
+    };
+    check(recipe, &report)?;
+    atomic::write_with(out, |temporary| {
+        let file = OpenOptions::new().write(true).truncate(true).open(temporary)?;
+        let mut writer = SignalWriter::new(file, spill::spool(scratch))?;
+        counter.finish(&mut writer)?;
+        writer.finish(Some(source))?;
+        Ok(())
+    })?;
+    Ok(report)
+}
+
+fn check(recipe: &Recipe, report: &Report) -> Result<(), Problem> {
+    let place = || recipe.sources.files[0].display().to_string();
+    if report.counted == 0 {
+        return Err(Problem::new(format!(
+            "every cut site falls off its contig, e.g. {}",
+            report.off_contig.example
+        ))
+        .at(place())
+        .fix("pass the genome that the reads were aligned to"));
+    }
+    if recipe.options.strict && report.off_contig.count > 0 {
+        return Err(Problem::new(format!(
+            "{} cut sites fall off their contig, e.g. {} (--strict)",
+            report.off_contig.count, report.off_contig.example
+        ))
+        .at(place())
+        .fix("leave --strict out to drop them"));
+    }
+    Ok(())
+}
+
+/// What a pack made by `write` is known by again: the files' names, sizes and times, the shift, the
+/// filters and the contigs. The hash is of that description, not of the reads.
+///
+/// Errors: a file that is missing or cannot be read.
+pub fn fingerprint(recipe: &Recipe, contigs: &Contigs) -> Result<Fingerprint> {
+    let mut hash = Xxh3::new();
+    let mut add = |text: String| {
+        hash.update(text.as_bytes());
+        hash.update(b"\n");
+    };
+    let (mut size, mut mtime_ns) = (0, i64::MIN);
+    for path in &recipe.sources.files {
+        let file = cache::stat(path)?;
+        // Files of one name in two folders are told apart by size and time.
+        add(format!("{}\0{}\0{}", file.name, file.size, file.mtime_ns));
+        size += file.size;
+        mtime_ns = mtime_ns.max(file.mtime_ns);
+    }
+    let filters = &recipe.options.filters;
+    add(format!(
+        "{:?} {} {} {} {} {}",
+        recipe.sources.format,
+        recipe.shift,
+        filters.min_mapq,
+        filters.skip_duplicates,
+        filters.proper_pairs,
+        recipe.options.skip_bad_records
+    ));
+    for barcode in filters.barcodes.iter().flat_map(|b| b.sorted()) {
+        add(String::from_utf8_lossy(barcode).into_owned());
+    }
+    for (name, length) in contigs.list() {
+        add(format!("{name}\0{length}"));
+    }
+    let first = recipe.sources.files.first().context("no file of reads")?;
+    let name = first.file_name().unwrap_or(first.as_os_str()).to_string_lossy();
+    let name = match recipe.sources.files.len() {
+        1 => format!("{name}, shifted by {}", recipe.shift),
+        n => format!("{name} and {} more, shifted by {}", n - 1, recipe.shift),
+    };
+    Ok(Fingerprint { name, size, mtime_ns, xxh3: cache::hex(hash.digest()) })
+}
+
+/// The folder for scratch files beside `out`, unless the user chose one.
+///
+/// Errors: a chosen folder that cannot be written.
+pub fn scratch_folder(chosen: Option<&Path>, out: &Path) -> Result<PathBuf> {
+    let Some(folder) = chosen else {
+        return Ok(match out.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        });
+    };
+    std::fs::create_dir_all(folder)
+        .and_then(|()| tempfile::tempfile_in(folder).map(drop))
+        .map_err(|e| {
+            Problem::new(format!("cannot write to the folder for scratch files: {e}"))
+                .at(folder.display())
+                .fix("name another with --tmpdir")
+        })?;
+    Ok(folder.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shifts_read_and_print() {
+        for (text, plus, minus, shown) in [
+            ("+4/-5", 4, -5, "+4/-5"),
+            ("0/0", 0, 0, "0/0"),
+            ("0/1", 0, 1, "0/+1"),
+            ("4/-4", 4, -4, "+4/-4"),
+        ] {
+            let shift: Shift = text.parse().unwrap();
+            assert_eq!(shift, Shift { plus, minus });
+            assert_eq!(shift.to_string(), shown);
+        }
+        for text in ["4", "4/", "/", "a/b", "4/-5/1", "", "4/1000", "1.5/2"] {
+            assert!(text.parse::<Shift>().unwrap_err().contains("PLUS/MINUS"), "{text}");
+        }
+    }
+}
