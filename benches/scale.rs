@@ -10,10 +10,11 @@
 //! nonpeaks. Out, on stdout: one JSON line a step. Training runs for SECONDS (default 90) and is
 //! then asked to stop, as a batch system would (SIGTERM). Linux only: memory is read from /proc.
 
+mod measure;
+
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +23,7 @@ use bigtools::{BigWigWrite, Value};
 use cbp_fast::files::keras_h5::{self, Naming};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack};
+use measure::{make, measure, report};
 use serde_json::json;
 
 /// hg38's chr1..chr22, chrX, chrY. Source: UCSC hg38.chrom.sizes.
@@ -110,18 +112,6 @@ fn main() -> Result<()> {
     let own = ["train", "-b", &bias, "-fil", "8", "-dil", "8", "-o", &output];
     let run = measure("train", &[&own[..], &data[..]].concat(), limit)?;
     report("train", &run, json!({"peaks": PEAKS, "nonpeaks": 2 * PEAKS}));
-    Ok(())
-}
-
-/// Runs `fill` unless an earlier run of this bench has made the file.
-fn make(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    eprintln!("making {}", path.display());
-    let partial = path.with_extension("partial");
-    fill(&partial)?;
-    fs::rename(&partial, path)?;
     Ok(())
 }
 
@@ -239,61 +229,4 @@ fn write_signal(path: &Path) -> Result<()> {
     let values = BedParserStreamingIterator::wrap_infallible_iter(values, true);
     BigWigWrite::create_file(path, sizes)?.write(values, runtime)?;
     Ok(())
-}
-
-/// What a step took.
-struct Measured {
-    seconds: f64,
-    /// Peak resident memory, MB: all of it, files that are mapped included.
-    peak_rss_mb: f64,
-    /// Highest anonymous memory seen at a sample, MB: what cannot be given back.
-    peak_anonymous_mb: f64,
-    stopped: bool,
-}
-
-fn report(step: &str, run: &Measured, more: serde_json::Value) {
-    println!(
-        "{}",
-        json!({"step": step, "seconds": run.seconds, "peak_rss_mb": run.peak_rss_mb,
-               "peak_anonymous_mb": run.peak_anonymous_mb, "stopped": run.stopped, "more": more})
-    );
-}
-
-/// Runs the release binary; after `limit`, asks it to stop and expects exit code 1.
-fn measure(step: &str, arguments: &[&str], limit: Option<Duration>) -> Result<Measured> {
-    eprintln!("\n$ cbp-fast {}", arguments.join(" "));
-    let start = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cbp-fast"))
-        .args(arguments)
-        .stdout(Stdio::null())
-        .spawn()
-        .context("starting the binary")?;
-    let status_file = format!("/proc/{}/status", child.id());
-    let (mut peak_rss_mb, mut peak_anonymous_mb) = (0.0f64, 0.0f64);
-    let mut stopped = false;
-    let status = loop {
-        // Sampled: the file is gone when the process is. VmHWM is itself a running maximum.
-        if let Ok(text) = fs::read_to_string(&status_file) {
-            peak_rss_mb = peak_rss_mb.max(field_mb(&text, "VmHWM:"));
-            peak_anonymous_mb = peak_anonymous_mb.max(field_mb(&text, "RssAnon:"));
-        }
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if !stopped && limit.is_some_and(|limit| start.elapsed() > limit) {
-            stopped = true;
-            Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let left_when_asked = stopped && status.code() == Some(1);
-    if !(status.success() || left_when_asked) {
-        bail!("{step} failed: {status}");
-    }
-    Ok(Measured { seconds: start.elapsed().as_secs_f64(), peak_rss_mb, peak_anonymous_mb, stopped })
-}
-
-fn field_mb(status: &str, field: &str) -> f64 {
-    let kb = status.lines().find_map(|line| line.strip_prefix(field));
-    kb.and_then(|kb| kb.trim().split(' ').next()?.parse::<f64>().ok()).map_or(0.0, |kb| kb / 1024.0)
 }

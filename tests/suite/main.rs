@@ -3,10 +3,12 @@
 mod fixture;
 mod shared;
 
+mod bad_reads;
 mod cli;
 mod corrupt;
 mod demo;
 mod engine;
+mod from_reads;
 mod model_files;
 mod packs;
 mod parity;
