@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::inputs;
-use super::reads::{self, ReadsProgress};
+use super::reads::{self, Reads};
 use crate::cli::args::{CacheArgs, DataType};
 use crate::cli::reads_args::{ReadsArgs, SignalInput};
 use crate::console::Console;
@@ -17,7 +17,7 @@ use crate::error::Problem;
 use crate::files::bigwig;
 use crate::input::chrom_sizes;
 use crate::input::reads::{Contigs, Sources};
-use crate::pack::{cache, cut_sites, genome, signal};
+use crate::pack::{cache, genome, signal};
 use crate::store::format::{self, Header, Kind, ValueType};
 use crate::store::genome::Contig;
 use crate::store::{GenomePack, SignalPack};
@@ -195,13 +195,8 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
                 .into());
         }
     };
-    let recipe = reads::recipe(sources, &args.reads, data_type, genome.as_deref(), &console)?;
-    let scratch = cut_sites::scratch_folder(args.reads.tmpdir.as_deref(), &output)?;
-    let mut bar = ReadsProgress::new(&console);
-    let report =
-        cut_sites::write(&recipe, &contigs, &output, &scratch, &mut |position| bar.show(position))?;
-    bar.finish();
-    reads::say(&report, &console);
+    let genome = genome.as_deref();
+    Reads::new(sources, &args.reads, data_type, genome, contigs, &console)?.pack(&output)?;
     if let Some(path) = &args.bigwig_out {
         bigwig::write_pack(path, &SignalPack::open(&output)?)?;
         console.info(format!("wrote {}", path.display()));

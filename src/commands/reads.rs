@@ -11,48 +11,106 @@ use crate::console::{Console, Progress};
 use crate::error::Problem;
 use crate::input::reads::{Contigs, Position, Sources};
 use crate::pack::cache;
-use crate::pack::cut_sites::{Recipe, Report, Shift};
+use crate::pack::cut_sites::{self, Report, Request, Shift};
 use crate::store::GenomePack;
 use crate::store::genome::Contig;
 
 /// Where cut sites are counted, relative to the aligned read ends. Source: official tool.
-pub fn target(data_type: DataType) -> Shift {
+fn target(data_type: DataType) -> Shift {
     match data_type {
         DataType::Atac => Shift { plus: 4, minus: -4 },
         DataType::Dnase => Shift { plus: 0, minus: 1 },
     }
 }
 
-/// Files, filters and the shift that is still to be added. `genome` is what a shift is detected on.
-///
-/// Errors: a list of barcodes that cannot be read; no --shift, since detection is not built in.
-pub fn recipe(
-    sources: Sources,
-    args: &ReadsArgs,
+/// The reads of a command, and how to come by their shift.
+pub struct Reads<'a> {
+    pub request: Request,
+    pub contigs: Contigs,
+    args: &'a ReadsArgs,
     data_type: DataType,
-    genome: Option<&GenomePack>,
-    console: &Console,
-) -> Result<Recipe> {
-    let options = args.options()?;
-    let has = match args.shift {
-        Some(shift) => shift,
-        None => detected(&sources, genome)?,
-    };
-    let target = target(data_type);
-    let shift = Shift { plus: target.plus - has.plus, minus: target.minus - has.minus };
-    console.info(format!("shift: the reads have {has}, adding {shift} to reach {target}"));
-    Ok(Recipe { sources, options, shift })
+    /// What a shift is detected on.
+    genome: Option<&'a GenomePack>,
+    console: &'a Console,
 }
 
-/// The shift that the reads have, from the sequence around their ends.
-fn detected(sources: &Sources, _genome: Option<&GenomePack>) -> Result<Shift> {
-    Err(Problem::new("the shift of the reads is not given")
-        .at(sources.files[0].display())
-        .fix(
-            "pass --shift with what the reads have: 0/0 as aligned, +4/-5 for Cell Ranger's fragments, \
-             +4/-4 for tagAligns that were shifted for ATAC",
-        )
-        .into())
+impl<'a> Reads<'a> {
+    /// Errors: a list of barcodes that cannot be read.
+    pub fn new(
+        sources: Sources,
+        args: &'a ReadsArgs,
+        data_type: DataType,
+        genome: Option<&'a GenomePack>,
+        contigs: Contigs,
+        console: &'a Console,
+    ) -> Result<Self> {
+        let options = args.options()?;
+        let shift = match args.shift {
+            Some(has) => to_add(has, data_type).to_string(),
+            None => "detected".to_string(),
+        };
+        let request = Request { sources, options, shift };
+        Ok(Self { request, contigs, args, data_type, genome, console })
+    }
+
+    /// The shift to add: to the one given, or to the one that the reads show.
+    pub fn shift(&self) -> Result<Shift> {
+        let has = match self.args.shift {
+            Some(shift) => shift,
+            None => self.detect()?,
+        };
+        let (add, target) = (to_add(has, self.data_type), target(self.data_type));
+        self.console.info(format!("shift: the reads have {has}, adding {add} to reach {target}"));
+        Ok(add)
+    }
+
+    /// The shift that the reads have, from the sequence around their ends.
+    fn detect(&self) -> Result<Shift> {
+        let _ = self.genome;
+        Err(Problem::new("the shift of the reads is not given")
+            .at(self.request.sources.files[0].display())
+            .fix(
+                "pass --shift with what the reads have: 0/0 as aligned, +4/-5 for Cell Ranger's \
+                 fragments, +4/-4 for tagAligns that were shifted for ATAC",
+            )
+            .into())
+    }
+
+    /// Packs into `out`; says what was counted.
+    pub fn pack(&self, out: &Path) -> Result<()> {
+        let scratch = cut_sites::scratch_folder(self.args.tmpdir.as_deref(), out)?;
+        let shift = self.shift()?;
+        let mut bar = ReadsProgress::new(self.console);
+        let mut progress = |position: Position| bar.show(position);
+        let report = self.request.write(shift, &self.contigs, out, &scratch, &mut progress)?;
+        bar.finish();
+        say(&report, self.console);
+        Ok(())
+    }
+
+    /// Finds or makes the pack in the cache; says what was counted if it was made now.
+    pub fn cached_pack(&self, cache_dir: &Path) -> Result<PathBuf> {
+        let mut bar = ReadsProgress::new(self.console);
+        let (pack, report) = cache::pack_reads(
+            &self.request,
+            &self.contigs,
+            cache_dir,
+            self.args.tmpdir.as_deref(),
+            &mut || self.shift(),
+            &mut |line| self.console.info(line),
+            &mut |position| bar.show(position),
+        )?;
+        bar.finish();
+        if let Some(report) = report {
+            say(&report, self.console);
+        }
+        Ok(pack)
+    }
+}
+
+fn to_add(has: Shift, data_type: DataType) -> Shift {
+    let target = target(data_type);
+    Shift { plus: target.plus - has.plus, minus: target.minus - has.minus }
 }
 
 /// The contigs that cut sites are counted on.
@@ -60,32 +118,8 @@ pub fn contigs(genome: &[Contig]) -> Contigs {
     Contigs::new(genome.iter().map(|c| (c.name.clone(), c.length)))
 }
 
-/// Finds or makes the pack of `recipe` in the cache; says what was counted.
-pub fn cached_pack(
-    recipe: &Recipe,
-    contigs: &Contigs,
-    cache_dir: &Path,
-    args: &ReadsArgs,
-    console: &Console,
-) -> Result<PathBuf> {
-    let mut bar = ReadsProgress::new(console);
-    let (pack, report) = cache::pack_reads(
-        recipe,
-        contigs,
-        cache_dir,
-        args.tmpdir.as_deref(),
-        &mut |line| console.info(line),
-        &mut |position| bar.show(position),
-    )?;
-    bar.finish();
-    if let Some(report) = report {
-        say(&report, console);
-    }
-    Ok(pack)
-}
-
 /// Warnings and the summary.
-pub fn say(report: &Report, console: &Console) {
+fn say(report: &Report, console: &Console) {
     for warning in report.warnings() {
         console.warning(warning);
     }
@@ -93,18 +127,18 @@ pub fn say(report: &Report, console: &Console) {
 }
 
 /// A bar over the compressed bytes of the files.
-pub struct ReadsProgress<'a> {
+struct ReadsProgress<'a> {
     console: &'a Console,
     bar: Option<Progress>,
     shown: u64,
 }
 
 impl<'a> ReadsProgress<'a> {
-    pub fn new(console: &'a Console) -> Self {
+    fn new(console: &'a Console) -> Self {
         Self { console, bar: None, shown: 0 }
     }
 
-    pub fn show(&mut self, position: Position) {
+    fn show(&mut self, position: Position) {
         const MB: u64 = 1_000_000;
         let bar = self
             .bar
@@ -117,7 +151,7 @@ impl<'a> ReadsProgress<'a> {
         }
     }
 
-    pub fn finish(self) {
+    fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish();
         }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{inputs, reads};
+use super::inputs;
+use super::reads::{self, Reads};
 use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::TrainingArgs;
 use crate::cli::reads_args::SignalInput;
@@ -179,9 +180,10 @@ impl Run {
             }
             SignalInput::Reads(sources) => sources,
         };
-        let recipe = reads::recipe(sources, &args.reads, args.data_type, Some(&genome), console)?;
         let contigs = reads::contigs(genome.contigs());
-        let pack = reads::cached_pack(&recipe, &contigs, cache_dir, &args.reads, console)?;
+        let reads =
+            Reads::new(sources, &args.reads, args.data_type, Some(&genome), contigs, console)?;
+        let pack = reads.cached_pack(cache_dir)?;
         let signal = Arc::new(SignalPack::open(&pack)?);
         let track = self.reads_bigwig();
         // A run that goes on has the settings and inputs that the file was made with.

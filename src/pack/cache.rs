@@ -2,7 +2,7 @@
 //!
 //! A pack lies in the cache folder as `<stem>-<12 hex digits of name, size and time>.cbg|.cbs`
 //! and is used again while the source still has the name, size and time in the pack's header.
-//! A pack made from reads is known by its recipe: files, shift, filters, contigs.
+//! A pack made from reads is known by what was asked for: files, shift, filters, contigs.
 //! Packs of another version or damaged ones are made anew.
 
 use std::fs;
@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub use crate::store::format::Fingerprint;
 
-use super::cut_sites::{self, Recipe, Report};
+use super::cut_sites::{self, Report, Request, Shift};
 use super::{genome, signal};
 use crate::error::Problem;
 use crate::input::lines;
@@ -48,36 +48,40 @@ pub fn open_signal(
     SignalPack::open(&pack)
 }
 
-/// The signal pack of `recipe` in `cache_dir`, made where needed: its path, and what was counted
-/// if it was made now. Scratch files lie in `scratch`, by default the cache folder.
+/// The signal pack of `request` in `cache_dir`, made where needed: its path, and what was counted
+/// if it was made now. `shift` is asked only then. Scratch files lie in `scratch`, by default the
+/// cache folder.
 ///
-/// Errors: those of `cut_sites::write`; a folder that cannot be written.
+/// Errors: those of `Request::write` and of `shift`; a folder that cannot be written.
 pub fn pack_reads(
-    recipe: &Recipe,
+    request: &Request,
     contigs: &Contigs,
     cache_dir: &Path,
     scratch: Option<&Path>,
+    shift: &mut dyn FnMut() -> Result<Shift>,
     report: &mut dyn FnMut(&str),
     progress: &mut dyn FnMut(Position),
 ) -> Result<(PathBuf, Option<Report>)> {
-    let source = cut_sites::fingerprint(recipe, contigs)?;
-    let first = &recipe.sources.files[0];
+    let source = request.fingerprint(contigs)?;
+    let first = &request.sources.files[0];
     let stem = stem(&first.file_name().unwrap_or(first.as_os_str()).to_string_lossy()).to_string();
     let pack = cache_dir.join(format!("{stem}-{}.cbs", &source.xxh3[..12]));
-    let known =
-        format::read_header(&pack).is_ok_and(|header| header.source.as_ref() == Some(&source));
+    // With `strict` the reads have to be looked at.
+    let known = !request.options.strict
+        && format::read_header(&pack).is_ok_and(|header| header.source.as_ref() == Some(&source));
     if known {
         report(&format!("{}: using its pack {}", source.name, pack.display()));
         return Ok((pack, None));
     }
-    let flag = recipe.sources.format.flag();
+    let flag = request.sources.format.flag();
     check_writable(
         cache_dir,
         &format!("pack signal {flag} {} -g GENOME -o OUT.cbs", first.display()),
     )?;
     let scratch = cut_sites::scratch_folder(scratch, &pack)?;
+    let shift = shift()?;
     report(&format!("{}: packing into {}", source.name, pack.display()));
-    let made = cut_sites::write(recipe, contigs, &pack, &scratch, progress)?;
+    let made = request.write(shift, contigs, &pack, &scratch, progress)?;
     Ok((pack, Some(made)))
 }
 

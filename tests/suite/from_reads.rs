@@ -47,7 +47,7 @@ fn training_from_reads_is_training_from_their_bigwig() {
     fixture.succeed(&strs(&fixture.bias_train("bias", &[])));
     let output = fixture.succeed(&strs(&from_reads(fixture.bias_train("bias2", &[]), &READS)));
     let text = stderr(&output);
-    assert!(text.contains("reads.tagAlign, shifted by 0/0: packing into"), "{text}");
+    assert!(text.contains("reads.tagAlign, shift 0/0: packing into"), "{text}");
     assert!(text.contains("shift: the reads have +4/-4, adding 0/0 to reach +4/-4"), "{text}");
     for log in ["logs/bias.log", "logs/bias_data_params.tsv"] {
         assert_eq!(fixture.read(&format!("bias2/{log}")), fixture.read(&format!("bias/{log}")));

@@ -65,13 +65,14 @@ impl FromStr for Shift {
     }
 }
 
-/// Everything that decides the counts.
+/// Everything that decides the counts; a pack is known again by it.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub struct Request {
     pub sources: Sources,
     pub options: Options,
-    /// To add to what the files have.
-    pub shift: Shift,
+    /// The shift that is added, or how it is found from these very reads. A pack that was made with
+    /// a detected shift is thus found again without detecting it again.
+    pub shift: String,
 }
 
 /// What became of the reads.
@@ -110,102 +111,104 @@ impl Report {
     }
 }
 
-/// Counts the cut sites of `recipe` into the signal pack `out`, which appears only when it is
-/// complete. Contigs are all of `contigs`, also those without reads. Scratch files, if any are
-/// needed, lie in `scratch`.
-///
-/// Errors: those of the readers, no cut site left, the disk's.
-pub fn write(
-    recipe: &Recipe,
-    contigs: &Contigs,
-    out: &Path,
-    scratch: &Path,
-    progress: &mut dyn FnMut(Position),
-) -> Result<Report> {
-    let source = fingerprint(recipe, contigs)?;
-    let mut counter = Counter::new(contigs, recipe.shift, scratch, BUDGET);
-    let tally = reads::read(&recipe.sources, contigs, &recipe.options, progress, &mut |end| {
-        counter.add(end)
-    })?;
-    let report = Report {
-        tally,
-        counted: counter.counted(),
-        off_contig: counter.off_contig().clone(),
-        spills: counter.spills(),
-    };
-    check(recipe, &report)?;
-    atomic::write_with(out, |temporary| {
-        let file = OpenOptions::new().write(true).truncate(true).open(temporary)?;
-        let mut writer = SignalWriter::new(file, spill::spool(scratch))?;
-        counter.finish(&mut writer)?;
-        writer.finish(Some(source))?;
+impl Request {
+    /// Counts the cut sites into the signal pack `out`, which appears only when it is complete.
+    /// `shift` is added to what the files have. Contigs are all of `contigs`, also those without
+    /// reads. Scratch files, if any are needed, lie in `scratch`.
+    ///
+    /// Errors: those of the readers, no cut site left, the disk's.
+    pub fn write(
+        &self,
+        shift: Shift,
+        contigs: &Contigs,
+        out: &Path,
+        scratch: &Path,
+        progress: &mut dyn FnMut(Position),
+    ) -> Result<Report> {
+        let source = self.fingerprint(contigs)?;
+        let mut counter = Counter::new(contigs, shift, scratch, BUDGET);
+        let tally = reads::read(&self.sources, contigs, &self.options, progress, &mut |end| {
+            counter.add(end)
+        })?;
+        let report = Report {
+            tally,
+            counted: counter.counted(),
+            off_contig: counter.off_contig().clone(),
+            spills: counter.spills(),
+        };
+        self.check(&report)?;
+        atomic::write_with(out, |temporary| {
+            let file = OpenOptions::new().write(true).truncate(true).open(temporary)?;
+            let mut writer = SignalWriter::new(file, spill::spool(scratch))?;
+            counter.finish(&mut writer)?;
+            writer.finish(Some(source))?;
+            Ok(())
+        })?;
+        Ok(report)
+    }
+
+    fn check(&self, report: &Report) -> Result<(), Problem> {
+        let place = || self.sources.files[0].display().to_string();
+        if report.counted == 0 {
+            return Err(Problem::new(format!(
+                "every cut site falls off its contig, e.g. {}",
+                report.off_contig.example
+            ))
+            .at(place())
+            .fix("pass the genome that the reads were aligned to"));
+        }
+        if self.options.strict && report.off_contig.count > 0 {
+            return Err(Problem::new(format!(
+                "{} cut sites fall off their contig, e.g. {} (--strict)",
+                report.off_contig.count, report.off_contig.example
+            ))
+            .at(place())
+            .fix("leave --strict out to drop them"));
+        }
         Ok(())
-    })?;
-    Ok(report)
-}
+    }
 
-fn check(recipe: &Recipe, report: &Report) -> Result<(), Problem> {
-    let place = || recipe.sources.files[0].display().to_string();
-    if report.counted == 0 {
-        return Err(Problem::new(format!(
-            "every cut site falls off its contig, e.g. {}",
-            report.off_contig.example
-        ))
-        .at(place())
-        .fix("pass the genome that the reads were aligned to"));
+    /// What the pack is known by: the files' names, sizes and times, the shift, the filters and the
+    /// contigs. The hash is of that description, not of the reads.
+    ///
+    /// Errors: a file that is missing or cannot be read.
+    pub fn fingerprint(&self, contigs: &Contigs) -> Result<Fingerprint> {
+        let mut hash = Xxh3::new();
+        let mut add = |text: String| {
+            hash.update(text.as_bytes());
+            hash.update(b"\n");
+        };
+        let (mut size, mut mtime_ns) = (0, i64::MIN);
+        for path in &self.sources.files {
+            let file = cache::stat(path)?;
+            // Files of one name in two folders are told apart by size and time.
+            add(format!("{}\0{}\0{}", file.name, file.size, file.mtime_ns));
+            size += file.size;
+            mtime_ns = mtime_ns.max(file.mtime_ns);
+        }
+        let Options { filters, skip_bad_records, strict: _ } = &self.options;
+        add(format!(
+            "{:?} {} {} {} {} {skip_bad_records}",
+            self.sources.format,
+            self.shift,
+            filters.min_mapq,
+            filters.skip_duplicates,
+            filters.proper_pairs,
+        ));
+        for barcode in filters.barcodes.iter().flat_map(|b| b.sorted()) {
+            add(String::from_utf8_lossy(barcode).into_owned());
+        }
+        for (name, length) in contigs.list() {
+            add(format!("{name}\0{length}"));
+        }
+        let first = self.sources.files.first().context("no file of reads")?;
+        let name = first.file_name().unwrap_or(first.as_os_str()).to_string_lossy();
+        let name = match self.sources.files.len() {
+            1 => format!("{name}, shift {}", self.shift),
+            n => format!("{name} and {} more, shift {}", n - 1, self.shift),
+        };
+        Ok(Fingerprint { name, size, mtime_ns, xxh3: cache::hex(hash.digest()) })
     }
-    if recipe.options.strict && report.off_contig.count > 0 {
-        return Err(Problem::new(format!(
-            "{} cut sites fall off their contig, e.g. {} (--strict)",
-            report.off_contig.count, report.off_contig.example
-        ))
-        .at(place())
-        .fix("leave --strict out to drop them"));
-    }
-    Ok(())
-}
-
-/// What a pack made by `write` is known by again: the files' names, sizes and times, the shift, the
-/// filters and the contigs. The hash is of that description, not of the reads.
-///
-/// Errors: a file that is missing or cannot be read.
-pub fn fingerprint(recipe: &Recipe, contigs: &Contigs) -> Result<Fingerprint> {
-    let mut hash = Xxh3::new();
-    let mut add = |text: String| {
-        hash.update(text.as_bytes());
-        hash.update(b"\n");
-    };
-    let (mut size, mut mtime_ns) = (0, i64::MIN);
-    for path in &recipe.sources.files {
-        let file = cache::stat(path)?;
-        // Files of one name in two folders are told apart by size and time.
-        add(format!("{}\0{}\0{}", file.name, file.size, file.mtime_ns));
-        size += file.size;
-        mtime_ns = mtime_ns.max(file.mtime_ns);
-    }
-    let filters = &recipe.options.filters;
-    add(format!(
-        "{:?} {} {} {} {} {}",
-        recipe.sources.format,
-        recipe.shift,
-        filters.min_mapq,
-        filters.skip_duplicates,
-        filters.proper_pairs,
-        recipe.options.skip_bad_records
-    ));
-    for barcode in filters.barcodes.iter().flat_map(|b| b.sorted()) {
-        add(String::from_utf8_lossy(barcode).into_owned());
-    }
-    for (name, length) in contigs.list() {
-        add(format!("{name}\0{length}"));
-    }
-    let first = recipe.sources.files.first().context("no file of reads")?;
-    let name = first.file_name().unwrap_or(first.as_os_str()).to_string_lossy();
-    let name = match recipe.sources.files.len() {
-        1 => format!("{name}, shifted by {}", recipe.shift),
-        n => format!("{name} and {} more, shifted by {}", n - 1, recipe.shift),
-    };
-    Ok(Fingerprint { name, size, mtime_ns, xxh3: cache::hex(hash.digest()) })
 }
 
 /// The folder for scratch files beside `out`, unless the user chose one.

@@ -9,7 +9,7 @@ use cbp_fast::files::bigwig;
 use cbp_fast::input::bigwig::BigWig;
 use cbp_fast::input::reads::{Contigs, Format, Options, Sources};
 use cbp_fast::input::{chrom_sizes, fasta};
-use cbp_fast::pack::cut_sites::{self, Recipe, Report, Shift};
+use cbp_fast::pack::cut_sites::{Report, Request, Shift};
 use cbp_fast::store::SignalPack;
 use serde_json::Value;
 
@@ -61,12 +61,13 @@ fn count(
 ) -> (Report, Counts) {
     let folder = tempfile::tempdir().unwrap();
     let (out, track) = (folder.path().join("x.cbs"), folder.path().join("x.bw"));
-    let recipe = Recipe {
+    let request = Request {
         sources: Sources { format, files: files.to_vec() },
         options: Options::default(),
-        shift: Shift { plus: shift.0, minus: shift.1 },
+        shift: String::new(),
     };
-    let report = cut_sites::write(&recipe, contigs, &out, folder.path(), &mut |_| {}).unwrap();
+    let shift = Shift { plus: shift.0, minus: shift.1 };
+    let report = request.write(shift, contigs, &out, folder.path(), &mut |_| {}).unwrap();
     let pack = SignalPack::open(&out).unwrap();
     let counts = of_pack(&pack);
     bigwig::write_pack(&track, &pack).unwrap();
@@ -173,13 +174,15 @@ fn human_fragments_run_through_whole_and_by_barcode() {
         let mut options = Options::default();
         let barcodes = cbp_fast::input::reads::Barcodes::read(&list).unwrap();
         options.filters.barcodes = Some(barcodes);
-        let recipe = Recipe {
+        let request = Request {
             sources: Sources { format: Format::Fragments, files: vec![fragments.clone()] },
             options,
-            shift: Shift { plus: 0, minus: 1 },
+            shift: String::new(),
         };
         let out = folder.path().join(format!("{part}.cbs"));
-        let report = cut_sites::write(&recipe, &contigs, &out, folder.path(), &mut |_| {}).unwrap();
+        let report = request
+            .write(Shift { plus: 0, minus: 1 }, &contigs, &out, folder.path(), &mut |_| {})
+            .unwrap();
         assert_eq!(report.tally.used + report.tally.filtered, 57_115);
         assert!(report.tally.used > 0 && report.tally.filtered > 0);
         let wanted = format!("1 of {} listed barcodes have no fragment", half.len() + 1);
