@@ -2,8 +2,11 @@
 //! and decoding alone) and the official pipe of bedtools, awk and sort, where those are installed.
 //!
 //! ```text
-//! cargo bench --bench reads -- FOLDER [COPIES] [--peers]
+//! cargo bench --bench reads -- FOLDER [COPIES] [--peers] [--deep=MILLIONS]
 //! ```
+//!
+//! `--deep` counts that many million reads, spread evenly over contigs of hg38's lengths, which is the
+//! worst case for memory; it leaves the files out and needs 12 bytes of disk a read.
 //!
 //! In FOLDER (needs about 1.5 GB, with `--peers` 4 GB; kept): the yeast reads and fragments COPIES
 //! times over (default 29: 20.4 million alignments, 10.2 million fragments), block by block as they
@@ -17,10 +20,14 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use cbp_fast::input::bigwig::BigWig;
+use cbp_fast::input::reads::{Contigs, ReadEnd, Strand};
+use cbp_fast::pack::cut_sites::{BUDGET, Counter, Shift};
 use cbp_fast::store::SignalPack;
+use cbp_fast::store::signal::SignalWriter;
 use measure::{Measured, make, measure, report, watch};
 use serde_json::json;
 
@@ -33,10 +40,13 @@ fn main() -> Result<()> {
     let (flags, arguments): (Vec<String>, Vec<String>) =
         arguments.into_iter().partition(|a| a.starts_with("--"));
     let Some(folder) = arguments.first().map(PathBuf::from) else {
-        bail!("usage: cargo bench --bench reads -- FOLDER [COPIES] [--peers]");
+        bail!("usage: cargo bench --bench reads -- FOLDER [COPIES] [--peers] [--deep=MILLIONS]");
     };
     let copies: u64 = arguments.get(1).map_or(Ok(29), |s| s.parse()).context("COPIES")?;
     fs::create_dir_all(&folder)?;
+    if let Some(millions) = flags.iter().find_map(|f| f.strip_prefix("--deep=")) {
+        return deep(millions.parse().context("MILLIONS")?, &folder);
+    }
     let yeast = std::env::var_os("CBP_YEAST").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/yeast-atac"),
         PathBuf::from,
@@ -73,6 +83,48 @@ fn main() -> Result<()> {
     if flags.iter().any(|f| f == "--peers") {
         peers(&bam, &yeast.join("chrom.sizes"), &folder, copies)?;
     }
+    Ok(())
+}
+
+/// Counts `millions` of random read ends in this process.
+fn deep(millions: u64, folder: &Path) -> Result<()> {
+    let contigs = measure::hg38();
+    let starts: Vec<u64> = contigs
+        .iter()
+        .scan(0, |end, (_, length)| {
+            *end += length;
+            Some(*end - length)
+        })
+        .collect();
+    let total: u64 = contigs.iter().map(|(_, length)| length).sum();
+    let contigs = Contigs::new(contigs);
+    let mut counter = Counter::new(&contigs, Shift { plus: 4, minus: -4 }, folder, BUDGET);
+    let start = Instant::now();
+    let mut random = 1u64;
+    for _ in 0..millions * 1_000_000 {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = ((u128::from(random) * u128::from(total)) >> 64) as u64;
+        let contig = starts.partition_point(|&start| start <= at) - 1;
+        let strand = if random & 1 << 20 == 0 { Strand::Plus } else { Strand::Minus };
+        let position = (at - starts[contig]) as i64;
+        counter.add(ReadEnd { contig: contig as u32, position, strand })?;
+    }
+    let counted_in = start.elapsed().as_secs_f64();
+    let (counted, spills) = (counter.counted(), counter.spills());
+    let pack = folder.join("deep.cbs");
+    let mut writer = SignalWriter::new(File::create(&pack)?, tempfile::tempfile_in(folder)?)?;
+    counter.finish(&mut writer)?;
+    writer.finish(None)?;
+    let sum = SignalPack::open(&pack)?.totals().1;
+    ensure!(sum == counted as f64, "{sum} cut sites in the pack, {counted} were counted");
+    println!(
+        "{}",
+        json!({"step": "deep", "reads": millions * 1_000_000, "spills": spills,
+               "seconds_counting": counted_in, "seconds": start.elapsed().as_secs_f64(),
+               "peak_rss_mb": measure::own_peak_mb()?})
+    );
+    fs::remove_file(pack)?;
     Ok(())
 }
 

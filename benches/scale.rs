@@ -26,33 +26,6 @@ use cbp_fast::store::{GenomePack, SignalPack};
 use measure::{make, measure, report};
 use serde_json::json;
 
-/// hg38's chr1..chr22, chrX, chrY. Source: UCSC hg38.chrom.sizes.
-const LENGTHS: [u64; 24] = [
-    248_956_422,
-    242_193_529,
-    198_295_559,
-    190_214_555,
-    181_538_259,
-    170_805_979,
-    159_345_973,
-    145_138_636,
-    138_394_717,
-    133_797_422,
-    135_086_622,
-    133_275_309,
-    114_364_328,
-    107_043_718,
-    101_991_189,
-    90_338_345,
-    83_257_441,
-    80_373_285,
-    58_617_616,
-    64_444_167,
-    46_709_983,
-    50_818_468,
-    156_040_895,
-    57_227_415,
-];
 const PEAKS: u64 = 300_000;
 /// Contig ends without peaks, bp.
 const MARGIN: u64 = 20_000;
@@ -131,17 +104,6 @@ impl Random {
     }
 }
 
-fn contigs() -> impl Iterator<Item = (String, u64)> {
-    LENGTHS.iter().enumerate().map(|(i, &length)| {
-        let name = match i {
-            22 => "chrX".to_string(),
-            23 => "chrY".to_string(),
-            _ => format!("chr{}", i + 1),
-        };
-        (name, length)
-    })
-}
-
 fn write_fasta(path: &Path) -> Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut random = Random(1);
@@ -149,7 +111,7 @@ fn write_fasta(path: &Path) -> Result<()> {
     let six: Vec<[u8; 6]> =
         (0..4096usize).map(|bits| std::array::from_fn(|i| b"ACGT"[bits >> (2 * i) & 3])).collect();
     let mut line = [b'\n'; 61];
-    for (name, length) in contigs() {
+    for (name, length) in measure::hg38() {
         writeln!(out, ">{name}")?;
         let mut left = length as usize;
         while left > 0 {
@@ -171,7 +133,7 @@ fn write_fasta(path: &Path) -> Result<()> {
 
 /// Peak summits of a contig, evenly spaced over all contigs.
 fn summits(length: u64) -> impl Iterator<Item = u64> {
-    let spacing = LENGTHS.iter().map(|l| l - 2 * MARGIN).sum::<u64>() / PEAKS;
+    let spacing = measure::HG38.iter().map(|l| l - 2 * MARGIN).sum::<u64>() / PEAKS;
     (0..).map(move |i| MARGIN + i * spacing).take_while(move |&s| s < length - MARGIN)
 }
 
@@ -182,7 +144,7 @@ fn write_regions(folder: &Path, done: &Path) -> Result<()> {
     };
     let (mut peaks, mut nonpeaks) = (create("peaks.narrowPeak")?, create("nonpeaks.bed")?);
     let mut sizes = create("chrom.sizes")?;
-    for (name, length) in contigs() {
+    for (name, length) in measure::hg38() {
         writeln!(sizes, "{name}\t{length}")?;
         for summit in summits(length) {
             writeln!(peaks, "{name}\t{}\t{}\t.\t.\t.\t.\t.\t.\t250", summit - 250, summit + 250)?;
@@ -196,7 +158,8 @@ fn write_regions(folder: &Path, done: &Path) -> Result<()> {
     nonpeaks.flush()?;
     sizes.flush()?;
     let (valid, test) = (["chr8", "chr20"], ["chr1", "chr3", "chr6"]);
-    let train: Vec<String> = contigs()
+    let train: Vec<String> = measure::hg38()
+        .into_iter()
         .map(|(name, _)| name)
         .filter(|n| !valid.contains(&n.as_str()) && !test.contains(&n.as_str()))
         .collect();
@@ -208,9 +171,9 @@ fn write_regions(folder: &Path, done: &Path) -> Result<()> {
 
 /// A cut every 150 bp or so, and every 10 bp or so within 250 bp of a summit.
 fn write_signal(path: &Path) -> Result<()> {
-    let sizes = contigs().map(|(name, length)| (name, length as u32)).collect();
+    let sizes = measure::hg38().into_iter().map(|(name, length)| (name, length as u32)).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
-    let names: Vec<(String, u64)> = contigs().collect();
+    let names = measure::hg38();
     let values = names.iter().flat_map(|(name, length)| {
         let mut random = Random(length | 1);
         let mut peaks = summits(*length).peekable();

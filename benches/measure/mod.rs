@@ -1,6 +1,8 @@
 //! Runs programs for the benches: seconds and peak memory of each step, as one JSON line. Linux only:
 //! memory is read from /proc.
 
+#![allow(dead_code)] // each bench uses its part
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,6 +10,48 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+
+/// hg38's chr1..chr22, chrX, chrY. Source: UCSC hg38.chrom.sizes.
+pub const HG38: [u64; 24] = [
+    248_956_422,
+    242_193_529,
+    198_295_559,
+    190_214_555,
+    181_538_259,
+    170_805_979,
+    159_345_973,
+    145_138_636,
+    138_394_717,
+    133_797_422,
+    135_086_622,
+    133_275_309,
+    114_364_328,
+    107_043_718,
+    101_991_189,
+    90_338_345,
+    83_257_441,
+    80_373_285,
+    58_617_616,
+    64_444_167,
+    46_709_983,
+    50_818_468,
+    156_040_895,
+    57_227_415,
+];
+/// Names and lengths, bp.
+pub fn hg38() -> Vec<(String, u64)> {
+    let name = |i| match i {
+        22 => "chrX".to_string(),
+        23 => "chrY".to_string(),
+        _ => format!("chr{}", i + 1),
+    };
+    HG38.iter().enumerate().map(|(i, &length)| (name(i), length)).collect()
+}
+
+/// Peak resident memory of this process, MB.
+pub fn own_peak_mb() -> Result<f64> {
+    Ok(field_mb(&fs::read_to_string("/proc/self/status")?, "VmHWM:"))
+}
 
 /// Runs `fill` unless an earlier run of this bench has made the file.
 pub fn make(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
