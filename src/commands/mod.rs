@@ -8,4 +8,5 @@ pub mod predict;
 pub mod train;
 
 mod inputs;
+mod shift_qc;
 mod training;

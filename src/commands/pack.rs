@@ -1,4 +1,4 @@
-//! `pack`: make, describe and verify genome and signal packs.
+//! `pack`: make, describe and verify genome and signal packs, and check a signal's shift.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::shift_qc::{self, ShiftQcArgs};
 use crate::error::Problem;
 use crate::pack::{cache, genome, signal};
 use crate::store::format::{self, Header, Kind, ValueType};
@@ -35,6 +36,10 @@ enum PackCommand {
     /// Other commands take the pack wherever they take a bigWig. Whole counts up to 65,535 are
     /// stored as u16, fractional or larger ones as f32; negative values are refused.
     Signal(SignalArgs),
+    /// Show the bases around the cut sites of a bigWig, beside the textbook pattern of the assay
+    ///
+    /// Cut sites that were shifted as they should be show the textbook pattern at 0 bp.
+    ShiftQc(ShiftQcArgs),
     /// Print what a pack holds
     Info(InfoArgs),
     /// Read a pack whole and compare it with its checksum (exit code 1 when it is damaged)
@@ -108,6 +113,7 @@ pub fn run(args: PackArgs) -> Result<()> {
                 })
             })
         }
+        PackCommand::ShiftQc(args) => shift_qc::run(args),
         PackCommand::Info(args) => info(&args.file, args.all_contigs),
         PackCommand::Verify(args) => {
             let header = format::verify(&args.file)?;

@@ -2,4 +2,5 @@
 
 pub mod cache;
 pub mod genome;
+pub mod shift;
 pub mod signal;

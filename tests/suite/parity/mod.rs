@@ -9,4 +9,5 @@ mod loss;
 mod metrics;
 mod real_models;
 mod sampler;
+mod shift;
 mod training_trace;
