@@ -20,6 +20,7 @@
 
 pub mod console;
 pub mod error;
+pub mod plot;
 
 // 1
 pub mod input;

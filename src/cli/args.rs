@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::reads_args::{ReadsArgs, SignalInput};
 use crate::console::Console;
 use crate::engine::Device;
 use crate::error::Problem;
+pub use crate::pack::shift::DataType;
 
 /// Where the numbers are computed.
 #[derive(Args, Clone, Debug)]
@@ -83,15 +84,6 @@ pub struct CacheArgs {
     /// working folder, for any fold, share one genome pack and one signal pack.
     #[arg(long, default_value = ".cbp-fast-cache")]
     pub cache_dir: PathBuf,
-}
-
-/// Assay; it decides the shift of read ends and the default bias threshold factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DataType {
-    #[value(name = "ATAC", alias = "atac")]
-    Atac,
-    #[value(name = "DNASE", alias = "dnase")]
-    Dnase,
 }
 
 /// What `train` and `bias train` have in common: the official flags and ours.

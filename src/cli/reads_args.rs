@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::error::Problem;
 use crate::input::reads::{Barcodes, Filters, Format, Options, Sources};
-use crate::pack::cut_sites::Shift;
+use crate::pack::shift::{DataType, Shift};
 
 /// Reads, and how they become cut sites.
 #[derive(Args, Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct ReadsArgs {
     #[arg(long, value_name = "TAGALIGN")]
     pub input_tagalign_file: Vec<PathBuf>,
 
-    /// Shift that the reads already have, plus/minus in bp
+    /// Shift that the reads already have, plus/minus in bp [default: detected]
     ///
     /// 0/0 for reads as aligned, +4/-5 for Cell Ranger's fragments. They are moved from there to
     /// +4/-4 (ATAC) or 0/+1 (DNASE).
@@ -60,14 +60,20 @@ pub struct ReadsArgs {
     #[arg(long, value_name = "FOLDER")]
     pub tmpdir: Option<PathBuf>,
 
-    // Official flags of the step from reads to bigWig. Reads are never sorted here, so --bsort has
-    // nothing to steer.
-    #[arg(long = "ATAC-ref-path", hide = true)]
-    pub atac_ref_path: Option<PathBuf>,
-    #[arg(long = "DNASE-ref-path", hide = true)]
-    pub dnase_ref_path: Option<PathBuf>,
-    #[arg(long, hide = true)]
+    /// Reads on each strand that the shift is detected on [default: 10000]
+    #[arg(long, value_name = "N")]
     pub num_samples: Option<usize>,
+
+    /// Motifs to detect the shift of ATAC reads with, in the official text format [default: the
+    /// official ones]
+    #[arg(long = "ATAC-ref-path", value_name = "FILE")]
+    pub atac_ref_path: Option<PathBuf>,
+
+    /// Motifs to detect the shift of DNASE reads with
+    #[arg(long = "DNASE-ref-path", value_name = "FILE")]
+    pub dnase_ref_path: Option<PathBuf>,
+
+    // Official: how to sort. Reads are never sorted here.
     #[arg(long, hide = true)]
     pub bsort: bool,
 }
@@ -127,12 +133,20 @@ impl ReadsArgs {
         })
     }
 
+    /// The user's own file of motifs, if there is one.
+    pub fn reference_motifs(&self, data_type: DataType) -> Option<&Path> {
+        match data_type {
+            DataType::Atac => self.atac_ref_path.as_deref(),
+            DataType::Dnase => self.dnase_ref_path.as_deref(),
+        }
+    }
+
     /// What the counts depend on beside the files, for the record of a run.
     pub fn settings(&self) -> Value {
         json!({
             "shift": self.shift.map_or("detected".to_string(), |shift| shift.to_string()),
             "min_mapq": self.min_mapq, "skip_duplicates": self.skip_duplicates,
-            "proper_pairs": self.proper_pairs, "skip_bad_records": self.skip_bad_records,
+            "num_samples": self.num_samples, "proper_pairs": self.proper_pairs, "skip_bad_records": self.skip_bad_records,
         })
     }
 }

@@ -9,4 +9,5 @@ pub mod train;
 
 mod inputs;
 mod reads;
+mod shift_qc;
 mod training;

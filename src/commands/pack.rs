@@ -1,4 +1,4 @@
-//! `pack`: make, describe and verify genome and signal packs.
+//! `pack`: make, describe and verify genome and signal packs, and check a signal's shift.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::inputs;
 use super::reads::{self, Reads};
+use super::shift_qc::{self, ShiftQcArgs};
 use crate::cli::args::{CacheArgs, DataType};
 use crate::cli::reads_args::{ReadsArgs, SignalInput};
 use crate::console::Console;
@@ -42,8 +43,12 @@ enum PackCommand {
     ///
     /// Other commands take the pack wherever they take a bigWig. Whole counts up to 65,535 are
     /// stored as u16, fractional or larger ones as f32; negative values are refused. Reads (BAM,
-    /// fragments, tagAlign) need -d, and -g or -c for the contigs.
+    /// fragments, tagAlign) need -d, and -g; where --shift tells what they have, -c will do.
     Signal(Box<SignalArgs>),
+    /// Show the bases around the cut sites of a bigWig, beside the textbook pattern of the assay
+    ///
+    /// Cut sites that were shifted as they should be show the textbook pattern at 0 bp.
+    ShiftQc(ShiftQcArgs),
     /// Print what a pack holds
     Info(InfoArgs),
     /// Read a pack whole and compare it with its checksum (exit code 1 when it is damaged)
@@ -126,6 +131,7 @@ pub fn run(args: PackArgs) -> Result<()> {
             })
         }),
         PackCommand::Signal(args) => pack_signal(&args),
+        PackCommand::ShiftQc(args) => shift_qc::run(args),
         PackCommand::Info(args) => info(&args.file, args.all_contigs),
         PackCommand::Verify(args) => {
             let header = format::verify(&args.file)?;
@@ -196,7 +202,9 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
         }
     };
     let genome = genome.as_deref();
-    Reads::new(sources, &args.reads, data_type, genome, contigs, &console)?.pack(&output)?;
+    let figures = output.with_extension("shift");
+    Reads::new(sources, &args.reads, data_type, genome, contigs, figures, &console)?
+        .pack(&output)?;
     if let Some(path) = &args.bigwig_out {
         bigwig::write_pack(path, &SignalPack::open(&output)?)?;
         console.info(format!("wrote {}", path.display()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::inputs;
@@ -21,6 +21,8 @@ use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
 use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
+use crate::pack::shift::ReferenceMotifs;
+use crate::pack::shift::qc::ShiftQc;
 use crate::select::SelectedRegions;
 use crate::store::{GenomePack, SignalPack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
@@ -167,6 +169,10 @@ impl Run {
         inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, console)?;
         inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
         inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
+        if matches!(args.signal()?, SignalInput::Reads(_)) && !folds.names(Split::Valid).is_empty()
+        {
+            self.shift_qc(args, &tracks, &folds);
+        }
         Ok(Data { tracks, peaks, nonpeaks, folds })
     }
 
@@ -181,8 +187,15 @@ impl Run {
             SignalInput::Reads(sources) => sources,
         };
         let contigs = reads::contigs(genome.contigs());
-        let reads =
-            Reads::new(sources, &args.reads, args.data_type, Some(&genome), contigs, console)?;
+        let reads = Reads::new(
+            sources,
+            &args.reads,
+            args.data_type,
+            Some(&genome),
+            contigs,
+            self.tree.evaluation("shift"),
+            console,
+        )?;
         let pack = reads.cached_pack(cache_dir)?;
         let signal = Arc::new(SignalPack::open(&pack)?);
         let track = self.reads_bigwig();
@@ -192,6 +205,25 @@ impl Run {
             console.info(format!("wrote {}", track.display()));
         }
         Ok(Tracks::new(genome, Some(signal)))
+    }
+
+    /// The bases around the cut sites of reads, on the first validation chromosome as officially. It
+    /// is there to be looked at: without it a run goes on.
+    fn shift_qc(&self, args: &TrainingArgs, tracks: &Tracks, folds: &Folds) {
+        let data_type = args.data_type;
+        let show = || -> Result<ShiftQc> {
+            let motifs = ReferenceMotifs::open(args.reads.reference_motifs(data_type), data_type)?;
+            let signal = tracks.signal.as_ref().context("no signal")?;
+            let chromosomes = &folds.names(Split::Valid)[..1];
+            let qc = ShiftQc::new(&tracks.genome, signal, chromosomes, data_type, &motifs)?;
+            qc.write(&self.tree.evaluation("bw_shift_qc"))?;
+            Ok(qc)
+        };
+        match show() {
+            Ok(qc) if qc.best_match().0 == 0 => self.console.info(qc.summary()),
+            Ok(qc) => self.console.warning(qc.summary()),
+            Err(error) => self.console.warning(format!("no figure of the shift: {error}")),
+        }
     }
 
     /// Where the official tool leaves the counts that it made from reads.

@@ -15,7 +15,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub use crate::store::format::Fingerprint;
 
-use super::cut_sites::{self, Report, Request, Shift};
+use super::cut_sites::{self, Report, Request};
+use super::shift::Shift;
 use super::{genome, signal};
 use crate::error::Problem;
 use crate::input::lines;

@@ -3,4 +3,5 @@
 pub mod cache;
 pub mod cut_sites;
 pub mod genome;
+pub mod shift;
 pub mod signal;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use cbp_fast::error::Problem;
 use cbp_fast::input::reads::{Barcodes, Contigs, Format, Options, Sources};
-use cbp_fast::pack::cut_sites::{Report, Request, Shift};
+use cbp_fast::pack::cut_sites::{Report, Request};
+use cbp_fast::pack::shift::Shift;
 use cbp_fast::store::format;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -81,7 +82,13 @@ fn count(
         shift: String::new(),
     };
     let folder = path.parent().unwrap();
-    request.write(Shift::default(), contigs, &folder.join("out.cbs"), folder, &mut |_| {})
+    request.write(
+        Shift { plus: 0, minus: 0 },
+        contigs,
+        &folder.join("out.cbs"),
+        folder,
+        &mut |_| {},
+    )
 }
 
 struct Case {

@@ -3,8 +3,10 @@
 use std::fs;
 
 use cbp_fast::input::bigwig::BigWig;
+use cbp_fast::store::SignalPack;
 
 use crate::fixture::{Fixture, stderr, strs, tree};
+use crate::shared;
 
 /// A tagAlign, shifted by +4/-4 already, whose cut sites are those of the fixture's bigWig.
 fn with_reads(name: &str) -> Fixture {
@@ -52,7 +54,10 @@ fn training_from_reads_is_training_from_their_bigwig() {
     for log in ["logs/bias.log", "logs/bias_data_params.tsv"] {
         assert_eq!(fixture.read(&format!("bias2/{log}")), fixture.read(&format!("bias/{log}")));
     }
-    assert!(tree(&fixture.path("bias2")).contains(&"auxiliary/data_unstranded.bw".to_string()));
+    let left = tree(&fixture.path("bias2"));
+    for file in ["auxiliary/data_unstranded.bw", "evaluation/bw_shift_qc.svg"] {
+        assert!(left.contains(&file.to_string()), "no {file} in {left:?}");
+    }
     let args = fixture.read("bias2/logs/bias.args.json");
     assert!(args.contains("bias2/auxiliary/data_unstranded.bw"), "{args}");
 
@@ -194,5 +199,46 @@ fn pack_signal_takes_reads() {
         assert_eq!(tree(fixture.folder.path()), before, "{arguments:?}");
     }
     let text = fixture.fail(&[&reads[..], &["-o", "x.cbs"]].concat());
-    assert!(text.contains("the shift of the reads is not given"), "{text}");
+    assert!(
+        text.contains("the shift of the reads is not given, and detecting it takes their genome"),
+        "{text}"
+    );
+}
+
+/// Without --shift it is detected, once for all runs on these reads.
+#[test]
+fn the_shift_is_detected_as_the_official_tool_detects_it() {
+    let Some(goldens) = shared::goldens() else { return };
+    let inputs = goldens.join("data/inputs");
+    let fixture = Fixture::new();
+    let genome = inputs.join("genome.fa").display().to_string();
+    for (set, data_type, flag, file) in [
+        ("atac_bam", "ATAC", "-ibam", "atac.bam"),
+        ("atac_fragments", "ATAC", "-ifrag", "atac.fragments.tsv.gz"),
+        ("atac_tagalign", "ATAC", "-itag", "atac.tagAlign.gz"),
+        ("dnase_bam", "DNASE", "-ibam", "dnase.bam"),
+        ("dnase_tagalign", "DNASE", "-itag", "dnase.tagAlign"),
+    ] {
+        let (file, out) = (inputs.join(file).display().to_string(), format!("{set}.cbs"));
+        fixture
+            .succeed(&["pack", "signal", flag, &file, "-d", data_type, "-g", &genome, "-o", &out]);
+        for figure in ["svg", "png", "tsv"] {
+            assert!(fixture.path(&format!("{set}.shift.{figure}")).exists(), "{set} {figure}");
+        }
+        let official = goldens.join(format!("data/expected/bigwig/{set}_unstranded.bw"));
+        let mut official = BigWig::open(&official).unwrap();
+        let pack = SignalPack::open(&fixture.path(&out)).unwrap();
+        for (name, length) in official.contigs().to_vec() {
+            let mut counts = vec![0.0; length as usize];
+            pack.counts(pack.contig_id(&name).unwrap(), 0, false, &mut counts);
+            let mut wanted = vec![0.0; length as usize];
+            official
+                .intervals(&name, |start, end, value| {
+                    wanted[start as usize..end as usize].fill(value);
+                    Ok(())
+                })
+                .unwrap();
+            assert!(counts == wanted, "{set} {name}");
+        }
+    }
 }

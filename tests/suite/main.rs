@@ -1,6 +1,7 @@
 //! The test suite: one binary, many modules. Parity tests have `parity` in their path.
 
 mod fixture;
+mod reads;
 mod shared;
 
 mod bad_reads;
@@ -14,5 +15,6 @@ mod packs;
 mod parity;
 mod sampler;
 mod select;
+mod shift;
 mod training;
 mod yeast;

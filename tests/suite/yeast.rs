@@ -19,7 +19,7 @@ fn bias_and_main_model_train_on_real_data() {
             {
                 command.arg(flag).arg(yeast.join(file));
             }
-            command.args(["-d", "ATAC", "-e", "2", "--shift", "0/0"]);
+            command.args(["-d", "ATAC", "-e", "2"]);
             command.arg("-ibam").arg(yeast.join("reads.bam"));
         } else {
             command.arg("--bigwig").arg(yeast.join("unstranded.bw"));

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Shift;
 use super::bins::{self, Bin};
 use super::spill::{Run, RunWriter};
-use crate::input::reads::{Contigs, Noted, ReadEnd, Strand};
+use crate::input::reads::{Contigs, Noted, ReadEnd};
+use crate::pack::shift::Shift;
 use crate::store::signal::{BIN, SignalWriter};
 
 /// bytes that counts may take before they go to disk. At 2 to 4 bytes a cut, and never more than
@@ -65,11 +65,7 @@ impl<'a> Counter<'a> {
     /// Errors: the disk's, when counts have to be spilled.
     #[inline]
     pub fn add(&mut self, end: ReadEnd) -> Result<()> {
-        let shift = match end.strand {
-            Strand::Plus => self.shift.plus,
-            Strand::Minus => self.shift.minus,
-        };
-        let position = end.position + i64::from(shift);
+        let position = end.position + i64::from(self.shift.of(end.strand));
         if position < 0 || position >= self.contigs.length(end.contig) {
             self.off_contig.note(|| {
                 format!(
@@ -154,6 +150,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+    use crate::input::reads::Strand;
     use crate::store::SignalPack;
 
     /// Every budget, from one that spills at every cut to one that never does, gives the plain count.

@@ -1,5 +1,5 @@
 //! Reads -> signal pack: one pass over the files, each read end moved by the shift and counted at
-//! its base.
+//! its base: a plus end at `start + plus`, a minus end at `end - 1 + minus`.
 //!
 //! Memory: `counter::BUDGET` (1 GiB) for counts whatever the depth and the genome, beside the blocks
 //! of the readers; beyond it counts go to scratch files in a folder of the caller's choice and are
@@ -9,16 +9,15 @@ mod bins;
 mod counter;
 mod spill;
 
-use std::fmt;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::cache;
+use super::shift::Shift;
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::input::reads::{self, Contigs, Noted, Options, Position, Sources, Tally};
@@ -26,44 +25,6 @@ use crate::store::format::Fingerprint;
 use crate::store::signal::SignalWriter;
 
 pub use counter::{BUDGET, Counter};
-
-/// bp to add to the positions that a file has. A plus end at `p` is counted at `p + plus`; a
-/// minus end, whose interval ends at `e`, at `e - 1 + minus`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shift {
-    pub plus: i32,
-    pub minus: i32,
-}
-
-impl fmt::Display for Shift {
-    /// `+4/-5`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = |n: i32| if n == 0 { "0".to_string() } else { format!("{n:+}") };
-        write!(f, "{}/{}", sign(self.plus), sign(self.minus))
-    }
-}
-
-/// No assay shifts its reads by more, bp.
-const LARGEST_SHIFT: i32 = 100;
-
-impl FromStr for Shift {
-    type Err = String;
-
-    /// `+4/-5`, `4/-5`, `0/0`
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = |part: &str| {
-            let value = part.trim().parse::<i32>().ok();
-            value.filter(|v| v.abs() <= LARGEST_SHIFT)
-        };
-        let (plus, minus) = text.split_once('/').unzip();
-        match (plus.and_then(parse), minus.and_then(parse)) {
-            (Some(plus), Some(minus)) => Ok(Self { plus, minus }),
-            _ => Err(format!(
-                "expected PLUS/MINUS in bp (at most {LARGEST_SHIFT}), e.g. 0/0 or +4/-5"
-            )),
-        }
-    }
-}
 
 /// Everything that decides the counts; a pack is known again by it.
 #[derive(Clone, Debug)]
@@ -229,26 +190,4 @@ pub fn scratch_folder(chosen: Option<&Path>, out: &Path) -> Result<PathBuf> {
                 .fix("name another with --tmpdir")
         })?;
     Ok(folder.to_path_buf())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shifts_read_and_print() {
-        for (text, plus, minus, shown) in [
-            ("+4/-5", 4, -5, "+4/-5"),
-            ("0/0", 0, 0, "0/0"),
-            ("0/1", 0, 1, "0/+1"),
-            ("4/-4", 4, -4, "+4/-4"),
-        ] {
-            let shift: Shift = text.parse().unwrap();
-            assert_eq!(shift, Shift { plus, minus });
-            assert_eq!(shift.to_string(), shown);
-        }
-        for text in ["4", "4/", "/", "a/b", "4/-5/1", "", "4/1000", "1.5/2"] {
-            assert!(text.parse::<Shift>().unwrap_err().contains("PLUS/MINUS"), "{text}");
-        }
-    }
 }

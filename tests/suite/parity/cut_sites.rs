@@ -9,7 +9,8 @@ use cbp_fast::files::bigwig;
 use cbp_fast::input::bigwig::BigWig;
 use cbp_fast::input::reads::{Contigs, Format, Options, Sources};
 use cbp_fast::input::{chrom_sizes, fasta};
-use cbp_fast::pack::cut_sites::{Report, Request, Shift};
+use cbp_fast::pack::cut_sites::{Report, Request};
+use cbp_fast::pack::shift::Shift;
 use cbp_fast::store::SignalPack;
 use serde_json::Value;
 

@@ -10,4 +10,5 @@ mod loss;
 mod metrics;
 mod real_models;
 mod sampler;
+mod shift;
 mod training_trace;
