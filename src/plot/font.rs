@@ -89,10 +89,8 @@ impl Default for Outline {
 impl Outline {
     fn point(&mut self, x: f32, y: f32) -> [f64; 2] {
         let p = [f64::from(x), f64::from(y)];
-        for i in 0..2 {
-            self.low[i] = self.low[i].min(p[i]);
-            self.high[i] = self.high[i].max(p[i]);
-        }
+        self.low = [self.low[0].min(p[0]), self.low[1].min(p[1])];
+        self.high = [self.high[0].max(p[0]), self.high[1].max(p[1])];
         p
     }
 }

@@ -119,38 +119,32 @@ pub fn detect(
     if let Some(files) = files {
         scan.write(motifs, files)?;
     }
-    Ok(decide(scan).map_err(|problem| explain(problem, files))?)
-}
-
-/// A decision that failed, with what there is to see.
-struct Undecided {
-    why: String,
-    scan: Scan,
-}
-
-fn decide(scan: Scan) -> Result<Detection, Undecided> {
-    let disagree = scan.strands().into_iter().find(|strand| {
-        let first = best(&strand.motifs[0].1);
-        strand.motifs.iter().any(|(_, scores)| best(scores) != first)
-    });
-    if let Some(strand) = disagree {
-        let name = Scan::strand_name(strand.strand);
-        let why = format!("the reference motifs disagree on the {name} strand");
-        return Err(Undecided { why, scan });
-    }
-    let (plus, minus) = (StrandCall::of(&scan.plus), StrandCall::of(&scan.minus));
+    let [plus, minus] = decide(&scan).map_err(|why| explain(&scan, &why, files))?;
     let shift = Shift { plus: plus.shift, minus: minus.shift };
-    if !scan.data_type.accepts(shift) {
-        let why = format!("the best fit is {shift}, which no known protocol gives");
-        return Err(Undecided { why, scan });
+    Ok(Detection { shift, additional: shift.additional(data_type), plus, minus, scan })
+}
+
+/// The calls of both strands, or why they do not count.
+fn decide(scan: &Scan) -> Result<[StrandCall; 2], String> {
+    for strand in scan.strands() {
+        let first = best(&strand.motifs[0].1);
+        if strand.motifs.iter().any(|(_, scores)| best(scores) != first) {
+            let name = Scan::strand_name(strand.strand);
+            return Err(format!("the reference motifs disagree on the {name} strand"));
+        }
     }
-    Ok(Detection { shift, additional: shift.additional(scan.data_type), plus, minus, scan })
+    let calls = scan.strands().map(StrandCall::of);
+    let shift = Shift { plus: calls[0].shift, minus: calls[1].shift };
+    match scan.data_type.accepts(shift) {
+        true => Ok(calls),
+        false => Err(format!("the best fit is {shift}, which is not among the accepted shifts")),
+    }
 }
 
 /// Scores that an error shows of each strand.
 const SHOWN: usize = 4;
 
-fn explain(Undecided { why, scan }: Undecided, files: Option<&Path>) -> Problem {
+fn explain(scan: &Scan, why: &str, files: Option<&Path>) -> Problem {
     let data_type = scan.data_type;
     let mut what = format!(
         "cannot tell the shift of the {data_type} reads: {why}\n  {:<8}{:>5}  {:>5}  best for",

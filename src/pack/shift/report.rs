@@ -63,7 +63,7 @@ impl Scan {
     fn figure(&self, motifs: &ReferenceMotifs) -> Canvas {
         let mut canvas = Canvas::new(1180.0, 640.0);
         let heading = format!(
-            "{} shift detection: {} of {} reads",
+            "{} shift detection: {} reads, sampled of {}",
             self.data_type,
             self.plus.reads + self.minus.reads,
             self.seen
@@ -136,7 +136,7 @@ impl Scan {
             }
         }
         axes.legend(canvas, &[("accepted", Stroke::new("#e8eef5", 9.0))]);
-        axes.draw(canvas, "shift, bp", "score (1: as the reference)");
+        axes.draw(canvas, "shift, bp", "score (reference: 1)");
     }
 
     /// Whether any accepted result has `shift` on this strand.

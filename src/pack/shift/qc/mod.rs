@@ -45,8 +45,8 @@ pub struct ShiftQc {
 }
 
 impl ShiftQc {
-    /// Counts bases around every cut site of `chromosomes` (all bases in 12 bp from their ends left
-    /// out, as officially).
+    /// Counts bases around every cut site of `chromosomes`; those within 12 bp of a chromosome's
+    /// ends are left out, as officially.
     ///
     /// Errors: a chromosome that the genome or the signal does not know, no cut sites on any.
     pub fn new(

@@ -92,7 +92,7 @@ impl ShiftQc {
         let points: Vec<_> = self.matches.iter().map(|&(o, r)| (f64::from(o), r)).collect();
         let low = points.iter().map(|p| p.1).fold(0.0, f64::min);
         let reach = REACH as f64 + 0.5;
-        let axes = Axes::new(frame, (-reach, reach), (low * 1.1, 1.15));
+        let axes = Axes::new(frame, (-reach, reach), (low - 0.1, 1.15));
         axes.title(canvas, "similarity to the textbook");
         axes.vertical(canvas, 0.0);
         axes.line(canvas, &points, Stroke::new("#255c99", 1.5));
