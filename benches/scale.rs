@@ -10,10 +10,11 @@
 //! nonpeaks. Out, on stdout: one JSON line a step. Training runs for SECONDS (default 90) and is
 //! then asked to stop, as a batch system would (SIGTERM). Linux only: memory is read from /proc.
 
+mod measure;
+
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,35 +23,9 @@ use bigtools::{BigWigWrite, Value};
 use cbp_fast::files::keras_h5::{self, Naming};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack};
+use measure::{make, measure, report};
 use serde_json::json;
 
-/// hg38's chr1..chr22, chrX, chrY. Source: UCSC hg38.chrom.sizes.
-const LENGTHS: [u64; 24] = [
-    248_956_422,
-    242_193_529,
-    198_295_559,
-    190_214_555,
-    181_538_259,
-    170_805_979,
-    159_345_973,
-    145_138_636,
-    138_394_717,
-    133_797_422,
-    135_086_622,
-    133_275_309,
-    114_364_328,
-    107_043_718,
-    101_991_189,
-    90_338_345,
-    83_257_441,
-    80_373_285,
-    58_617_616,
-    64_444_167,
-    46_709_983,
-    50_818_468,
-    156_040_895,
-    57_227_415,
-];
 const PEAKS: u64 = 300_000;
 /// Contig ends without peaks, bp.
 const MARGIN: u64 = 20_000;
@@ -113,18 +88,6 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs `fill` unless an earlier run of this bench has made the file.
-fn make(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    eprintln!("making {}", path.display());
-    let partial = path.with_extension("partial");
-    fill(&partial)?;
-    fs::rename(&partial, path)?;
-    Ok(())
-}
-
 /// xorshift64*: fast, and the same on every machine.
 struct Random(u64);
 
@@ -141,17 +104,6 @@ impl Random {
     }
 }
 
-fn contigs() -> impl Iterator<Item = (String, u64)> {
-    LENGTHS.iter().enumerate().map(|(i, &length)| {
-        let name = match i {
-            22 => "chrX".to_string(),
-            23 => "chrY".to_string(),
-            _ => format!("chr{}", i + 1),
-        };
-        (name, length)
-    })
-}
-
 fn write_fasta(path: &Path) -> Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut random = Random(1);
@@ -159,7 +111,7 @@ fn write_fasta(path: &Path) -> Result<()> {
     let six: Vec<[u8; 6]> =
         (0..4096usize).map(|bits| std::array::from_fn(|i| b"ACGT"[bits >> (2 * i) & 3])).collect();
     let mut line = [b'\n'; 61];
-    for (name, length) in contigs() {
+    for (name, length) in measure::hg38() {
         writeln!(out, ">{name}")?;
         let mut left = length as usize;
         while left > 0 {
@@ -181,7 +133,7 @@ fn write_fasta(path: &Path) -> Result<()> {
 
 /// Peak summits of a contig, evenly spaced over all contigs.
 fn summits(length: u64) -> impl Iterator<Item = u64> {
-    let spacing = LENGTHS.iter().map(|l| l - 2 * MARGIN).sum::<u64>() / PEAKS;
+    let spacing = measure::HG38.iter().map(|l| l - 2 * MARGIN).sum::<u64>() / PEAKS;
     (0..).map(move |i| MARGIN + i * spacing).take_while(move |&s| s < length - MARGIN)
 }
 
@@ -192,7 +144,7 @@ fn write_regions(folder: &Path, done: &Path) -> Result<()> {
     };
     let (mut peaks, mut nonpeaks) = (create("peaks.narrowPeak")?, create("nonpeaks.bed")?);
     let mut sizes = create("chrom.sizes")?;
-    for (name, length) in contigs() {
+    for (name, length) in measure::hg38() {
         writeln!(sizes, "{name}\t{length}")?;
         for summit in summits(length) {
             writeln!(peaks, "{name}\t{}\t{}\t.\t.\t.\t.\t.\t.\t250", summit - 250, summit + 250)?;
@@ -206,7 +158,8 @@ fn write_regions(folder: &Path, done: &Path) -> Result<()> {
     nonpeaks.flush()?;
     sizes.flush()?;
     let (valid, test) = (["chr8", "chr20"], ["chr1", "chr3", "chr6"]);
-    let train: Vec<String> = contigs()
+    let train: Vec<String> = measure::hg38()
+        .into_iter()
         .map(|(name, _)| name)
         .filter(|n| !valid.contains(&n.as_str()) && !test.contains(&n.as_str()))
         .collect();
@@ -218,9 +171,9 @@ fn write_regions(folder: &Path, done: &Path) -> Result<()> {
 
 /// A cut every 150 bp or so, and every 10 bp or so within 250 bp of a summit.
 fn write_signal(path: &Path) -> Result<()> {
-    let sizes = contigs().map(|(name, length)| (name, length as u32)).collect();
+    let sizes = measure::hg38().into_iter().map(|(name, length)| (name, length as u32)).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
-    let names: Vec<(String, u64)> = contigs().collect();
+    let names = measure::hg38();
     let values = names.iter().flat_map(|(name, length)| {
         let mut random = Random(length | 1);
         let mut peaks = summits(*length).peekable();
@@ -239,61 +192,4 @@ fn write_signal(path: &Path) -> Result<()> {
     let values = BedParserStreamingIterator::wrap_infallible_iter(values, true);
     BigWigWrite::create_file(path, sizes)?.write(values, runtime)?;
     Ok(())
-}
-
-/// What a step took.
-struct Measured {
-    seconds: f64,
-    /// Peak resident memory, MB: all of it, files that are mapped included.
-    peak_rss_mb: f64,
-    /// Highest anonymous memory seen at a sample, MB: what cannot be given back.
-    peak_anonymous_mb: f64,
-    stopped: bool,
-}
-
-fn report(step: &str, run: &Measured, more: serde_json::Value) {
-    println!(
-        "{}",
-        json!({"step": step, "seconds": run.seconds, "peak_rss_mb": run.peak_rss_mb,
-               "peak_anonymous_mb": run.peak_anonymous_mb, "stopped": run.stopped, "more": more})
-    );
-}
-
-/// Runs the release binary; after `limit`, asks it to stop and expects exit code 1.
-fn measure(step: &str, arguments: &[&str], limit: Option<Duration>) -> Result<Measured> {
-    eprintln!("\n$ cbp-fast {}", arguments.join(" "));
-    let start = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cbp-fast"))
-        .args(arguments)
-        .stdout(Stdio::null())
-        .spawn()
-        .context("starting the binary")?;
-    let status_file = format!("/proc/{}/status", child.id());
-    let (mut peak_rss_mb, mut peak_anonymous_mb) = (0.0f64, 0.0f64);
-    let mut stopped = false;
-    let status = loop {
-        // Sampled: the file is gone when the process is. VmHWM is itself a running maximum.
-        if let Ok(text) = fs::read_to_string(&status_file) {
-            peak_rss_mb = peak_rss_mb.max(field_mb(&text, "VmHWM:"));
-            peak_anonymous_mb = peak_anonymous_mb.max(field_mb(&text, "RssAnon:"));
-        }
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if !stopped && limit.is_some_and(|limit| start.elapsed() > limit) {
-            stopped = true;
-            Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let left_when_asked = stopped && status.code() == Some(1);
-    if !(status.success() || left_when_asked) {
-        bail!("{step} failed: {status}");
-    }
-    Ok(Measured { seconds: start.elapsed().as_secs_f64(), peak_rss_mb, peak_anonymous_mb, stopped })
-}
-
-fn field_mb(status: &str, field: &str) -> f64 {
-    let kb = status.lines().find_map(|line| line.strip_prefix(field));
-    kb.and_then(|kb| kb.trim().split(' ').next()?.parse::<f64>().ok()).map_or(0.0, |kb| kb / 1024.0)
 }

@@ -84,6 +84,7 @@ impl Console {
         Progress {
             console: *self,
             what: what.to_string(),
+            unit: "ex",
             total,
             done: 0,
             start: Instant::now(),
@@ -97,6 +98,7 @@ impl Console {
 pub struct Progress {
     console: Console,
     what: String,
+    unit: &'static str,
     total: u64,
     done: u64,
     start: Instant,
@@ -107,6 +109,12 @@ pub struct Progress {
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
 impl Progress {
+    /// Counts in `unit` instead of examples (`ex`).
+    pub fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
+    }
+
     /// `units` more are done; `note` is shown beside the count.
     pub fn advance(&mut self, units: u64, note: &str) {
         self.done += units;
@@ -114,22 +122,24 @@ impl Progress {
         let rate = self.done as f64 / seconds.max(1e-9);
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
-            bar.set_message(format!("{rate:.1} ex/s {note}"));
+            bar.set_message(format!("{rate:.1} {}/s {note}", self.unit));
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
             let text = format!(
-                "{} {}/{} {rate:.1} ex/s, {} left {note}",
+                "{} {}/{} {rate:.1} {}/s, {} left {note}",
                 self.what,
                 self.done,
                 self.total,
+                self.unit,
                 duration(left)
             );
             self.console.event(
                 "progress",
                 text,
                 json!({"stage": self.what, "done": self.done, "total": self.total,
-                       "examples_per_s": rate, "eta_s": left}),
+                       (if self.unit == "ex" { "examples_per_s" } else { "per_s" }): rate,
+                       "eta_s": left}),
             );
         }
     }

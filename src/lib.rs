@@ -7,7 +7,7 @@
 //! FASTA, bigWig, narrowPeak, folds
 //!    -> 1 input    readers: bytes in, records out, errors with file and line
 //!    -> 2 store    packs as they are used: memory-mapped genome (*.cbg) and signal (*.cbs), windows out
-//!    -> 3 pack     packs as they are made: FASTA -> *.cbg, bigWig -> *.cbs, the cache of both
+//!    -> 3 pack     packs as they are made: FASTA -> *.cbg, bigWig -> *.cbs, the cache of both; the shift of reads
 //!    -> 4 select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
 //!    -> 6 model    layer table, parameters, initialisation
@@ -15,11 +15,12 @@
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! commands, cli, demo and bench sit on top.
+//! commands, cli, demo and bench sit on top; console, error and plot serve every stage.
 //! ```
 
 pub mod console;
 pub mod error;
+pub mod plot;
 
 // 1
 pub mod input;

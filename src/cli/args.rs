@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::reads_args::{ReadsArgs, SignalInput};
 use crate::console::Console;
 use crate::engine::Device;
 use crate::error::Problem;
+pub use crate::pack::shift::DataType;
 
 /// Where the numbers are computed.
 #[derive(Args, Clone, Debug)]
@@ -76,21 +78,12 @@ impl ConsoleArgs {
 /// Where packs made on the fly are kept.
 #[derive(Args, Clone, Debug)]
 pub struct CacheArgs {
-    /// Folder for packs made from FASTA and bigWig
+    /// Folder for packs made from FASTA, bigWig and reads
     ///
     /// A pack is reused as long as its source is unchanged, so all commands that are run from one
-    /// working folder, for any fold, share one genome pack.
+    /// working folder, for any fold, share one genome pack and one signal pack.
     #[arg(long, default_value = ".cbp-fast-cache")]
     pub cache_dir: PathBuf,
-}
-
-/// Assay; it decides the shift of read ends and the default bias threshold factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DataType {
-    #[value(name = "ATAC", alias = "atac")]
-    Atac,
-    #[value(name = "DNASE", alias = "dnase")]
-    Dnase,
 }
 
 /// What `train` and `bias train` have in common: the official flags and ours.
@@ -104,16 +97,12 @@ pub struct TrainingArgs {
     #[arg(short = 'c', long)]
     pub chrom_sizes: PathBuf,
 
-    /// bigWig of shifted cut sites (-bw), or a signal pack
+    /// bigWig of shifted cut sites (-bw), or a signal pack; instead of reads
     #[arg(long)]
     pub bigwig: Option<PathBuf>,
 
-    #[arg(long, hide = true)]
-    pub input_bam_file: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    pub input_fragment_file: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    pub input_tagalign_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub reads: ReadsArgs,
 
     /// Output folder
     #[arg(short = 'o', long)]
@@ -180,22 +169,12 @@ pub struct TrainingArgs {
     #[arg(long)]
     pub force: bool,
 
-    // Accepted so that official command lines run unedited; they steer the step from reads to
-    // bigWig and the report, or name a Python file.
+    // Accepted so that official command lines run unedited; they steer the report or the cleanup,
+    // or name a Python file.
     #[arg(short = 'a', long, hide = true)]
     pub architecture_from_file: Option<PathBuf>,
     #[arg(long, hide = true)]
     pub html_prefix: Option<String>,
-    #[arg(long = "ATAC-ref-path", hide = true)]
-    pub atac_ref_path: Option<PathBuf>,
-    #[arg(long = "DNASE-ref-path", hide = true)]
-    pub dnase_ref_path: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    pub num_samples: Option<usize>,
-    #[arg(long, hide = true)]
-    pub bsort: bool,
-    #[arg(long, hide = true)]
-    pub tmpdir: Option<PathBuf>,
     #[arg(long = "no-st", hide = true)]
     pub no_st: bool,
 
@@ -208,22 +187,9 @@ pub struct TrainingArgs {
 }
 
 impl TrainingArgs {
-    /// The signal file, or why there is none.
-    pub fn signal(&self) -> Result<PathBuf> {
-        let reads = [
-            ("-ibam", &self.input_bam_file),
-            ("-ifrag", &self.input_fragment_file),
-            ("-itag", &self.input_tagalign_file),
-        ];
-        if let Some((flag, path)) = reads.iter().find_map(|(f, p)| p.as_ref().map(|p| (f, p))) {
-            return Err(Problem::new(format!("{flag}: training from reads is not supported yet"))
-                .at(path.display())
-                .fix("make a bigWig of shifted cut sites first and pass it with --bigwig")
-                .into());
-        }
-        self.bigwig.clone().ok_or_else(|| {
-            Problem::new("no signal given").fix("pass --bigwig with a bigWig of cut sites").into()
-        })
+    /// Where the counts come from: exactly one of --bigwig, -ibam, -ifrag and -itag.
+    pub fn signal(&self) -> Result<SignalInput> {
+        SignalInput::of(self.bigwig.as_deref(), &self.reads)
     }
 
     /// Refuses what would change the result if it were ignored.

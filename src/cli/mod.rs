@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod argv;
+pub mod reads_args;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

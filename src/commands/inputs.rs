@@ -21,11 +21,26 @@ pub fn open_tracks(
     cache_dir: &Path,
     console: &Console,
 ) -> Result<Tracks> {
+    let genome_pack = open_genome(genome, cache_dir, console)?;
+    match signal {
+        Some(signal) => with_signal(genome_pack, genome, signal, cache_dir, console),
+        None => Ok(Tracks::new(genome_pack, None)),
+    }
+}
+
+pub fn open_genome(genome: &Path, cache_dir: &Path, console: &Console) -> Result<Arc<GenomePack>> {
+    Ok(Arc::new(cache::open_genome(genome, cache_dir, &mut |line| console.info(line))?))
+}
+
+/// Adds a signal to a genome that is open already; `genome` is its path, for messages.
+pub fn with_signal(
+    genome_pack: Arc<GenomePack>,
+    genome: &Path,
+    signal: &Path,
+    cache_dir: &Path,
+    console: &Console,
+) -> Result<Tracks> {
     let mut report = |line: &str| console.info(line);
-    let genome_pack = Arc::new(cache::open_genome(genome, cache_dir, &mut report)?);
-    let Some(signal) = signal else {
-        return Ok(Tracks::new(genome_pack, None));
-    };
     let signal_pack = Arc::new(cache::open_signal(signal, cache_dir, &mut report)?);
     same_assembly(genome_pack.contigs(), genome, signal_pack.contigs(), signal)?;
     Ok(Tracks::new(genome_pack, Some(signal_pack)))

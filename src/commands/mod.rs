@@ -8,4 +8,6 @@ pub mod predict;
 pub mod train;
 
 mod inputs;
+mod reads;
+mod shift_qc;
 mod training;

@@ -1,4 +1,4 @@
-//! `pack`: make, describe and verify genome and signal packs.
+//! `pack`: make, describe and verify genome and signal packs, and check a signal's shift.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,16 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::inputs;
+use super::reads::{self, Reads};
+use super::shift_qc::{self, ShiftQcArgs};
+use crate::cli::args::{CacheArgs, DataType};
+use crate::cli::reads_args::{ReadsArgs, SignalInput};
+use crate::console::Console;
 use crate::error::Problem;
+use crate::files::bigwig;
+use crate::input::chrom_sizes;
+use crate::input::reads::{Contigs, Sources};
 use crate::pack::{cache, genome, signal};
 use crate::store::format::{self, Header, Kind, ValueType};
 use crate::store::genome::Contig;
@@ -30,11 +39,16 @@ enum PackCommand {
     /// 4 bits a base: hg38 becomes 1.5 GB, one file for any number of samples. Other commands take
     /// the pack wherever they take a FASTA.
     Genome(GenomeArgs),
-    /// Pack a bigWig of insertion counts into a signal pack (.cbs)
+    /// Pack reads, or a bigWig of insertion counts, into a signal pack (.cbs)
     ///
     /// Other commands take the pack wherever they take a bigWig. Whole counts up to 65,535 are
-    /// stored as u16, fractional or larger ones as f32; negative values are refused.
-    Signal(SignalArgs),
+    /// stored as u16, fractional or larger ones as f32; negative values are refused. Reads (BAM,
+    /// fragments, tagAlign) need -d, and -g; where --shift tells what they have, -c will do.
+    Signal(Box<SignalArgs>),
+    /// Show the bases around the cut sites of a bigWig, beside the textbook pattern of the assay
+    ///
+    /// Cut sites that were shifted as they should be show the textbook pattern at 0 bp.
+    ShiftQc(ShiftQcArgs),
     /// Print what a pack holds
     Info(InfoArgs),
     /// Read a pack whole and compare it with its checksum (exit code 1 when it is damaged)
@@ -55,12 +69,28 @@ struct GenomeArgs {
 
 #[derive(Args)]
 struct SignalArgs {
-    /// bigWig of unstranded insertion counts per base
+    /// bigWig of unstranded insertion counts per base (-bw); instead of reads
     #[arg(long, value_name = "BIGWIG")]
-    bigwig: PathBuf,
-    /// Pack to write [default: the bigWig's name with .cbs]
+    bigwig: Option<PathBuf>,
+    #[command(flatten)]
+    reads: ReadsArgs,
+    /// Reads: FASTA or genome pack that they were aligned to
+    #[arg(short, long, value_name = "FASTA")]
+    genome: Option<PathBuf>,
+    /// Reads: chromosome sizes, 2 columns; enough when --shift is given
+    #[arg(short, long)]
+    chrom_sizes: Option<PathBuf>,
+    /// Reads: assay
+    #[arg(short, long, value_enum)]
+    data_type: Option<DataType>,
+    /// Reads: write the counts as a bigWig, too
+    #[arg(long, value_name = "OUT.bw")]
+    bigwig_out: Option<PathBuf>,
+    /// Pack to write [default: the input's name with .cbs]
     #[arg(short, long, value_name = "OUT.cbs")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     how: HowArgs,
 }
@@ -100,14 +130,8 @@ pub fn run(args: PackArgs) -> Result<()> {
                 progress(format!("{contig}, {} Mb done", bp / 1_000_000));
             })
         }),
-        PackCommand::Signal(args) => {
-            let output = args.output.unwrap_or_else(|| args.bigwig.with_extension("cbs"));
-            pack(&args.bigwig, &output, &args.how, |progress| {
-                signal::write(&args.bigwig, &output, |contig, done| {
-                    progress(format!("{contig}, {done} contigs done"));
-                })
-            })
-        }
+        PackCommand::Signal(args) => pack_signal(&args),
+        PackCommand::ShiftQc(args) => shift_qc::run(args),
         PackCommand::Info(args) => info(&args.file, args.all_contigs),
         PackCommand::Verify(args) => {
             let header = format::verify(&args.file)?;
@@ -119,24 +143,99 @@ pub fn run(args: PackArgs) -> Result<()> {
     }
 }
 
+fn pack_signal(args: &SignalArgs) -> Result<()> {
+    let how = &args.how;
+    match SignalInput::of(args.bigwig.as_deref(), &args.reads)? {
+        SignalInput::Track(bigwig) => {
+            if args.bigwig_out.is_some() {
+                return Err(Problem::new("--bigwig-out: the input is a bigWig already").into());
+            }
+            let output = args.output.clone().unwrap_or_else(|| bigwig.with_extension("cbs"));
+            pack(&bigwig, &output, how, |progress| {
+                signal::write(&bigwig, &output, |contig, done| {
+                    progress(format!("{contig}, {done} contigs done"));
+                })
+            })
+        }
+        SignalInput::Reads(sources) => pack_reads(args, sources),
+    }
+}
+
+fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
+    let console = Console::new(args.how.quiet, false);
+    let first = &sources.files[0];
+    let output = args.output.clone().unwrap_or_else(|| {
+        // reads.tagAlign.gz -> reads.cbs
+        let plain = if first.extension().is_some_and(|e| e == "gz") {
+            first.with_extension("")
+        } else {
+            first.clone()
+        };
+        plain.with_extension("cbs")
+    });
+    for path in [Some(&output), args.bigwig_out.as_ref()].into_iter().flatten() {
+        sources.files.iter().try_for_each(|source| may_write(source, path, args.how.force))?;
+    }
+    let Some(data_type) = args.data_type else {
+        return Err(Problem::new("reads need their assay, which decides where cuts are counted")
+            .fix("pass -d ATAC or -d DNASE")
+            .into());
+    };
+    let start = Instant::now();
+    let genome = match &args.genome {
+        Some(path) => Some(inputs::open_genome(path, &args.cache.cache_dir, &console)?),
+        None => None,
+    };
+    let sizes = args.chrom_sizes.as_deref().map(chrom_sizes::read).transpose()?;
+    let contigs = match (&genome, sizes) {
+        (Some(genome), sizes) => {
+            if let (Some(sizes), Some(path)) = (&sizes, &args.chrom_sizes) {
+                inputs::check_sizes(sizes, path, genome)?;
+            }
+            reads::contigs(genome.contigs())
+        }
+        (None, Some(sizes)) => Contigs::new(sizes.entries),
+        (None, None) => {
+            return Err(Problem::new("reads need the contigs they were aligned to")
+                .fix("pass -g with the FASTA, or -c with its chromosome sizes and --shift")
+                .into());
+        }
+    };
+    let genome = genome.as_deref();
+    let figures = output.with_extension("shift");
+    Reads::new(sources, &args.reads, data_type, genome, contigs, figures, &console)?
+        .pack(&output)?;
+    if let Some(path) = &args.bigwig_out {
+        bigwig::write_pack(path, &SignalPack::open(&output)?)?;
+        console.info(format!("wrote {}", path.display()));
+    }
+    wrote(&output, &args.how, start)
+}
+
+/// Keeps an output that is there, unless `force`; never takes the input for it.
+fn may_write(source: &Path, output: &Path, force: bool) -> Result<(), Problem> {
+    if !output.exists() {
+        return Ok(());
+    }
+    let same = output.canonicalize().ok().zip(source.canonicalize().ok());
+    if same.is_some_and(|(a, b)| a == b) {
+        return Err(Problem::new("output is the input file").at(output.display()));
+    }
+    if !force {
+        return Err(Problem::new("output is there already and was kept")
+            .at(output.display())
+            .fix("pass --force to replace it, or another -o"));
+    }
+    Ok(())
+}
+
 fn pack(
     source: &Path,
     output: &Path,
     how: &HowArgs,
     write: impl FnOnce(&mut dyn FnMut(String)) -> Result<()>,
 ) -> Result<()> {
-    if output.exists() {
-        let same = output.canonicalize().ok().zip(source.canonicalize().ok());
-        if same.is_some_and(|(a, b)| a == b) {
-            return Err(Problem::new("output is the input file").at(output.display()).into());
-        }
-        if !how.force {
-            return Err(Problem::new("output is there already and was kept")
-                .at(output.display())
-                .fix("pass --force to replace it, or another -o")
-                .into());
-        }
-    }
+    may_write(source, output, how.force)?;
     let start = Instant::now();
     let spinner = match how.quiet || !std::io::stderr().is_terminal() {
         true => ProgressBar::hidden(),
@@ -147,6 +246,10 @@ fn pack(
     let result = write(&mut |message| spinner.set_message(message));
     spinner.finish_and_clear();
     result?;
+    wrote(output, how, start)
+}
+
+fn wrote(output: &Path, how: &HowArgs, start: Instant) -> Result<()> {
     if !how.quiet {
         let header = format::read_header(output)?;
         eprintln!(

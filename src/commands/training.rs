@@ -2,24 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::inputs;
+use super::reads::{self, Reads};
 use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::TrainingArgs;
+use crate::cli::reads_args::SignalInput;
 use crate::console::Console;
 use crate::engine::{Device, Engine};
 use crate::error::Problem;
-use crate::files::{atomic, params_tsv};
+use crate::files::{atomic, bigwig, params_tsv};
 use crate::input::chrom_sizes;
 use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
 use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
+use crate::pack::shift::ReferenceMotifs;
+use crate::pack::shift::qc::ShiftQc;
 use crate::select::SelectedRegions;
-use crate::store::{GenomePack, Tracks};
+use crate::store::{GenomePack, SignalPack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
 use crate::train::output::OutputTree;
 use crate::train::record::RunRecord;
@@ -63,24 +68,33 @@ impl Run {
         let device = args.device.apply(&console)?;
         let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
 
-        let signal = args.signal()?;
-        let mut inputs = BTreeMap::new();
-        let roles: [(&str, &Path); 6] = [
-            ("genome", &args.genome),
-            ("chrom_sizes", &args.chrom_sizes),
-            ("signal", &signal),
-            ("peaks", &args.peaks),
-            ("nonpeaks", &args.nonpeaks),
-            ("chr_fold_path", &args.chr_fold_path),
+        let mut roles: Vec<(String, &Path)> = vec![
+            ("genome".into(), &args.genome),
+            ("chrom_sizes".into(), &args.chrom_sizes),
+            ("peaks".into(), &args.peaks),
+            ("nonpeaks".into(), &args.nonpeaks),
+            ("chr_fold_path".into(), &args.chr_fold_path),
         ];
-        for (role, path) in roles.iter().chain(more_inputs) {
-            inputs.insert((*role).to_string(), cache::fingerprint(path)?);
+        let signal = args.signal()?;
+        match &signal {
+            SignalInput::Track(path) => roles.push(("signal".into(), path)),
+            SignalInput::Reads(sources) => {
+                let files = sources.files.iter().enumerate();
+                roles.extend(files.map(|(i, path)| (format!("reads_{}", i + 1), path.as_path())));
+                roles.extend(args.reads.barcodes.iter().map(|p| ("barcodes".into(), p.as_path())));
+            }
+        }
+        roles.extend(more_inputs.iter().map(|(role, path)| ((*role).to_string(), *path)));
+        let mut inputs = BTreeMap::new();
+        for (role, path) in roles {
+            inputs.insert(role, cache::fingerprint(path)?);
         }
         let record = RunRecord {
             version: env!("CARGO_PKG_VERSION").to_string(),
             command_line: std::env::args().collect(),
             settings: common_settings(args, stem)
                 .into_iter()
+                .chain(reads_settings(args, &signal))
                 .chain(settings.iter().cloned())
                 .map(|(name, value)| (name.to_string(), value))
                 .collect(),
@@ -117,7 +131,9 @@ impl Run {
             return Ok(false);
         };
         let changes = earlier.changes(&self.record);
-        if !changes.is_empty() {
+        // A run that stopped before its first epoch left nothing that could be lost.
+        let holds_work = model.exists() || self.state_path().exists();
+        if !changes.is_empty() && holds_work {
             return Err(Problem::new(format!(
                 "the output folder holds a run with other settings or inputs:\n    {}",
                 changes.join("\n    ")
@@ -147,17 +163,72 @@ impl Run {
         let nonpeaks = regions::read(&args.nonpeaks)?;
         let folds = folds::read(&args.chr_fold_path)?;
         let sizes = chrom_sizes::read(&args.chrom_sizes)?;
-        let tracks = inputs::open_tracks(
-            &args.genome,
-            Some(&args.signal()?),
-            &args.cache.cache_dir,
-            console,
-        )?;
-        inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
+        let genome = inputs::open_genome(&args.genome, &args.cache.cache_dir, console)?;
+        inputs::check_sizes(&sizes, &args.chrom_sizes, &genome)?;
+        let tracks = self.open_signal(args, genome)?;
         inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, console)?;
         inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
         inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
+        if matches!(args.signal()?, SignalInput::Reads(_)) && !folds.names(Split::Valid).is_empty()
+        {
+            self.shift_qc(args, &tracks, &folds);
+        }
         Ok(Data { tracks, peaks, nonpeaks, folds })
+    }
+
+    /// Opens the counts. Those of reads are packed into the cache, where other folds and the other
+    /// model of this data find them, and left as the official bigWig.
+    fn open_signal(&self, args: &TrainingArgs, genome: Arc<GenomePack>) -> Result<Tracks> {
+        let (cache_dir, console) = (&args.cache.cache_dir, &self.console);
+        let sources = match args.signal()? {
+            SignalInput::Track(path) => {
+                return inputs::with_signal(genome, &args.genome, &path, cache_dir, console);
+            }
+            SignalInput::Reads(sources) => sources,
+        };
+        let contigs = reads::contigs(genome.contigs());
+        let reads = Reads::new(
+            sources,
+            &args.reads,
+            args.data_type,
+            Some(&genome),
+            contigs,
+            self.tree.evaluation("shift"),
+            console,
+        )?;
+        let pack = reads.cached_pack(cache_dir)?;
+        let signal = Arc::new(SignalPack::open(&pack)?);
+        let track = self.reads_bigwig();
+        // A run that goes on has the settings and inputs that the file was made with.
+        if args.force || !track.exists() {
+            bigwig::write_pack(&track, &signal)?;
+            console.info(format!("wrote {}", track.display()));
+        }
+        Ok(Tracks::new(genome, Some(signal)))
+    }
+
+    /// The bases around the cut sites of reads, on the first validation chromosome as officially. It
+    /// is there to be looked at: without it a run goes on.
+    fn shift_qc(&self, args: &TrainingArgs, tracks: &Tracks, folds: &Folds) {
+        let data_type = args.data_type;
+        let show = || -> Result<ShiftQc> {
+            let motifs = ReferenceMotifs::open(args.reads.reference_motifs(data_type), data_type)?;
+            let signal = tracks.signal.as_ref().context("no signal")?;
+            let chromosomes = &folds.names(Split::Valid)[..1];
+            let qc = ShiftQc::new(&tracks.genome, signal, chromosomes, data_type, &motifs)?;
+            qc.write(&self.tree.evaluation("bw_shift_qc"))?;
+            Ok(qc)
+        };
+        match show() {
+            Ok(qc) if qc.best_match().0 == 0 => self.console.info(qc.summary()),
+            Ok(qc) => self.console.warning(qc.summary()),
+            Err(error) => self.console.warning(format!("no figure of the shift: {error}")),
+        }
+    }
+
+    /// Where the official tool leaves the counts that it made from reads.
+    fn reads_bigwig(&self) -> PathBuf {
+        self.tree.auxiliary("data_unstranded.bw")
     }
 
     /// Says what the filters did, and leaves `dropped.tsv`.
@@ -233,8 +304,12 @@ impl Run {
         peaks: Option<&Path>,
         nonpeaks: &Path,
     ) -> Result<()> {
+        let signal = match args.signal()? {
+            SignalInput::Track(path) => path,
+            SignalInput::Reads(_) => self.reads_bigwig(),
+        };
         let official = json!({
-            "genome": args.genome, "bigwig": args.signal()?,
+            "genome": args.genome, "bigwig": signal,
             "peaks": peaks.map_or("None".into(), Path::to_path_buf), "nonpeaks": nonpeaks,
             "output_prefix": self.tree.models(self.stem), "chr_fold_path": args.chr_fold_path,
             "epochs": args.epochs, "early_stop": args.early_stop, "batch_size": args.batch_size,
@@ -282,6 +357,18 @@ fn common_settings(args: &TrainingArgs, stem: &'static str) -> Vec<(&'static str
         ("learning_rate", json!(args.learning_rate)),
         ("batch_size", json!(args.batch_size)),
     ]
+}
+
+/// What the counts depend on when they come from reads.
+fn reads_settings(args: &TrainingArgs, signal: &SignalInput) -> Vec<(&'static str, Value)> {
+    match signal {
+        SignalInput::Track(_) => vec![],
+        SignalInput::Reads(sources) => vec![
+            ("data_type", json!(format!("{:?}", args.data_type))),
+            ("reads_format", json!(sources.format.name())),
+            ("reads", args.reads.settings()),
+        ],
+    }
 }
 
 /// Regions of one split as sites; rows count within `regions`. Their contigs are in the genome:

@@ -1,7 +1,7 @@
 //! Writes bigWigs of per-base values, for people and other tools.
 //!
-//! In: contigs and one dense track each. Out: a bigWig with runs of equal non-zero values; bases
-//! without a run are 0 to every reader. Written beside its name and renamed.
+//! In: contigs and one dense track each, or a signal pack. Out: a bigWig with runs of equal
+//! non-zero values; bases without a run are 0 to every reader. Written beside its name and renamed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,6 +12,7 @@ use bigtools::{BigWigWrite, Value};
 
 use super::atomic;
 use crate::error::Problem;
+use crate::store::SignalPack;
 
 /// Writes `dense[i]`, one value a base, as the track of `contigs[i]`.
 ///
@@ -22,19 +23,68 @@ use crate::error::Problem;
 /// contig of 2^32 bp or more, anything the disk says.
 pub fn write(path: &Path, contigs: &[(String, u64)], dense: &[Vec<f32>]) -> Result<()> {
     let sizes = check(path, contigs, dense)?;
+    let values = contigs
+        .iter()
+        .zip(dense)
+        .flat_map(|((name, _), track)| Runs::new(track).map(move |run| (name.as_str(), run)));
+    write_values(path, sizes, values)
+}
+
+/// Writes the counts of a signal pack, a window at a time: memory does not grow with the genome.
+/// Contigs without a count are written as in `write`; those of 0 bp are left out.
+///
+/// Errors: a contig of 2^32 bp or more, anything the disk says.
+pub fn write_pack(path: &Path, pack: &SignalPack) -> Result<()> {
+    let mut sizes = HashMap::new();
+    for contig in pack.contigs().iter().filter(|c| c.length > 0) {
+        let place = || format!("{} contig {}", path.display(), contig.name);
+        sizes.insert(contig.name.clone(), length_in_bigwig(contig.length, place)?);
+    }
+    let values = pack.contigs().iter().enumerate().flat_map(|(id, contig)| {
+        let length = contig.length;
+        let id = id as u32;
+        let empty = pack.sum(id, 0, length as i64) == 0.0;
+        let zero = Value { start: 0, end: length as u32, value: 0.0 };
+        let windows = (0..length).step_by(WINDOW).filter(move |_| !empty);
+        let runs = windows.flat_map(move |start| {
+            let mut track = vec![0.0; WINDOW.min((length - start) as usize)];
+            pack.counts(id, start as i64, false, &mut track);
+            let runs: Vec<Value> = Runs::new(&track).filter(|run| run.value != 0.0).collect();
+            runs.into_iter().map(move |run| Value {
+                start: run.start + start as u32,
+                end: run.end + start as u32,
+                value: run.value,
+            })
+        });
+        let zero = (empty && length > 0).then_some(zero);
+        zero.into_iter().chain(runs).map(move |run| (contig.name.as_str(), run))
+    });
+    write_values(path, sizes, values)
+}
+
+/// bp of a pack that are unpacked at once.
+const WINDOW: usize = 1 << 16;
+
+fn write_values<'a>(
+    path: &Path,
+    sizes: HashMap<String, u32>,
+    values: impl Iterator<Item = (&'a str, Value)> + Send,
+) -> Result<()> {
     // bigtools wants a runtime of its own to compress on; two threads keep up with any disk.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
         .context("cannot start the threads that compress the bigWig")?;
     atomic::write_with(path, |temporary| {
-        let values = contigs
-            .iter()
-            .zip(dense)
-            .flat_map(|((name, _), track)| Runs::new(track).map(move |run| (name.as_str(), run)));
         let values = BedParserStreamingIterator::wrap_infallible_iter(values, true);
         BigWigWrite::create_file(temporary, sizes)?.write(values, runtime)?;
         Ok(())
+    })
+}
+
+fn length_in_bigwig(length: u64, place: impl Fn() -> String) -> Result<u32, Problem> {
+    u32::try_from(length).map_err(|_| {
+        Problem::new(format!("contig has {length} bp, a bigWig holds fewer than 2^32")).at(place())
     })
 }
 
@@ -68,10 +118,7 @@ fn check(
                 .at(place())
                 .into());
         }
-        let length = u32::try_from(*length).map_err(|_| {
-            Problem::new(format!("contig has {length} bp, a bigWig holds fewer than 2^32"))
-                .at(place())
-        })?;
+        let length = length_in_bigwig(*length, place)?;
         if sizes.insert(name.clone(), length).is_some() {
             return Err(Problem::new("contig is listed twice").at(place()).into());
         }
@@ -143,6 +190,33 @@ mod tests {
             let values: Vec<f32> =
                 values.iter().map(|v| if v.is_nan() { 0.0 } else { *v }).collect();
             assert_eq!(&values, track);
+        }
+    }
+
+    #[test]
+    fn a_pack_and_its_dense_tracks_make_the_same_bigwig() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut long = vec![0.0; 2 * WINDOW + 100];
+        for at in [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW + 99] {
+            long[at] = 2.0;
+        }
+        let dense = [long, vec![0.0; 7], vec![3.0]];
+        let contigs: Vec<(String, u64)> = dense
+            .iter()
+            .zip(["b", "a", "c"])
+            .map(|(t, n)| (n.to_string(), t.len() as u64))
+            .collect();
+        let tracks = contigs.iter().zip(&dense).map(|((name, _), t)| (name.as_str(), &t[..]));
+        let pack = SignalPack::from_dense(tracks.chain([("nothing", &[][..])]));
+        let path = folder.path().join("x.bw");
+        write_pack(&path, &pack).unwrap();
+        let mut read = bigtools::BigWigRead::open_file(&path).unwrap();
+        assert_eq!(read.chroms().len(), 3);
+        for ((name, length), track) in contigs.iter().zip(&dense) {
+            let values = read.values(name, 0, *length as u32).unwrap();
+            let values: Vec<f32> =
+                values.iter().map(|v| if v.is_nan() { 0.0 } else { *v }).collect();
+            assert_eq!(&values, track, "{name}");
         }
     }
 

@@ -35,13 +35,25 @@ pub fn open(path: &Path) -> Result<Text> {
     Ok(open_hashed(path)?.0)
 }
 
-/// xxh3 of the bytes of a file as they lie on disk, complete once all text has been read.
+/// xxh3 and number of the bytes of a file as they lie on disk, complete once all text has been
+/// read.
 #[derive(Clone, Default)]
-pub struct ContentHash(Arc<Mutex<Xxh3>>);
+pub struct ContentHash(Arc<Mutex<(Xxh3, u64)>>);
 
 impl ContentHash {
     pub fn digest(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).digest()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.digest()
+    }
+
+    /// Bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    fn update(&self, bytes: &[u8]) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0.update(bytes);
+        inner.1 += bytes.len() as u64;
     }
 }
 
@@ -54,7 +66,7 @@ struct Hashing {
 impl Read for Hashing {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(out)?;
-        self.hash.0.lock().unwrap_or_else(PoisonError::into_inner).update(&out[..n]);
+        self.hash.update(&out[..n]);
         Ok(n)
     }
 }

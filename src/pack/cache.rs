@@ -2,6 +2,7 @@
 //!
 //! A pack lies in the cache folder as `<stem>-<12 hex digits of name, size and time>.cbg|.cbs`
 //! and is used again while the source still has the name, size and time in the pack's header.
+//! A pack made from reads is known by what was asked for: files, shift, filters, contigs.
 //! Packs of another version or damaged ones are made anew.
 
 use std::fs;
@@ -14,9 +15,12 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub use crate::store::format::Fingerprint;
 
+use super::cut_sites::{self, Report, Request};
+use super::shift::Shift;
 use super::{genome, signal};
 use crate::error::Problem;
 use crate::input::lines;
+use crate::input::reads::{Contigs, Position};
 use crate::store::format::{self, HEADER, Kind};
 use crate::store::{GenomePack, SignalPack};
 
@@ -45,6 +49,43 @@ pub fn open_signal(
     SignalPack::open(&pack)
 }
 
+/// The signal pack of `request` in `cache_dir`, made where needed: its path, and what was counted
+/// if it was made now. `shift` is asked only then. Scratch files lie in `scratch`, by default the
+/// cache folder.
+///
+/// Errors: those of `Request::write` and of `shift`; a folder that cannot be written.
+pub fn pack_reads(
+    request: &Request,
+    contigs: &Contigs,
+    cache_dir: &Path,
+    scratch: Option<&Path>,
+    shift: &mut dyn FnMut() -> Result<Shift>,
+    report: &mut dyn FnMut(&str),
+    progress: &mut dyn FnMut(Position),
+) -> Result<(PathBuf, Option<Report>)> {
+    let source = request.fingerprint(contigs)?;
+    let first = &request.sources.files[0];
+    let stem = stem(&first.file_name().unwrap_or(first.as_os_str()).to_string_lossy()).to_string();
+    let pack = cache_dir.join(format!("{stem}-{}.cbs", &source.xxh3[..12]));
+    // With `strict` the reads have to be looked at.
+    let known = !request.options.strict
+        && format::read_header(&pack).is_ok_and(|header| header.source.as_ref() == Some(&source));
+    if known {
+        report(&format!("{}: using its pack {}", source.name, pack.display()));
+        return Ok((pack, None));
+    }
+    let flag = request.sources.format.flag();
+    check_writable(
+        cache_dir,
+        &format!("pack signal {flag} {} -g GENOME -o OUT.cbs", first.display()),
+    )?;
+    let scratch = cut_sites::scratch_folder(scratch, &pack)?;
+    let shift = shift()?;
+    report(&format!("{}: packing into {}", source.name, pack.display()));
+    let made = request.write(shift, contigs, &pack, &scratch, progress)?;
+    Ok((pack, Some(made)))
+}
+
 fn pack_of(
     path: &Path,
     cache_dir: &Path,
@@ -61,7 +102,11 @@ fn pack_of(
         report(&format!("{}: using its pack {}", path.display(), pack.display()));
         return Ok(pack);
     }
-    check_writable(cache_dir, path, kind)?;
+    let command = match kind {
+        Kind::Genome => format!("pack genome -g {} -o OUT.cbg", path.display()),
+        Kind::Signal => format!("pack signal --bigwig {} -o OUT.cbs", path.display()),
+    };
+    check_writable(cache_dir, &command)?;
     report(&format!("{}: packing into {}", path.display(), pack.display()));
     write(&pack)?;
     Ok(pack)
@@ -80,13 +125,17 @@ pub fn pack_kind(path: &Path) -> Result<Option<Kind>> {
 
 fn file_name(source: &Fingerprint, kind: Kind) -> String {
     let key = format!("{}\0{}\0{}", source.name, source.size, source.mtime_ns);
-    // genome.fa.gz -> genome
-    let stem = source.name.split('.').next().filter(|s| !s.is_empty()).unwrap_or("pack");
+    let stem = stem(&source.name);
     let extension = match kind {
         Kind::Genome => "cbg",
         Kind::Signal => "cbs",
     };
     format!("{stem}-{}.{extension}", &hex(xxh3_64(key.as_bytes()))[..12])
+}
+
+/// genome.fa.gz -> genome
+fn stem(name: &str) -> &str {
+    name.split('.').next().filter(|s| !s.is_empty()).unwrap_or("pack")
 }
 
 fn is_current(pack: &Path, kind: Kind, source: &Fingerprint) -> bool {
@@ -100,19 +149,16 @@ fn is_current(pack: &Path, kind: Kind, source: &Fingerprint) -> bool {
         })
 }
 
-/// Tries the folder before minutes are spent on a pack that could not be stored.
-fn check_writable(cache_dir: &Path, path: &Path, kind: Kind) -> Result<()> {
+/// Tries the folder before minutes are spent on a pack that could not be stored; `command` makes
+/// the pack elsewhere.
+fn check_writable(cache_dir: &Path, command: &str) -> Result<()> {
     fs::create_dir_all(cache_dir).and_then(|()| tempfile::tempfile_in(cache_dir).map(drop)).map_err(
         |e| {
-            let pack = match kind {
-                Kind::Genome => format!("pack genome -g {} -o OUT.cbg", path.display()),
-                Kind::Signal => format!("pack signal --bigwig {} -o OUT.cbs", path.display()),
-            };
             Problem::new(format!("cannot write to the cache folder: {e}"))
                 .at(cache_dir.display())
                 .fix(format!(
                     "name one that can be written with --cache-dir, or make the pack yourself and pass \
-                     it instead: cbp-fast {pack}"
+                     it instead: cbp-fast {command}"
                 ))
                 .into()
         },

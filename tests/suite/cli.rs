@@ -223,32 +223,6 @@ fn bad_training_input_gets_what_where_and_how_to_fix_it() {
 }
 
 #[test]
-fn reads_are_refused_with_a_way_out() {
-    let fixture = Fixture::new();
-    let text = fixture.fail(&[
-        "bias",
-        "train",
-        "-g",
-        "genome.fa",
-        "-c",
-        "chrom.sizes",
-        "-ibam",
-        "x.bam",
-        "-d",
-        "ATAC",
-        "-p",
-        "peaks.bed",
-        "-n",
-        "nonpeaks.bed",
-        "-fl",
-        "folds.json",
-        "-o",
-        "out",
-    ]);
-    assert!(text.contains("-ibam") && text.contains("--bigwig"), "{text}");
-}
-
-#[test]
 fn a_bias_model_must_fit() {
     let fixture = Fixture::new();
     fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "1"])));

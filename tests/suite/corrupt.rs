@@ -170,7 +170,7 @@ fn verify_on_the_command_line_exits_1_with_the_reason() {
 }
 
 /// Changes a few bytes, cuts, or repeats a part.
-fn mutate(rng: &mut ChaCha8Rng, whole: &[u8]) -> Vec<u8> {
+pub fn mutate(rng: &mut ChaCha8Rng, whole: &[u8]) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     match rng.random_range(0..10) {
         0 => bytes.truncate(rng.random_range(0..whole.len())),

@@ -1,4 +1,4 @@
-//! A short run on real yeast ATAC-seq: region selection as the official tool has it on these files
+//! A short run on real yeast ATAC-seq, from its BAM: region selection as the official tool has it on these files
 //! (its counts loss weights are in the data folder's baseline), and models that improve.
 
 use std::process::Command;
@@ -20,9 +20,11 @@ fn bias_and_main_model_train_on_real_data() {
                 command.arg(flag).arg(yeast.join(file));
             }
             command.args(["-d", "ATAC", "-e", "2"]);
+            command.arg("-ibam").arg(yeast.join("reads.bam"));
+        } else {
+            command.arg("--bigwig").arg(yeast.join("unstranded.bw"));
         }
         command.arg("-g").arg(yeast.join("genome.fa.gz"));
-        command.arg("--bigwig").arg(yeast.join("unstranded.bw"));
         command.arg("-fl").arg(yeast.join("fold_0.json"));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{arguments:?}\n{}", stderr(&output));

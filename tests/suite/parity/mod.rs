@@ -1,6 +1,7 @@
 //! The official implementation's numbers, read from the goldens folder.
 
 mod batches;
+mod cut_sites;
 mod data;
 mod forward;
 mod golden;
@@ -9,4 +10,5 @@ mod loss;
 mod metrics;
 mod real_models;
 mod sampler;
+mod shift;
 mod training_trace;

@@ -1,0 +1,365 @@
+//! BAM: binary alignments, of which cut sites need four numbers and the CIGAR.
+//!
+//! Decoded here, in place in the decompressed block, rather than through a record type: names,
+//! bases, qualities and tags are never touched, which is most of the bytes, and a record that
+//! claims gigabytes cannot make us reserve them. A read begins at its first aligned base (soft
+//! clips do not count) and on the minus strand at its last one, where deletions and skips count
+//! and insertions do not, as `bedtools bamtobed` has it. Source of the layout: SAM specification,
+//! section 4.2.
+
+use std::io::{BufRead, ErrorKind, Read};
+
+use anyhow::Result;
+
+use super::records::{Records, shown};
+use super::{Contigs, Strand};
+use crate::error::Problem;
+use crate::input::lines::{self, Text};
+
+/// bytes of a record before its name
+const FIXED: usize = 32;
+/// Longest name and CIGAR: what the fixed part can announce, all that is ever copied.
+const NEEDED: usize = FIXED + 255 + 4 * 65_535;
+/// The longest contig name that is taken for one, bytes.
+const LONGEST_NAME: usize = 1 << 16;
+
+const UNMAPPED: u16 = 0x4;
+const REVERSE: u16 = 0x10;
+const PROPER_PAIR: u16 = 0x2;
+const DUPLICATE: u16 = 0x400;
+
+pub(super) fn read(text: &mut Text, records: &mut Records) -> Result<()> {
+    let references = read_header(text, records)?;
+    let mut copy = Vec::new();
+    for number in 1u64.. {
+        let chunk = text.fill_buf().map_err(|e| lines::unreadable(records.path, &e))?;
+        if chunk.is_empty() {
+            break;
+        }
+        // Mostly a record lies whole in the block that is at hand.
+        if let Some((size, rest)) = chunk.split_first_chunk::<4>() {
+            let size = record_size(*size, records, number)?;
+            if let Some(record) = rest.get(..size) {
+                take(record, size, number, &references, records)?;
+                text.consume(4 + size);
+                continue;
+            }
+        }
+        let mut size = [0; 4];
+        text.read_exact(&mut size).map_err(|e| cut(&e, records, number))?;
+        let size = record_size(size, records, number)?;
+        copy.resize(size.min(NEEDED), 0);
+        text.read_exact(&mut copy).map_err(|e| cut(&e, records, number))?;
+        skip(text, (size - copy.len()) as u64).map_err(|e| cut(&e, records, number))?;
+        take(&copy, size, number, &references, records)?;
+    }
+    Ok(())
+}
+
+fn record_size(size: [u8; 4], records: &Records, number: u64) -> Result<usize, Problem> {
+    let size = i32::from_le_bytes(size);
+    usize::try_from(size).ok().filter(|&size| size >= FIXED).ok_or_else(|| {
+        Problem::new(format!("BAM is damaged: a record of {size} bytes, expected at least {FIXED}"))
+            .at(format!("{} record {number}", records.path.display()))
+            .fix("copy the file or align the reads again; `samtools quickcheck` tests it")
+    })
+}
+
+/// Counts one record; `record` holds at least its name and CIGAR, unless `size` is too small for
+/// them.
+fn take(
+    record: &[u8],
+    size: usize,
+    number: u64,
+    references: &[Reference],
+    records: &mut Records,
+) -> Result<()> {
+    records.begin();
+    let path = records.path;
+    let place = || format!("{} record {number} (read {})", path.display(), read_name(record));
+    let alignment = match parse(record, size) {
+        Ok(Some(alignment)) => alignment,
+        Ok(None) => {
+            records.unmapped();
+            return Ok(());
+        }
+        Err(problem) => return records.bad(problem.at(place())),
+    };
+    let Alignment { reference, start, end, mapq, flags } = alignment;
+    let Some(reference) = usize::try_from(reference).ok().and_then(|id| references.get(id)) else {
+        let problem = Problem::new(format!(
+            "mapped alignment names reference {reference}, the header lists {}",
+            references.len()
+        ));
+        return records.bad(problem.at(place()));
+    };
+    let filters = &records.options.filters;
+    if mapq < filters.min_mapq
+        || filters.skip_duplicates && flags & DUPLICATE != 0
+        || filters.proper_pairs && flags & PROPER_PAIR == 0
+    {
+        records.filtered();
+        return Ok(());
+    }
+    let strand = if flags & REVERSE != 0 { Strand::Minus } else { Strand::Plus };
+    match reference {
+        Reference::Known(contig) => records.read(*contig, start, end, strand, place),
+        Reference::Unknown(name) => {
+            records.unknown_contig(name, place);
+            Ok(())
+        }
+    }
+}
+
+/// What counts of a mapped alignment.
+#[derive(Debug, PartialEq)]
+struct Alignment {
+    reference: i32,
+    /// 0-based, half-open on the reference.
+    start: i64,
+    end: i64,
+    mapq: u8,
+    flags: u16,
+}
+
+/// `None` for an unmapped read.
+fn parse(record: &[u8], size: usize) -> Result<Option<Alignment>, Problem> {
+    let i32_at = |at: usize| i32::from_le_bytes(std::array::from_fn(|i| record[at + i]));
+    let u16_at = |at: usize| u16::from_le_bytes([record[at], record[at + 1]]);
+    let (reference, start) = (i32_at(0), i32_at(4));
+    let (name, mapq, operations, flags) = (record[8] as usize, record[9], u16_at(12), u16_at(14));
+    if flags & UNMAPPED != 0 {
+        return Ok(None);
+    }
+    let cigar = FIXED + name..FIXED + name + 4 * usize::from(operations);
+    let bases = usize::try_from(i32_at(16)).ok().map(|n| n.div_ceil(2) + n);
+    if bases.is_none_or(|bases| cigar.end + bases > size) {
+        return Err(Problem::new(format!(
+            "BAM record of {size} bytes is too short for its name, CIGAR and bases"
+        )));
+    }
+    let mut span = 0;
+    for operation in record[cigar].chunks_exact(4) {
+        let operation = u32::from_le_bytes(std::array::from_fn(|i| operation[i]));
+        let length = i64::from(operation >> 4);
+        match operation & 0xf {
+            // M D N = X
+            0 | 2 | 3 | 7 | 8 => span += length,
+            // I S H P
+            1 | 4 | 5 | 6 => {}
+            other => return Err(Problem::new(format!("CIGAR has an operation of kind {other}"))),
+        }
+    }
+    if start < 0 || reference < 0 {
+        return Err(Problem::new("mapped alignment has no place on a reference"));
+    }
+    if span == 0 {
+        return Err(Problem::new("mapped alignment has no CIGAR, or one that covers no base"));
+    }
+    let start = i64::from(start);
+    Ok(Some(Alignment { reference, start, end: start + span, mapq, flags }))
+}
+
+fn read_name(record: &[u8]) -> String {
+    let length = usize::from(record[8]).saturating_sub(1);
+    shown(record.get(FIXED..FIXED + length).unwrap_or_default())
+}
+
+/// A row of the header's reference list.
+enum Reference {
+    Known(u32),
+    Unknown(Vec<u8>),
+}
+
+/// Reads magic, text and references; leaves the reader at the first record.
+fn read_header(text: &mut Text, records: &Records) -> Result<Vec<Reference>> {
+    let path = records.path;
+    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
+    if !start.starts_with(b"BAM\x01") {
+        return Err(not_a_bam(start).at(path.display()).into());
+    }
+    let mut header = Header { text, records };
+    header.text.consume(4);
+    let length = header.length("its text", u64::MAX)?;
+    skip(header.text, length).map_err(|e| header.error(&e))?;
+    let count = header.length("its list of references", u64::MAX)?;
+    let mut references = Vec::new();
+    let mut known = 0;
+    for _ in 0..count {
+        let (name, length) = header.reference()?;
+        match records.contigs.id(&name) {
+            None => references.push(Reference::Unknown(name)),
+            Some(id) => {
+                same_length(records.contigs, id, length).map_err(|p| p.at(path.display()))?;
+                known += 1;
+                references.push(Reference::Known(id));
+            }
+        }
+    }
+    if known == 0 {
+        let here = super::contigs::some(references.iter().filter_map(|r| match r {
+            Reference::Unknown(name) => std::str::from_utf8(name).ok(),
+            Reference::Known(_) => None,
+        }));
+        return Err(Problem::new(format!(
+            "the BAM shares no contig name with the genome (genome: {}; here: {here})",
+            records.contigs.some_names()
+        ))
+        .at(path.display())
+        .fix("name contigs alike in every file, e.g. chr1 everywhere or 1 everywhere")
+        .into());
+    }
+    Ok(references)
+}
+
+fn same_length(contigs: &Contigs, id: u32, here: u64) -> Result<(), Problem> {
+    if contigs.length(id) == here as i64 {
+        return Ok(());
+    }
+    Err(Problem::new(format!(
+        "{} is {} bp long in the genome but {here} bp in the BAM header: another assembly?",
+        contigs.name(id),
+        contigs.length(id)
+    ))
+    .fix("pass the genome that the reads were aligned to"))
+}
+
+fn not_a_bam(start: &[u8]) -> Problem {
+    let (found, fix) = match lines::foreign(start) {
+        Some("a CRAM file") => {
+            ("a CRAM file", "convert it: samtools view -b -T GENOME.fa -o reads.bam reads.cram")
+        }
+        Some(kind) => (kind, "pass a BAM"),
+        None if start.is_empty() => ("an empty file", "check how the file was made"),
+        None if [&b"@HD\t"[..], b"@SQ\t", b"@PG\t", b"@RG\t", b"@CO\t"]
+            .iter()
+            .any(|t| start.starts_with(t)) =>
+        {
+            ("a SAM file (text)", "convert it: samtools view -b -o reads.bam reads.sam")
+        }
+        None if start.iter().take(100).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => {
+            ("a text file", "pass a BAM, or this file with -ifrag (fragments) or -itag (tagAlign)")
+        }
+        None => ("something else", "pass a BAM"),
+    };
+    Problem::new(format!("expected a BAM, found {found}")).fix(fix)
+}
+
+struct Header<'a, 'b> {
+    text: &'a mut Text,
+    records: &'a Records<'b>,
+}
+
+impl Header<'_, '_> {
+    fn error(&self, error: &std::io::Error) -> Problem {
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Problem::new("BAM ends inside its header (truncated)")
+                .at(self.records.path.display())
+                .fix("copy the file or align the reads again"),
+            _ => lines::unreadable(self.records.path, error),
+        }
+    }
+
+    fn i32(&mut self) -> Result<i32, Problem> {
+        let mut bytes = [0; 4];
+        self.text.read_exact(&mut bytes).map_err(|e| self.error(&e))?;
+        Ok(i32::from_le_bytes(bytes))
+    }
+
+    fn length(&mut self, what: &str, largest: u64) -> Result<u64, Problem> {
+        let value = self.i32()?;
+        u64::try_from(value).ok().filter(|&value| value <= largest).ok_or_else(|| {
+            Problem::new(format!("BAM header is damaged: {what} has length {value}"))
+                .at(self.records.path.display())
+                .fix("copy the file or align the reads again")
+        })
+    }
+
+    /// Name without its NUL, and length in bp.
+    fn reference(&mut self) -> Result<(Vec<u8>, u64), Problem> {
+        let length = self.length("a reference's name", LONGEST_NAME as u64)?;
+        let mut name = vec![0; length as usize];
+        self.text.read_exact(&mut name).map_err(|e| self.error(&e))?;
+        if name.last() == Some(&0) {
+            name.pop();
+        }
+        Ok((name, self.length("a reference", u64::MAX)?))
+    }
+}
+
+fn skip(text: &mut Text, mut bytes: u64) -> std::io::Result<()> {
+    while bytes > 0 {
+        let here = text.fill_buf()?.len() as u64;
+        if here == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let step = here.min(bytes);
+        text.consume(step as usize);
+        bytes -= step;
+    }
+    Ok(())
+}
+
+fn cut(error: &std::io::Error, records: &Records, number: u64) -> Problem {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Problem::new("BAM ends inside a record (truncated)")
+            .at(format!("{} record {number}", records.path.display()))
+            .fix("copy the file or align the reads again"),
+        _ => lines::unreadable(records.path, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record from its fields, without its size.
+    fn record(reference: i32, start: i32, flags: u16, cigar: &[(u32, u32)], bases: i32) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(reference.to_le_bytes());
+        out.extend(start.to_le_bytes());
+        out.extend([3, 42, 0, 0]);
+        out.extend((cigar.len() as u16).to_le_bytes());
+        out.extend(flags.to_le_bytes());
+        out.extend(bases.to_le_bytes());
+        out.extend([0xff; 12]);
+        out.extend(b"r1\0");
+        for (length, kind) in cigar {
+            out.extend((length << 4 | kind).to_le_bytes());
+        }
+        out.extend(vec![0; (bases.max(0) as usize).div_ceil(2) + bases.max(0) as usize]);
+        out
+    }
+
+    fn parsed(record: &[u8]) -> Result<Option<Alignment>, String> {
+        parse(record, record.len()).map_err(|p| p.to_string())
+    }
+
+    #[test]
+    fn ends_honour_the_cigar() {
+        // 5S 10M 3D 2I 20N 8= 1X 4H: the reference span is 10+3+20+8+1
+        let cigar = [(5, 4), (10, 0), (3, 2), (2, 1), (20, 3), (8, 7), (1, 8), (4, 5), (6, 6)];
+        let bytes = record(1, 100, 0x10, &cigar, 26);
+        let wanted = Alignment { reference: 1, start: 100, end: 142, mapq: 42, flags: 0x10 };
+        assert_eq!(parsed(&bytes), Ok(Some(wanted)));
+        assert_eq!(read_name(&bytes), "r1");
+        // A read with a reference but flagged as unmapped is its mate's neighbour, no more.
+        assert_eq!(parsed(&record(1, 100, 4, &[], 0)), Ok(None));
+    }
+
+    #[test]
+    fn malformed_alignments() {
+        for (bytes, wanted) in [
+            (record(-1, 5, 0, &[(5, 0)], 5), "no place on a reference"),
+            (record(0, -1, 0, &[(5, 0)], 5), "no place on a reference"),
+            (record(0, 5, 0, &[], 5), "no CIGAR"),
+            (record(0, 5, 0, &[(5, 4)], 5), "covers no base"),
+            (record(0, 5, 0, &[(5, 9)], 5), "operation of kind 9"),
+            (record(0, 5, 0, &[(5, 0)], -7), "too short"),
+            (record(0, 5, 0, &[(5, 0)], 5)[..36].to_vec(), "too short"),
+        ] {
+            let text = parsed(&bytes).unwrap_err();
+            assert!(text.contains(wanted), "{text}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Reads -> signal pack: one pass over the files, each read end moved by the shift and counted at
+//! its base: a plus end at `start + plus`, a minus end at `end - 1 + minus`.
+//!
+//! Memory: `counter::BUDGET` (1 GiB) for counts whatever the depth and the genome, beside the blocks
+//! of the readers; beyond it counts go to scratch files in a folder of the caller's choice and are
+//! merged at the end. Up to some 400 million cut sites nothing is spilled.
+
+mod bins;
+mod counter;
+mod spill;
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::cache;
+use super::shift::Shift;
+use crate::error::Problem;
+use crate::files::atomic;
+use crate::input::reads::{self, Contigs, Noted, Options, Position, Sources, Tally};
+use crate::store::format::Fingerprint;
+use crate::store::signal::SignalWriter;
+
+pub use counter::{BUDGET, Counter};
+
+/// Everything that decides the counts; a pack is known again by it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub sources: Sources,
+    pub options: Options,
+    /// The shift that is added, or how it is found from these very reads. A pack that was made with
+    /// a detected shift is thus found again without detecting it again.
+    pub shift: String,
+}
+
+/// What became of the reads.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub tally: Tally,
+    /// Cut sites in the pack.
+    pub counted: u64,
+    /// Cut sites that fell off their contig.
+    pub off_contig: Noted,
+    /// Times that counts went to disk.
+    pub spills: usize,
+}
+
+impl Report {
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.tally.warnings();
+        if self.off_contig.count > 0 {
+            warnings.push(format!(
+                "{} of {} cut sites fall off their contig and are not counted, e.g. {}",
+                self.off_contig.count,
+                self.counted + self.off_contig.count,
+                self.off_contig.example
+            ));
+        }
+        warnings
+    }
+
+    pub fn summary(&self) -> String {
+        format!("{}; {} cut sites counted", self.tally.summary(), self.counted)
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({"reads": self.tally.to_json(), "cut_sites": self.counted,
+               "off_contig": self.off_contig.count, "spills": self.spills})
+    }
+}
+
+impl Request {
+    /// Counts the cut sites into the signal pack `out`, which appears only when it is complete.
+    /// `shift` is added to what the files have. Contigs are all of `contigs`, also those without
+    /// reads. Scratch files, if any are needed, lie in `scratch`.
+    ///
+    /// Errors: those of the readers, no cut site left, the disk's.
+    pub fn write(
+        &self,
+        shift: Shift,
+        contigs: &Contigs,
+        out: &Path,
+        scratch: &Path,
+        progress: &mut dyn FnMut(Position),
+    ) -> Result<Report> {
+        let source = self.fingerprint(contigs)?;
+        let mut counter = Counter::new(contigs, shift, scratch, BUDGET);
+        let tally = reads::read(&self.sources, contigs, &self.options, progress, &mut |end| {
+            counter.add(end)
+        })?;
+        let report = Report {
+            tally,
+            counted: counter.counted(),
+            off_contig: counter.off_contig().clone(),
+            spills: counter.spills(),
+        };
+        self.check(&report)?;
+        atomic::write_with(out, |temporary| {
+            let file = OpenOptions::new().write(true).truncate(true).open(temporary)?;
+            let mut writer = SignalWriter::new(file, spill::spool(scratch))?;
+            counter.finish(&mut writer)?;
+            writer.finish(Some(source))?;
+            Ok(())
+        })?;
+        Ok(report)
+    }
+
+    fn check(&self, report: &Report) -> Result<(), Problem> {
+        let place = || self.sources.files[0].display().to_string();
+        if report.counted == 0 {
+            return Err(Problem::new(format!(
+                "every cut site falls off its contig, e.g. {}",
+                report.off_contig.example
+            ))
+            .at(place())
+            .fix("pass the genome that the reads were aligned to"));
+        }
+        if self.options.strict && report.off_contig.count > 0 {
+            return Err(Problem::new(format!(
+                "{} cut sites fall off their contig, e.g. {} (--strict)",
+                report.off_contig.count, report.off_contig.example
+            ))
+            .at(place())
+            .fix("leave --strict out to drop them"));
+        }
+        Ok(())
+    }
+
+    /// What the pack is known by: the files' names, sizes and times, the shift, the filters and the
+    /// contigs. The hash is of that description, not of the reads.
+    ///
+    /// Errors: a file that is missing or cannot be read.
+    pub fn fingerprint(&self, contigs: &Contigs) -> Result<Fingerprint> {
+        let mut hash = Xxh3::new();
+        let mut add = |text: String| {
+            hash.update(text.as_bytes());
+            hash.update(b"\n");
+        };
+        let (mut size, mut mtime_ns) = (0, i64::MIN);
+        for path in &self.sources.files {
+            let file = cache::stat(path)?;
+            // Files of one name in two folders are told apart by size and time.
+            add(format!("{}\0{}\0{}", file.name, file.size, file.mtime_ns));
+            size += file.size;
+            mtime_ns = mtime_ns.max(file.mtime_ns);
+        }
+        let Options { filters, skip_bad_records, strict: _ } = &self.options;
+        add(format!(
+            "{:?} {} {} {} {} {skip_bad_records}",
+            self.sources.format,
+            self.shift,
+            filters.min_mapq,
+            filters.skip_duplicates,
+            filters.proper_pairs,
+        ));
+        for barcode in filters.barcodes.iter().flat_map(|b| b.sorted()) {
+            add(String::from_utf8_lossy(barcode).into_owned());
+        }
+        for (name, length) in contigs.list() {
+            add(format!("{name}\0{length}"));
+        }
+        let first = self.sources.files.first().context("no file of reads")?;
+        let name = first.file_name().unwrap_or(first.as_os_str()).to_string_lossy();
+        let name = match self.sources.files.len() {
+            1 => format!("{name}, shift {}", self.shift),
+            n => format!("{name} and {} more, shift {}", n - 1, self.shift),
+        };
+        Ok(Fingerprint { name, size, mtime_ns, xxh3: cache::hex(hash.digest()) })
+    }
+}
+
+/// The folder for scratch files beside `out`, unless the user chose one.
+///
+/// Errors: a chosen folder that cannot be written.
+pub fn scratch_folder(chosen: Option<&Path>, out: &Path) -> Result<PathBuf> {
+    let Some(folder) = chosen else {
+        return Ok(match out.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        });
+    };
+    std::fs::create_dir_all(folder)
+        .and_then(|()| tempfile::tempfile_in(folder).map(drop))
+        .map_err(|e| {
+            Problem::new(format!("cannot write to the folder for scratch files: {e}"))
+                .at(folder.display())
+                .fix("name another with --tmpdir")
+        })?;
+    Ok(folder.to_path_buf())
+}
