@@ -8,7 +8,8 @@
 //!    -> 1 input    readers: bytes in, records out, errors with file and line
 //!    -> 2 store    packs as they are used: memory-mapped genome (*.cbg) and signal (*.cbs), windows out
 //!    -> 3 pack     packs as they are made: FASTA -> *.cbg, bigWig -> *.cbs, the cache of both
-//!    -> 4 select   which regions train: edge and outlier filters, bias threshold, loss weight
+//!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
+//!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam (cpu: the reference)
@@ -31,6 +32,7 @@ pub mod store;
 pub mod pack;
 
 // 4
+pub mod prep;
 pub mod select;
 
 // 5

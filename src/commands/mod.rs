@@ -5,6 +5,7 @@ pub mod bias;
 pub mod demo;
 pub mod pack;
 pub mod predict;
+pub mod prep;
 pub mod train;
 
 mod inputs;

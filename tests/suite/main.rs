@@ -10,6 +10,7 @@ mod engine;
 mod model_files;
 mod packs;
 mod parity;
+mod prep;
 mod sampler;
 mod select;
 mod training;
