@@ -16,7 +16,7 @@
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! commands, cli, demo and bench sit on top.
+//! On top: preflight (every input against every other, before the long work), commands, cli, demo, bench.
 //! ```
 
 pub mod console;
@@ -58,3 +58,4 @@ pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod demo;
+pub mod preflight;

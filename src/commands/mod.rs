@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod bias;
+pub mod check;
 pub mod demo;
 pub mod pack;
 pub mod predict;

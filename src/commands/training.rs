@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::inputs;
+use super::{check, inputs};
 use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::TrainingArgs;
 use crate::console::Console;
@@ -18,6 +18,7 @@ use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
 use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
+use crate::preflight::Training;
 use crate::select::SelectedRegions;
 use crate::store::{GenomePack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
@@ -61,6 +62,7 @@ impl Run {
         let console = args.console.console();
         args.refuse_unsupported()?;
         let device = args.device.apply(&console)?;
+        check::before_packing(args, arch)?;
         let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
 
         let signal = args.signal()?;
@@ -141,7 +143,7 @@ impl Run {
     }
 
     /// Reads and cross-checks the inputs.
-    pub fn open(&self, args: &TrainingArgs) -> Result<Data> {
+    pub fn open(&self, args: &TrainingArgs, training: &Training) -> Result<Data> {
         let console = &self.console;
         let peaks = regions::read(&args.peaks)?;
         let nonpeaks = regions::read(&args.nonpeaks)?;
@@ -153,11 +155,9 @@ impl Run {
             &args.cache.cache_dir,
             console,
         )?;
-        inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
-        inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, console)?;
-        inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
-        inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
-        Ok(Data { tracks, peaks, nonpeaks, folds })
+        let data = Data { tracks, peaks, nonpeaks, folds };
+        check::opened(args, training, &sizes, &data, console)?;
+        Ok(data)
     }
 
     /// Says what the filters did, and leaves `dropped.tsv`.

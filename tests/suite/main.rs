@@ -3,6 +3,7 @@
 mod fixture;
 mod shared;
 
+mod check;
 mod cli;
 mod corrupt;
 mod demo;
