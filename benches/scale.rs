@@ -63,11 +63,11 @@ fn main() -> Result<()> {
     let Some(folder) = arguments.first().map(PathBuf::from) else {
         bail!("usage: cargo bench --bench scale -- FOLDER [SECONDS | nonpeaks]");
     };
+    fs::create_dir_all(&folder)?;
     if arguments.get(1).is_some_and(|step| step == "nonpeaks") {
         return time_nonpeaks(&folder);
     }
     let seconds: u64 = arguments.get(1).map_or(Ok(90), |s| s.parse()).context("SECONDS")?;
-    fs::create_dir_all(&folder)?;
     let at = |name: &str| folder.join(name);
     let text = |name: &str| at(name).display().to_string();
 

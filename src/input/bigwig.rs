@@ -42,13 +42,12 @@ impl BigWig {
         &self.contigs
     }
 
-    /// Sum of all values, as the file's own summary has it; `None` where it has none.
-    pub fn total(&mut self) -> Result<Option<f64>> {
+    /// Sum of all values, as the file's own summary has it; `None` where it has none that can be
+    /// read. Nothing depends on it, so a damaged one is no error.
+    pub fn total(&mut self) -> Option<f64> {
         let read = &mut self.read;
-        let summary = guarded(|| read.get_summary())
-            .map_err(|reason| damaged(&self.path, &reason))?
-            .map_err(|e| damaged(&self.path, &e.to_string()))?;
-        Ok((summary.bases_covered > 0).then_some(summary.sum))
+        let summary = guarded(|| read.get_summary()).ok()?.ok()?;
+        (summary.bases_covered > 0 && summary.sum.is_finite()).then_some(summary.sum)
     }
 
     /// Passes the values of `[start, end)` of a contig to `each`: how many bases share one, and it.

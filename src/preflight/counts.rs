@@ -102,7 +102,7 @@ pub fn of_signal(
     let mut sample =
         |file: File| Sample::take(file.regions, folds, signal, training.outputlen, size);
     let (peaks, nonpeaks) = (sample(files[0])?, sample(files[1])?);
-    let total = signal.total()?;
+    let total = signal.total();
     let place = path.display().to_string();
     let found = findings(files, [&peaks, &nonpeaks], total, &place, training);
     let own = match training.goal {
