@@ -124,13 +124,16 @@ pub struct Speed {
     pub examples_per_s: f64,
     pub steps: usize,
     pub batch: usize,
+    /// Measured on one thread, and taken times the threads.
+    pub one_thread: bool,
     /// Bytes by which the process grew: engine, weights, feature maps of the threads.
     pub memory: u64,
 }
 
-/// Times training steps of `main` beside `bias` on random sequence, one step at least and for about
-/// `patience`. A step has two examples for each thread, which loads them as a whole batch does
-/// (fewer where the batch has fewer).
+/// Times training steps of `main` beside `bias` on random sequence, for about `patience`.
+///
+/// A step has two examples for each thread, which loads them as a whole batch does (fewer where the
+/// batch has fewer). Where one example on one thread takes too long for that, it stands for all.
 pub fn measure(
     device: Device,
     main: Architecture,
@@ -157,7 +160,10 @@ pub fn measure(
         Some(Arc::new(SignalPack::from_dense([("chr1", &signal[..])]))),
     );
     let mut engine = engine::open(device, spec, &tracks)?;
-    let batch = batch_size.min(2 * rayon::current_num_threads()).max(1);
+    let grown = |since: u64| peak_rss().unwrap_or(0).saturating_sub(since);
+    let weights = grown(before);
+    let threads = rayon::current_num_threads();
+    let batch = batch_size.min(2 * threads).max(1);
     let plan: Vec<Example> = (0..batch as u32)
         .map(|row| Example {
             contig: 0,
@@ -167,19 +173,25 @@ pub fn measure(
         })
         .collect();
     let start = Instant::now();
+    engine.train_step(&plan[..1])?;
+    let single = start.elapsed();
+    if 3 * single > patience {
+        // Two examples share a thread.
+        let busy = batch.div_ceil(2);
+        let examples_per_s = busy as f64 / single.as_secs_f64();
+        // Each thread will take as much for its feature maps and gradients as this one did.
+        let memory = weights + busy as u64 * grown(before + weights);
+        return Ok(Speed { examples_per_s, steps: 1, batch: 1, one_thread: true, memory });
+    }
     let (mut steps, mut best) = (0, f64::INFINITY);
-    // The first step also allocates, so it counts only where there is time for no other.
-    while steps == 0 || start.elapsed() + Duration::from_secs_f64(best) < patience {
+    while steps == 0 || (steps < 20 && start.elapsed() + Duration::from_secs_f64(best) < patience) {
         let step = Instant::now();
         engine.train_step(&plan)?;
         best = best.min(step.elapsed().as_secs_f64());
         steps += 1;
-        if steps == 20 {
-            break;
-        }
     }
-    let memory = peak_rss().unwrap_or(0).saturating_sub(before);
-    Ok(Speed { examples_per_s: batch as f64 / best, steps, batch, memory })
+    let examples_per_s = batch as f64 / best;
+    Ok(Speed { examples_per_s, steps, batch, one_thread: false, memory: grown(before) })
 }
 
 /// Time of an epoch of `train` examples and a validation of `valid`, which goes forward only: a
@@ -190,16 +202,20 @@ pub fn epoch_seconds(speed: &Speed, train: usize, valid: usize) -> f64 {
 
 pub fn time(speed: &Speed, train: usize, valid: usize, epochs: usize) -> Finding {
     let seconds = epoch_seconds(speed, train, valid);
+    let threads = rayon::current_num_threads();
+    let how = match speed.one_thread {
+        true => format!("one example on one of {threads} threads, taken times the threads"),
+        false => {
+            format!("{} steps of {} examples on {threads} threads", speed.steps, speed.batch)
+        }
+    };
     Finding::pass(
         "time",
         format!(
-            "about {} an epoch ({} training examples at {:.1}/s, measured over {} steps of {} examples on {} threads), {} for {epochs} epochs",
+            "at most {} an epoch ({} training examples before the count filters, {:.1}/s measured over {how}), {} for {epochs} epochs",
             duration(seconds),
             grouped(train as u64),
             speed.examples_per_s,
-            speed.steps,
-            speed.batch,
-            rayon::current_num_threads(),
             duration(seconds * epochs as f64),
         ),
     )
@@ -260,8 +276,12 @@ mod tests {
     #[test]
     fn a_small_engine_is_timed() {
         let arch = Architecture::new(306, 100, 4, 2).unwrap();
-        let speed = measure(Device::Cpu, arch, None, 8, Duration::from_millis(50)).unwrap();
+        let speed = measure(Device::Cpu, arch, None, 8, Duration::from_secs(5)).unwrap();
         assert!(speed.examples_per_s > 0.0 && speed.steps >= 1);
+        let slow = measure(Device::Cpu, arch, None, 8, Duration::ZERO).unwrap();
+        assert_eq!((slow.batch, slow.steps), (1, 1));
+        let text = time(&slow, 1000, 300, 5).problem.to_string();
+        assert!(text.contains("one example on one of"), "{text}");
         let finding = time(&speed, 1000, 300, 5);
         assert!(finding.problem.what().contains("measured over"), "{finding:?}");
         assert!((epoch_seconds(&speed, 1000, 300) * speed.examples_per_s - 1100.0).abs() < 1e-6);

@@ -61,6 +61,22 @@ fn nonpeaks_are_the_official_ones_file_for_file() {
     }
 }
 
+/// 3,638 regions of a real genome: bins run empty here, so the steps between them count as well.
+#[test]
+fn nonpeaks_of_real_yeast_peaks_are_the_official_ones() {
+    let Some(yeast) = shared::yeast() else { return };
+    let input = |name: &str| yeast.join(name).display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let (genome, peaks, sizes) =
+        (input("genome.fa.gz"), input("peaks.narrowPeak"), input("chrom.sizes"));
+    let (fold, blacklist) = (input("fold_0.json"), input("blacklist.bed"));
+    let own = ["prep", "nonpeaks", "-g", &genome, "-p", &peaks, "-c", &sizes, "-fl", &fold];
+    let more = ["-br", &blacklist, "-il", "2114", "-st", "200", "-npr", "2", "-o", "y"];
+    run(folder.path(), &[own, more].concat());
+    let ours = fs::read_to_string(folder.path().join("y_negatives.bed")).unwrap();
+    assert!(ours == fs::read_to_string(yeast.join("nonpeaks.bed")).unwrap());
+}
+
 /// The GC content of each split, seed by seed: the official histogram is one of ours, and with any
 /// seed the nonpeaks of a split are as many and on average as far from their peaks.
 #[test]
