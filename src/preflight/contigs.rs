@@ -155,7 +155,9 @@ impl ContigTable {
         found.extend(others.iter().filter_map(|list| reference.against(list)));
         for user in &self.users {
             found.extend(user.against(reference));
-            for list in others.iter().filter(|l| l.role != "chrom_sizes") {
+            // Sizes and a genome that was read in part need not have everything.
+            let partial = |l: &&List| matches!(l.role, "chrom_sizes" | "genome");
+            for list in others.iter().filter(|l| !partial(l)) {
                 found.extend(user.missing_from(list, reference));
             }
         }
@@ -229,8 +231,8 @@ impl User {
         let missing: usize = self.missing(reference).map(|(_, rows)| rows.count).sum();
         if missing == self.rows && self.rows > 0 {
             let names = self.by_chrom.keys().map(String::as_str);
-            let what = "no region lies on a contig of the genome";
-            let problem = other_names(what, reference, names, &self.place);
+            let what = format!("no region lies on a contig of the {}", reference.role);
+            let problem = other_names(&what, reference, names, &self.place);
             return Some(Finding::fail(CHECK, problem.at(&self.place)));
         }
         if let Some((name, rows)) = self.missing(reference).next() {
@@ -287,15 +289,17 @@ fn folds_against(reference: &List, place: &str, folds: &Folds) -> Vec<Finding> {
             wanted.iter().filter(|name| !reference.lengths.contains_key(*name)).collect();
         let Some(first) = missing.first() else { continue };
         if missing.len() == wanted.len() {
-            let what = format!("no chromosome of the fold's `{split}` list is in the genome");
+            let what =
+                format!("no chromosome of the fold's `{split}` list is in the {}", reference.role);
             let names = wanted.iter().map(String::as_str);
             let problem = other_names(&what, reference, names, place);
             found.push(Finding::fail(CHECK, problem.at(place)));
         } else {
             let problem = Problem::new(format!(
-                "{} of {} `{split}` chromosomes of the fold are not in the genome, e.g. {first}",
+                "{} of {} `{split}` chromosomes of the fold are not in the {}, e.g. {first}",
                 missing.len(),
-                wanted.len()
+                wanted.len(),
+                reference.role
             ));
             let fix = "they are left out; make the fold with `cbp-fast prep splits` from this genome's sizes";
             found.push(Finding::warn(CHECK, problem.at(place).fix(fix)));
@@ -318,19 +322,20 @@ fn other_names<'a>(
     }
     let known = |name: &str| reference.lengths.contains_key(name);
     let here: Vec<&str> = here.collect();
+    let role = reference.role;
     let with_chr = here.iter().any(|name| known(&format!("chr{name}")));
     let without_chr = here.iter().any(|name| name.strip_prefix("chr").is_some_and(known));
     let fix = match (with_chr, without_chr) {
         (true, _) => format!(
-            "add chr to the names, for a text file with: sed 's/^/chr/' {place} > renamed; or take chr off those of the genome"
+            "add chr to the names, for a text file with: sed 's/^/chr/' {place} > renamed; or take chr off those of the {role}"
         ),
         (_, true) => format!(
-            "take chr off the names, for a text file with: sed 's/^chr//' {place} > renamed; or add chr to those of the genome"
+            "take chr off the names, for a text file with: sed 's/^chr//' {place} > renamed; or add chr to those of the {role}"
         ),
         _ => "name contigs alike in every file, e.g. chr1 everywhere or 1 everywhere".to_string(),
     };
     Problem::new(format!(
-        "{what} (genome: {}; here: {})",
+        "{what} ({role}: {}; here: {})",
         some(reference.names()),
         some(here.into_iter())
     ))
@@ -438,6 +443,23 @@ mod tests {
             assert!(texts.iter().any(|(v, t)| *v == verdict && t.contains(wanted)), "{texts:?}");
         }
         assert_eq!((texts.len(), worst(&all.findings())), (4, Verdict::Fail));
+    }
+
+    #[test]
+    fn a_genome_read_in_part_still_tells_another_assembly() {
+        let mut all = ContigTable::default();
+        all.add_list("chrom_sizes", Path::new("c.sizes"), list(GENOME));
+        all.add_list("genome", Path::new("g.fa"), list(&GENOME[..1]));
+        all.add_rows("peaks", Path::new("p.bed"), [("chr2", 9, 1)]);
+        assert_eq!(only(&all).0, Verdict::Pass);
+        all.add_rows("nonpeaks", Path::new("n.bed"), [("2", 9, 1)]);
+        let (verdict, text) = only(&all);
+        assert_eq!(verdict, Verdict::Fail);
+        assert!(text.contains("(chrom_sizes: chr1, chr2, chr3; here: 2)"), "{text}");
+        let mut other = ContigTable::default();
+        other.add_list("chrom_sizes", Path::new("c.sizes"), list(GENOME));
+        other.add_list("genome", Path::new("g.fa"), list(&[("chr1", 249_250_621)]));
+        assert!(only(&other).1.contains("GRCh37/hg19"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `check`: the preflight of a training command, by that command's own flags.
 
 mod before_training;
+mod estimates;
 mod report;
 
 use std::io::Write;
@@ -14,20 +15,18 @@ use serde_json::{Value, json};
 use super::bias::{BiasCommand, BiasTrainArgs};
 use super::train::TrainArgs;
 use crate::cli::args::TrainingArgs;
-use crate::engine::Device;
 use crate::error::Problem;
 use crate::files::keras_h5::{self, KerasModel};
 use crate::input::chrom_sizes;
-use crate::input::folds::{self, Folds, Split};
+use crate::input::folds::{self, Folds};
 use crate::input::intervals;
-use crate::input::regions::{self, Region};
+use crate::input::regions;
 use crate::model::Architecture;
 use crate::preflight::contigs::ContigTable;
 use crate::preflight::counts;
-use crate::preflight::machine::{self, Speed};
 use crate::preflight::regions::File;
 use crate::preflight::sources::{self, Signal};
-use crate::preflight::{self, Finding, Goal, Training, Verdict};
+use crate::preflight::{self, Finding, Training, Verdict};
 
 pub use before_training::{before_packing, opened};
 
@@ -155,7 +154,7 @@ fn check(subject: &Subject, blacklist: Option<&Path>, report: &mut Report) {
 
     // First, so that what the engine takes of memory is seen apart from the tables.
     let bias = subject.bias_model.and_then(|path| bias_model(path, arch, report));
-    let speed = arch.and_then(|arch| measure(subject, arch, bias, report));
+    let speed = arch.and_then(|arch| estimates::measure(subject, arch, bias, report));
     contig_lists(subject, report);
     let peaks = report.read("peaks", regions::read(&common.peaks));
     let nonpeaks = report.read("nonpeaks", regions::read(&common.nonpeaks));
@@ -199,9 +198,9 @@ fn check(subject: &Subject, blacklist: Option<&Path>, report: &mut Report) {
             about_counts(subject, peaks, nonpeaks, folds, signal, report);
         }
     }
-    about_machine(subject, speed, [&peaks, &nonpeaks], folds.as_ref(), report);
+    estimates::about_machine(subject, speed, [&peaks, &nonpeaks], folds.as_ref(), report);
     if let Some(arch) = arch {
-        disk(subject, arch, [&peaks, &nonpeaks], report);
+        estimates::disk(subject, arch, [&peaks, &nonpeaks], report);
     }
 }
 
@@ -209,25 +208,31 @@ fn check(subject: &Subject, blacklist: Option<&Path>, report: &mut Report) {
 /// lengths, a fragment file's names, through `ContigTable::add_list("reads", ...)`.
 fn contig_lists(subject: &Subject, report: &mut Report) {
     let common = subject.common;
+    let with_lengths = |contigs: Vec<(String, u64)>| {
+        contigs.into_iter().map(|(name, length)| (name, Some(length))).collect::<Vec<_>>()
+    };
     let genome = sources::genome(&common.genome, &common.cache.cache_dir, PATIENCE_FASTA);
-    if let Some(genome) = report.read("genome", genome) {
-        if !genome.complete {
-            let problem = Problem::new(format!(
-                "only the first {} contigs were read in {} s",
-                genome.contigs.len(),
-                PATIENCE_FASTA.as_secs()
-            ))
-            .at(common.genome.display())
-            .fix("index it (samtools faidx), or pack it once: cbp-fast pack genome");
-            report.findings.push(Finding::warn("genome", problem));
-        } else {
-            let contigs = genome.contigs.into_iter().map(|(name, length)| (name, Some(length)));
-            report.contigs.add_list("genome", &common.genome, contigs);
-        }
+    let genome = report.read("genome", genome);
+    let sizes = report.read("chrom_sizes", chrom_sizes::read(&common.chrom_sizes));
+    // A genome that was read in part still tells another assembly; then the sizes say what exists.
+    let complete = genome.as_ref().is_some_and(|g| g.complete);
+    if let Some(genome) = &genome
+        && !complete
+    {
+        let problem = Problem::new(format!(
+            "only the first {} contigs were read in {} s",
+            genome.contigs.len(),
+            PATIENCE_FASTA.as_secs()
+        ))
+        .at(common.genome.display())
+        .fix("index it (samtools faidx), or pack it once: cbp-fast pack genome");
+        report.findings.push(Finding::warn("genome", problem));
     }
-    if let Some(sizes) = report.read("chrom_sizes", chrom_sizes::read(&common.chrom_sizes)) {
-        let contigs = sizes.entries.into_iter().map(|(name, length)| (name, Some(length)));
-        report.contigs.add_list("chrom_sizes", &common.chrom_sizes, contigs);
+    let genome = genome.map(|g| ("genome", &common.genome, with_lengths(g.contigs)));
+    let sizes = sizes.map(|s| ("chrom_sizes", &common.chrom_sizes, with_lengths(s.entries)));
+    let lists = if complete { [genome, sizes] } else { [sizes, genome] };
+    for (role, path, contigs) in lists.into_iter().flatten() {
+        report.contigs.add_list(role, path, contigs);
     }
 }
 
@@ -305,113 +310,4 @@ fn bias_model(
     let text = format!("{} filters, {} dilated layers", bias.filters, bias.n_dilation_layers);
     report.findings.push(Finding::pass(CHECK, text));
     Some(bias)
-}
-
-/// Times a few steps of the engine.
-fn measure(
-    subject: &Subject,
-    arch: Architecture,
-    bias: Option<Architecture>,
-    report: &mut Report,
-) -> Option<Speed> {
-    let device = &subject.common.device;
-    let place = format!("--device {}", device.device);
-    match device.device.as_str() {
-        "cpu" | "auto" => {}
-        cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
-            // A login node may check what a GPU node will train, so this is no failure.
-            let what = "time and GPU memory are not estimated: this build has no CUDA engine";
-            report.findings.push(Finding::warn("device", Problem::new(what).at(place)));
-            return None;
-        }
-        other => {
-            let problem = Problem::new(format!("--device {other} is not a device"));
-            let fix = "pass auto, cpu or cuda[:N]";
-            report.findings.push(Finding::fail("device", problem.fix(fix)));
-            return None;
-        }
-    }
-    if device.threads > 0 {
-        // As in DeviceArgs::apply.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(device.threads).build_global();
-    }
-    let batch = subject.common.batch_size;
-    report.read("time", machine::measure(Device::Cpu, arch, bias, batch, PATIENCE_STEPS))
-}
-
-fn about_machine(
-    subject: &Subject,
-    speed: Option<Speed>,
-    regions: [&Option<Vec<Region>>; 2],
-    folds: Option<&Folds>,
-    report: &mut Report,
-) {
-    let Some(speed) = speed else { return };
-    if let (Some(folds), [Some(peaks), Some(nonpeaks)]) = (folds, regions) {
-        let (train, valid) = examples(subject, peaks, nonpeaks, folds);
-        report.findings.push(machine::time(&speed, train, valid, subject.common.epochs));
-        let seconds = machine::epoch_seconds(&speed, train, valid);
-        report.estimates.insert("epoch_seconds".into(), json!(seconds));
-    }
-    let memory = speed.memory + machine::table_size(rows(regions));
-    report.estimates.insert("memory_bytes".into(), json!(memory));
-    report.findings.push(machine::enough(
-        "memory",
-        memory,
-        machine::memory_left(),
-        "in memory",
-        "ask for more memory, or pass fewer --threads",
-    ));
-}
-
-fn rows(regions: [&Option<Vec<Region>>; 2]) -> usize {
-    regions.iter().map(|r| r.as_ref().map_or(0, Vec::len)).sum()
-}
-
-fn disk(
-    subject: &Subject,
-    arch: Architecture,
-    regions: [&Option<Vec<Region>>; 2],
-    report: &mut Report,
-) {
-    let common = subject.common;
-    let output = machine::output_size(arch.parameter_count(), rows(regions));
-    let left = machine::disk_left(&common.output_dir);
-    let what = format!("on disk in {}", common.output_dir.display());
-    let fix = "free some space, or choose another -o";
-    report.findings.push(machine::enough("disk", output, left, &what, fix));
-    report.estimates.insert("output_bytes".into(), json!(output));
-    let signal = common.signal().ok();
-    let cache = &common.cache.cache_dir;
-    // What cannot be read has failed above.
-    if let Ok(packs) = sources::packs_to_make(&common.genome, signal.as_deref(), cache)
-        && packs > 0
-    {
-        let what = format!("on disk for packs in {}", cache.display());
-        let fix = "free some space, or choose another --cache-dir";
-        let left = machine::disk_left(cache);
-        report.findings.push(machine::enough("disk", packs, left, &what, fix));
-        report.estimates.insert("pack_bytes".into(), json!(packs));
-    }
-}
-
-/// Training and validation examples of an epoch, before the filters on counts.
-fn examples(
-    subject: &Subject,
-    peaks: &[Region],
-    nonpeaks: &[Region],
-    folds: &Folds,
-) -> (usize, usize) {
-    let count = |regions: &[Region], split| {
-        let names = folds.names(split);
-        regions.iter().filter(|r| names.contains(&r.chrom)).count()
-    };
-    let of = |split| match subject.training.goal {
-        Goal::Bias { .. } => count(nonpeaks, split),
-        Goal::Chrombpnet { negative_sampling_ratio: ratio } => {
-            let peaks = count(peaks, split);
-            peaks + ((ratio * peaks as f64) as usize).min(count(nonpeaks, split))
-        }
-    };
-    (of(Split::Train), of(Split::Valid))
 }
