@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! cargo bench --bench scale -- FOLDER [SECONDS]
+//! cargo bench --bench scale -- FOLDER nonpeaks
 //! ```
 //!
 //! In FOLDER (needs about 8 GB; kept, so that a second run starts at once): a FASTA with hg38's
 //! contig lengths and random bases, a bigWig of some 40 million cuts, 300,000 peaks, 600,000
 //! nonpeaks. Out, on stdout: one JSON line a step. Training runs for SECONDS (default 90) and is
-//! then asked to stop, as a batch system would (SIGTERM). Linux only: memory is read from /proc.
+//! then asked to stop, as a batch system would (SIGTERM). `nonpeaks` makes the FASTA and the regions
+//! alone, and times `prep nonpeaks` alone. Linux only: memory is read from /proc.
 
 mod measure;
 
@@ -34,10 +36,13 @@ fn main() -> Result<()> {
     // cargo bench adds --bench
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let Some(folder) = arguments.first().map(PathBuf::from) else {
-        bail!("usage: cargo bench --bench scale -- FOLDER [SECONDS]");
+        bail!("usage: cargo bench --bench scale -- FOLDER [SECONDS | nonpeaks]");
     };
-    let seconds: u64 = arguments.get(1).map_or(Ok(90), |s| s.parse()).context("SECONDS")?;
     fs::create_dir_all(&folder)?;
+    if arguments.get(1).is_some_and(|step| step == "nonpeaks") {
+        return time_nonpeaks(&folder);
+    }
+    let seconds: u64 = arguments.get(1).map_or(Ok(90), |s| s.parse()).context("SECONDS")?;
     let at = |name: &str| folder.join(name);
     let text = |name: &str| at(name).display().to_string();
 
@@ -52,6 +57,8 @@ fn main() -> Result<()> {
     let pack = ["pack", "genome", "-g", &text("genome.fa"), "-o", &text("genome.cbg"), "--force"];
     let run = measure("pack genome", &pack, None)?;
     report("pack genome", &run, json!({"fasta_mb": fasta_mb, "mb_per_s": fasta_mb / run.seconds}));
+
+    time_nonpeaks(&folder)?;
 
     let pack =
         ["pack", "signal", "--bigwig", &text("signal.bw"), "-o", &text("signal.cbs"), "--force"];
@@ -85,6 +92,36 @@ fn main() -> Result<()> {
     let own = ["train", "-b", &bias, "-fil", "8", "-dil", "8", "-o", &output];
     let run = measure("train", &[&own[..], &data[..]].concat(), limit)?;
     report("train", &run, json!({"peaks": PEAKS, "nonpeaks": 2 * PEAKS}));
+    Ok(())
+}
+
+/// `prep nonpeaks` for five folds at once, from a genome pack: 300,000 peaks, two nonpeaks each.
+fn time_nonpeaks(folder: &Path) -> Result<()> {
+    let at = |name: &str| folder.join(name);
+    let text = |name: &str| at(name).display().to_string();
+    make(&at("genome.fa"), write_fasta)?;
+    make(&at("regions.done"), |done| write_regions(folder, done))?;
+    make(&at("genome.cbg"), |pack| {
+        let (genome, pack) = (text("genome.fa"), pack.display().to_string());
+        measure("pack genome", &["pack", "genome", "-g", &genome, "-o", &pack], None).map(drop)
+    })?;
+    let (genome, sizes, peaks) =
+        (text("genome.cbg"), text("chrom.sizes"), text("peaks.narrowPeak"));
+    let data = ["-g", &genome, "-c", &sizes, "-p", &peaks, "--force"];
+    let (output, folds) = (text("nonpeaks"), text("folds.json"));
+    let own = ["prep", "nonpeaks", "-fl", &folds, "-o", &output];
+    let run = measure("prep nonpeaks", &[&own[..], &data[..]].concat(), None)?;
+    report("prep nonpeaks", &run, json!({"peaks": PEAKS, "folds": 1}));
+
+    let prefix = text("fold");
+    let splits =
+        ["prep", "splits", "-c", &sizes, "--published", "human", "-op", &prefix, "--force"];
+    measure("prep splits", &splits, None)?;
+    let folds: Vec<String> = (0..5).map(|i| text(&format!("fold_{i}.json"))).collect();
+    let folds: Vec<&str> = folds.iter().map(String::as_str).collect();
+    let own = [&["prep", "nonpeaks", "-o", &output, "--all-folds"][..], &folds].concat();
+    let run = measure("prep nonpeaks, all folds", &[&own[..], &data[..]].concat(), None)?;
+    report("prep nonpeaks, all folds", &run, json!({"peaks": PEAKS, "folds": 5}));
     Ok(())
 }
 

@@ -38,6 +38,21 @@ impl Problem {
         self
     }
 
+    /// What is wrong, without the place and the fix.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Where, if that is known.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// How to fix it, if there is a way.
+    pub fn way_out(&self) -> Option<&str> {
+        self.fix.as_deref()
+    }
+
     /// What the user can do about it.
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());

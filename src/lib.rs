@@ -4,18 +4,20 @@
 //! place where batches, engine and files meet.
 //!
 //! ```text
-//! FASTA, bigWig, narrowPeak, folds
+//! FASTA, BAM, fragments, tagAlign or bigWig, narrowPeak, folds
 //!    -> 1 input    readers: bytes in, records out, errors with file and line
 //!    -> 2 store    packs as they are used: memory-mapped genome (*.cbg) and signal (*.cbs), windows out
-//!    -> 3 pack     packs as they are made: FASTA -> *.cbg, bigWig -> *.cbs, the cache of both; the shift of reads
-//!    -> 4 select   which regions train: edge and outlier filters, bias threshold, loss weight
+//!    -> 3 pack     packs as they are made: FASTA -> *.cbg, bigWig or reads -> *.cbs, the cache of both; the shift of reads
+//!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
+//!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam (cpu: the reference)
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! commands, cli, demo and bench sit on top; console, error and plot serve every stage.
+//! On top: preflight (every input against every other, before the long work), commands, cli, demo, bench.
+//! console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -32,6 +34,7 @@ pub mod store;
 pub mod pack;
 
 // 4
+pub mod prep;
 pub mod select;
 
 // 5
@@ -57,3 +60,4 @@ pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod demo;
+pub mod preflight;

@@ -30,6 +30,11 @@ enum Command {
     Bias(commands::bias::BiasCommand),
     /// Predict profiles and counts on regions or sequences, and score them
     Predict(commands::predict::PredictArgs),
+    /// Check the inputs of a training command, in seconds: cbp-fast check train ...
+    Check(commands::check::CheckArgs),
+    /// Prepare background regions and folds
+    #[command(subcommand)]
+    Prep(commands::prep::PrepCommand),
     /// Make and inspect memory-mapped genome and signal packs
     Pack(commands::pack::PackArgs),
     /// Simulate a genome with a known truth, train on it, compare
@@ -53,6 +58,8 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Prep(command) => commands::prep::run(command),
         Command::Pack(args) => commands::pack::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Bench(command) => commands::bench::run(command),

@@ -87,6 +87,23 @@ pub enum SignalInput {
 }
 
 impl SignalInput {
+    /// The file, of several the first.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Track(path) => path,
+            // At least one: `of` sees to it.
+            Self::Reads(sources) => &sources.files[0],
+        }
+    }
+
+    /// The file that counts can be read from as it is.
+    pub fn track(&self) -> Option<&Path> {
+        match self {
+            Self::Track(path) => Some(path),
+            Self::Reads(_) => None,
+        }
+    }
+
     /// Errors unless exactly one kind is given.
     pub fn of(bigwig: Option<&Path>, reads: &ReadsArgs) -> Result<Self> {
         let given = [

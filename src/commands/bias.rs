@@ -12,6 +12,7 @@ use crate::files::keras_h5::{self, Naming};
 use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
 use crate::model::{Architecture, Network, ParameterSet};
+use crate::preflight::{Goal, Training};
 use crate::select::{self, BiasOptions};
 
 /// The bias model.
@@ -44,6 +45,26 @@ pub struct BiasTrainArgs {
     pub max_jitter: u32,
 }
 
+impl BiasTrainArgs {
+    /// The threshold factor, given or by assay.
+    fn factor(&self) -> f64 {
+        self.bias_threshold_factor.unwrap_or(match self.common.data_type {
+            DataType::Atac => 0.5,
+            DataType::Dnase => 0.8,
+        })
+    }
+
+    /// What the preflight needs to know.
+    pub fn training(&self) -> Training {
+        Training {
+            inputlen: self.common.inputlen,
+            outputlen: self.common.outputlen,
+            max_jitter: 0,
+            goal: Goal::Bias { threshold_factor: self.factor() },
+        }
+    }
+}
+
 pub fn run(command: BiasCommand) -> Result<()> {
     match command {
         BiasCommand::Train(args) => train(&args),
@@ -54,17 +75,14 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
     let common = &args.common;
     let arch =
         Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
-    let factor = args.bias_threshold_factor.unwrap_or(match common.data_type {
-        DataType::Atac => 0.5,
-        DataType::Dnase => 0.8,
-    });
+    let factor = args.factor();
     let settings = [
         ("filters", json!(args.filters)),
         ("n_dilation_layers", json!(args.n_dilation_layers)),
         ("bias_threshold_factor", json!(factor)),
     ];
     let Some(run) = Run::settle(common, "bias", arch, &settings, &[])? else { return Ok(()) };
-    let data = run.open(common)?;
+    let data = run.open(common, &args.training())?;
 
     let options = BiasOptions {
         inputlen: common.inputlen,

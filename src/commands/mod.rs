@@ -2,9 +2,11 @@
 
 pub mod bench;
 pub mod bias;
+pub mod check;
 pub mod demo;
 pub mod pack;
 pub mod predict;
+pub mod prep;
 pub mod train;
 
 mod inputs;

@@ -17,6 +17,7 @@ use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
 use crate::model::{Architecture, Network, ParameterSet};
 use crate::predict::score::{self, Groups};
+use crate::preflight::{Goal, Training};
 use crate::select::numpy_random::RandomState;
 use crate::select::{self, ChrombpnetOptions};
 use crate::train::counts_head;
@@ -47,6 +48,18 @@ pub struct TrainArgs {
     pub max_jitter: u32,
 }
 
+impl TrainArgs {
+    /// What the preflight needs to know.
+    pub fn training(&self) -> Training {
+        Training {
+            inputlen: self.common.inputlen,
+            outputlen: self.common.outputlen,
+            max_jitter: self.max_jitter as usize,
+            goal: Goal::Chrombpnet { negative_sampling_ratio: self.negative_sampling_ratio },
+        }
+    }
+}
+
 pub fn run(args: TrainArgs) -> Result<()> {
     let common = &args.common;
     let arch =
@@ -62,7 +75,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         return Ok(());
     };
     let bias = read_bias_model(&args.bias_model_path, &arch)?;
-    let data = run.open(common)?;
+    let data = run.open(common, &args.training())?;
 
     let options = ChrombpnetOptions {
         inputlen: common.inputlen,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::inputs;
 use super::reads::{self, Reads};
+use super::{check, inputs};
 use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::TrainingArgs;
 use crate::cli::reads_args::SignalInput;
@@ -23,6 +23,7 @@ use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
 use crate::pack::shift::ReferenceMotifs;
 use crate::pack::shift::qc::ShiftQc;
+use crate::preflight::Training;
 use crate::select::SelectedRegions;
 use crate::store::{GenomePack, SignalPack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
@@ -66,6 +67,7 @@ impl Run {
         let console = args.console.console();
         args.refuse_unsupported()?;
         let device = args.device.apply(&console)?;
+        check::before_packing(args, arch)?;
         let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
 
         let mut roles: Vec<(String, &Path)> = vec![
@@ -157,23 +159,21 @@ impl Run {
     }
 
     /// Reads and cross-checks the inputs.
-    pub fn open(&self, args: &TrainingArgs) -> Result<Data> {
+    pub fn open(&self, args: &TrainingArgs, training: &Training) -> Result<Data> {
         let console = &self.console;
         let peaks = regions::read(&args.peaks)?;
         let nonpeaks = regions::read(&args.nonpeaks)?;
         let folds = folds::read(&args.chr_fold_path)?;
         let sizes = chrom_sizes::read(&args.chrom_sizes)?;
         let genome = inputs::open_genome(&args.genome, &args.cache.cache_dir, console)?;
-        inputs::check_sizes(&sizes, &args.chrom_sizes, &genome)?;
         let tracks = self.open_signal(args, genome)?;
-        inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, console)?;
-        inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
-        inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
-        if matches!(args.signal()?, SignalInput::Reads(_)) && !folds.names(Split::Valid).is_empty()
-        {
-            self.shift_qc(args, &tracks, &folds);
+        let data = Data { tracks, peaks, nonpeaks, folds };
+        check::opened(args, training, &sizes, &data, console)?;
+        let from_reads = matches!(args.signal()?, SignalInput::Reads(_));
+        if from_reads && !data.folds.names(Split::Valid).is_empty() {
+            self.shift_qc(args, &data.tracks, &data.folds);
         }
-        Ok(Data { tracks, peaks, nonpeaks, folds })
+        Ok(data)
     }
 
     /// Opens the counts. Those of reads are packed into the cache, where other folds and the other

@@ -2,7 +2,9 @@
 
 pub mod atomic;
 pub mod bigwig;
+pub mod folds_json;
 pub mod keras_h5;
+pub mod nonpeaks_bed;
 pub mod params_tsv;
 pub mod predictions_h5;
 pub mod train_state;

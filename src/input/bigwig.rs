@@ -42,6 +42,41 @@ impl BigWig {
         &self.contigs
     }
 
+    /// Sum of all values, as the file's own summary has it; `None` where it has none that can be
+    /// read. Nothing depends on it, so a damaged one is no error.
+    pub fn total(&mut self) -> Option<f64> {
+        let read = &mut self.read;
+        let summary = guarded(|| read.get_summary()).ok()?.ok()?;
+        (summary.bases_covered > 0 && summary.sum.is_finite()).then_some(summary.sum)
+    }
+
+    /// Passes the values of `[start, end)` of a contig to `each`: how many bases share one, and it.
+    /// For a few places of a large file; `intervals` reads all of a contig.
+    ///
+    /// Errors: an unknown contig, damaged data, those of `each`.
+    pub fn values(
+        &mut self,
+        contig: &str,
+        start: u32,
+        end: u32,
+        mut each: impl FnMut(u32, f32) -> Result<()>,
+    ) -> Result<()> {
+        let path = self.path.clone();
+        let fail = |reason: &str| damaged(&path, &format!("contig {contig}: {reason}"));
+        let read = &mut self.read;
+        let mut values = guarded(|| read.get_interval(contig, start, end))
+            .map_err(|reason| fail(&reason))?
+            .map_err(|e| fail(&e.to_string()))?;
+        while let Some(value) = guarded(|| values.next()).map_err(|reason| fail(&reason))? {
+            let value = value.map_err(|e| fail(&e.to_string()))?;
+            let (from, to) = (value.start.max(start), value.end.min(end));
+            if from < to {
+                each(to - from, value.value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Passes the intervals of a contig to `each`: start, end (0-based, half-open), value; sorted
     /// and apart. Bases without an interval have no value.
     ///

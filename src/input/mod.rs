@@ -5,6 +5,7 @@ mod bigwig_check;
 pub mod chrom_sizes;
 pub mod fasta;
 pub mod folds;
+pub mod intervals;
 pub mod lines;
 pub mod reads;
 pub mod regions;

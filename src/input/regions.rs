@@ -84,7 +84,7 @@ pub fn read(path: &Path) -> Result<Vec<Region>> {
     Ok(regions)
 }
 
-fn is_header(line: &str) -> bool {
+pub(super) fn is_header(line: &str) -> bool {
     let first = line.split_ascii_whitespace().next();
     line.starts_with('#') || matches!(first, None | Some("track" | "browser"))
 }
@@ -137,7 +137,7 @@ fn parse(line: &str, number: usize) -> Result<Region, Problem> {
 }
 
 /// A coordinate; contigs of any pack are shorter than 2^32, which also keeps sums from overflowing.
-fn number_in(text: &str, column: &str) -> Result<u64, Problem> {
+pub(super) fn number_in(text: &str, column: &str) -> Result<u64, Problem> {
     match text.parse::<i64>() {
         Ok(n) if n < 0 => Err(Problem::new(format!("{column} is {text}, expected 0 or more"))),
         Ok(n) if n > i64::from(u32::MAX) => {

@@ -113,6 +113,11 @@ impl Architecture {
         self.profile_len() / 2 - self.outputlen / 2
     }
 
+    /// Numbers in all parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.parameter_shapes().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
     /// Name and shape of every parameter, in Keras order. Names are those of a bias model
     /// (`bpnet_1st_conv/kernel`); `files::keras_h5` renames them for the main branch.
     /// Kernels are [width, in, out], the dense kernel [in, out].

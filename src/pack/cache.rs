@@ -93,15 +93,13 @@ fn pack_of(
     report: &mut dyn FnMut(&str),
     write: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
-    if pack_kind(path)?.is_some() {
-        return Ok(path.to_path_buf());
-    }
-    let source = stat(path)?;
-    let pack = cache_dir.join(file_name(&source, kind));
-    if is_current(&pack, kind, &source) {
-        report(&format!("{}: using its pack {}", path.display(), pack.display()));
+    if let Some(pack) = find(path, cache_dir, kind)? {
+        if pack != path {
+            report(&format!("{}: using its pack {}", path.display(), pack.display()));
+        }
         return Ok(pack);
     }
+    let pack = cache_dir.join(file_name(&stat(path)?, kind));
     let command = match kind {
         Kind::Genome => format!("pack genome -g {} -o OUT.cbg", path.display()),
         Kind::Signal => format!("pack signal --bigwig {} -o OUT.cbs", path.display()),
@@ -110,6 +108,17 @@ fn pack_of(
     report(&format!("{}: packing into {}", path.display(), pack.display()));
     write(&pack)?;
     Ok(pack)
+}
+
+/// The pack that `open_genome` or `open_signal` would use for `path` as things stand: the file itself
+/// where it is a pack, its pack in `cache_dir`; `None` where one would have to be made.
+pub fn find(path: &Path, cache_dir: &Path, kind: Kind) -> Result<Option<PathBuf>> {
+    if pack_kind(path)?.is_some() {
+        return Ok(Some(path.to_path_buf()));
+    }
+    let source = stat(path)?;
+    let pack = cache_dir.join(file_name(&source, kind));
+    Ok(is_current(&pack, kind, &source).then_some(pack))
 }
 
 /// The kind of pack that `path` is, by its first bytes; `None` for any other file.

@@ -28,6 +28,35 @@ impl RandomState {
         Self { key, next: N }
     }
 
+    /// Seeded from a key of words, as Matsumoto and Nishimura's `init_by_array` does and CPython's
+    /// `random.seed` with it. `key` is not empty.
+    pub fn from_key(key: &[u32]) -> Self {
+        let mut state = Self::new(19_650_218).key;
+        let (mut i, mut j) = (1, 0);
+        let mixed = |state: &[u32; N], i: usize, factor: u32| {
+            let before = state[i - 1];
+            state[i] ^ (before ^ (before >> 30)).wrapping_mul(factor)
+        };
+        let wrap = |state: &mut [u32; N], i: usize| {
+            if i < N {
+                return i;
+            }
+            state[0] = state[N - 1];
+            1
+        };
+        for _ in 0..N.max(key.len()) {
+            state[i] = mixed(&state, i, 1_664_525).wrapping_add(key[j]).wrapping_add(j as u32);
+            i = wrap(&mut state, i + 1);
+            j = (j + 1) % key.len();
+        }
+        for _ in 0..N - 1 {
+            state[i] = mixed(&state, i, 1_566_083_941).wrapping_sub(i as u32);
+            i = wrap(&mut state, i + 1);
+        }
+        state[0] = 0x8000_0000;
+        Self { key: state, next: N }
+    }
+
     fn refill(&mut self) {
         for i in 0..N {
             let word = (self.key[i] & 0x8000_0000) | (self.key[(i + 1) % N] & 0x7fff_ffff);

@@ -23,6 +23,10 @@ pub struct Contig {
     pub length: u64,
 }
 
+/// The one-hot bits of C and G in the two nibbles of a byte, and in eight bytes.
+const GC_BYTE: u8 = 0x66;
+const GC_WORD: u64 = 0x6666_6666_6666_6666;
+
 /// ASCII base to one-hot nibble; lower case counts as upper.
 const NIBBLE: [u8; 256] = {
     let mut table = [0; 256];
@@ -148,6 +152,32 @@ impl GenomePack {
     /// One-hot nibbles of a contig, two bases a byte, low nibble first.
     pub fn nibbles(&self, contig: u32) -> &[u8] {
         &self.bytes.as_slice()[self.bases[contig as usize].clone()]
+    }
+
+    /// G and C in `[start, end)` of a contig, of which only the part inside the contig is read.
+    pub fn gc_count(&self, contig: u32, start: u64, end: u64) -> u32 {
+        let end = end.min(self.contigs[contig as usize].length);
+        if start >= end {
+            return 0;
+        }
+        let packed = &self.nibbles(contig)[(start / 2) as usize..end.div_ceil(2) as usize];
+        // At most one bit of a nibble is set, so its C and G bits (2 and 4) are a base each.
+        let mut count: u32 = 0;
+        let mut words = packed.chunks_exact(8);
+        for word in &mut words {
+            // SAFETY: chunks_exact gives 8 bytes.
+            let word = u64::from_ne_bytes(word.try_into().unwrap());
+            count += (word & GC_WORD).count_ones();
+        }
+        count += words.remainder().iter().map(|b| (b & GC_BYTE).count_ones()).sum::<u32>();
+        if start % 2 == 1 {
+            count -= (packed[0] & GC_BYTE & 0x0f).count_ones();
+        }
+        if end % 2 == 1 {
+            count -= (packed[packed.len() - 1] & GC_BYTE & 0xf0).count_ones();
+        }
+        self.bytes.touched(packed.len());
+        count
     }
 
     /// Base codes 0..=3 = ACGT, 4 = anything else, of `[start, start + out.len())`; positions
@@ -316,6 +346,20 @@ mod tests {
         assert_eq!(window(&pack, 0, true, 5), [4, 0, 1, 2, 3]);
         assert_eq!(window(&pack, 1, true, 3), [0, 1, 2]);
         assert_eq!(window(&pack, 1, true, 2), [1, 2]);
+    }
+
+    #[test]
+    fn gc_of_any_window() {
+        let bases = b"ACGTNGGCcgattRACGNNNGCGCATACGGCTTGCAGCTCACCGGTAC";
+        let pack = GenomePack::from_sequences([("chr1", &bases[..])]);
+        for start in 0..bases.len() {
+            for end in start..=bases.len() {
+                let wanted = bases[start..end].iter().filter(|b| b"CGcg".contains(b)).count();
+                assert_eq!(pack.gc_count(0, start as u64, end as u64), wanted as u32);
+            }
+        }
+        assert_eq!(pack.gc_count(0, 40, 1_000), pack.gc_count(0, 40, bases.len() as u64));
+        assert_eq!((pack.gc_count(0, 5, 5), pack.gc_count(0, 900, 1_000)), (0, 0));
     }
 
     #[test]

@@ -135,6 +135,10 @@ impl SignalPack {
         (self.header.total, self.header.sum)
     }
 
+    pub fn value_type(&self) -> ValueType {
+        self.header.value_type
+    }
+
     fn all_values(&self) -> Values<'_> {
         let bytes = &self.bytes.as_slice()[self.values.clone()];
         match self.header.value_type {

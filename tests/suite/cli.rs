@@ -10,7 +10,7 @@ fn help_and_version_and_bad_usage() {
     let fixture = Fixture::new();
     let help = fixture.succeed(&["--help"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
-    for command in ["train", "bias", "predict", "pack", "demo", "bench"] {
+    for command in ["train", "bias", "check", "prep", "predict", "pack", "demo", "bench"] {
         assert!(text.contains(command), "{text}");
     }
     fixture.succeed(&["--version"]);

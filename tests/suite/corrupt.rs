@@ -8,8 +8,9 @@ use std::path::Path;
 use assert_cmd::Command;
 use cbp_fast::error::Problem;
 use cbp_fast::files::bigwig;
-use cbp_fast::input::{bigwig::BigWig, chrom_sizes, fasta, folds, regions};
+use cbp_fast::input::{bigwig::BigWig, chrom_sizes, fasta, folds, intervals, regions};
 use cbp_fast::pack::{genome, signal};
+use cbp_fast::preflight::sources;
 use cbp_fast::store::{GenomePack, SignalPack, format};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -72,10 +73,23 @@ fn use_signal(path: &Path) -> anyhow::Result<()> {
 
 fn use_bigwig(path: &Path) -> anyhow::Result<()> {
     let mut bigwig = BigWig::open(path)?;
-    for (name, _) in bigwig.contigs().to_vec() {
-        bigwig.intervals(&name, |_, _, _| Ok(()))?;
+    bigwig.total();
+    let contigs = bigwig.contigs().to_vec();
+    // All of the file decides; a few places alone may lie where nothing is damaged.
+    let mut places = Ok(());
+    for (name, length) in &contigs {
+        let end = *length as u32;
+        for (start, end) in [(0, end.min(10)), (end / 2, end), (0, 0), (end, end), (5, u32::MAX)] {
+            places = places.and(bigwig.values(name, start, end, |bases, _| {
+                assert!(bases > 0 && bases <= end - start);
+                Ok(())
+            }));
+        }
     }
-    Ok(())
+    for (name, _) in &contigs {
+        bigwig.intervals(name, |_, _, _| Ok(()))?;
+    }
+    places
 }
 
 fn is_problem(error: &anyhow::Error) -> bool {
@@ -338,8 +352,32 @@ fn mutated_text_files_never_panic() {
     let rows = "chr1\t10\t20\tp\t5\t.\t5.0\t9.0\t-1\t4\n".repeat(5);
     survive("peaks", rows.as_bytes(), 300, |path| regions::read(path).map(drop));
     let fold = br#"{"train": ["chr1", "chr3"], "valid": ["chr2"], "test": []}"#;
+    let rows = "track x\nchr1\t10\t20\nchr2\t5\t9\tHigh Signal Region\n".repeat(5);
+    survive("blacklist", rows.as_bytes(), 300, |path| intervals::read(path).map(drop));
     survive("fold", fold, 300, |path| folds::read(path).map(drop));
     survive("sizes", b"chr1\t100\nchr2\t50\n", 300, |path| chrom_sizes::read(path).map(drop));
+}
+
+/// What the preflight believes without packing: an index beside a FASTA, and headers.
+#[test]
+fn mutated_indexes_never_panic() {
+    let files = Files::make();
+    let (genome, index) = (files.at("g.fa"), files.at("g.fa.fai"));
+    let cache = files.at("cache");
+    let patience = std::time::Duration::from_secs(60);
+    survive("fai", b"chr1\t400\t8\t400\t401\nchr2\t5\t415\t5\t6\n", 300, |path| {
+        fs::copy(path, &index)?;
+        sources::genome(&genome, &cache, patience).map(drop)
+    });
+    let whole = fs::read(files.at("s.bw")).unwrap();
+    survive("signal", &whole, 500, |path| {
+        let mut signal = sources::Signal::open(path, &cache)?;
+        for (name, length) in signal.contigs() {
+            signal.window(&name, -5, length as i64 + 5)?;
+        }
+        Ok(())
+    });
+    assert!(!cache.exists());
 }
 
 #[test]

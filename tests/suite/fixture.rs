@@ -90,9 +90,7 @@ impl Fixture {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cbp-fast"));
-        command.current_dir(self.folder.path()).args(arguments);
-        command
+        command(self.folder.path(), arguments)
     }
 
     /// Runs the binary in the fixture's folder.
@@ -177,6 +175,13 @@ impl Fixture {
         }
         arguments
     }
+}
+
+/// The built binary in a folder.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cbp-fast"));
+    command.current_dir(folder).args(arguments);
+    command
 }
 
 pub fn stderr(output: &Output) -> String {

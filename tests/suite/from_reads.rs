@@ -242,3 +242,26 @@ fn the_shift_is_detected_as_the_official_tool_detects_it() {
         }
     }
 }
+
+#[test]
+fn the_preflight_knows_the_contigs_of_reads() {
+    let fixture = with_reads("reads.tagAlign");
+    let check = |fixture: &Fixture| {
+        let command = from_reads(fixture.bias_train("out", &[]), &READS);
+        fixture.run(&[&["check"], &strs(&command)[..]].concat())
+    };
+    let sound = check(&fixture);
+    let report = String::from_utf8_lossy(&sound.stdout).into_owned();
+    assert_eq!(sound.status.code(), Some(0), "{report}");
+    assert!(report.starts_with("contig  genome  chrom_sizes  reads  peaks"), "{report}");
+    assert!(!report.contains("fail  "), "{report}");
+
+    let renamed = fixture.read("reads.tagAlign").replace("chr", "");
+    fixture.write("reads.tagAlign", &renamed);
+    let report = String::from_utf8_lossy(&check(&fixture).stdout).into_owned();
+    assert!(report.contains("fail  contigs") && report.contains("reads.tagAlign"), "{report}");
+    // Training stops on it before anything is packed.
+    let text = fixture.fail(&strs(&from_reads(fixture.bias_train("out", &[]), &READS)));
+    assert!(text.contains("reads.tagAlign") && text.contains("fix:"), "{text}");
+    assert!(!fixture.path("out").exists() && !fixture.path(".cbp-fast-cache").exists());
+}

@@ -5,6 +5,7 @@ mod reads;
 mod shared;
 
 mod bad_reads;
+mod check;
 mod cli;
 mod corrupt;
 mod demo;
@@ -14,6 +15,7 @@ mod model_files;
 mod output_folder;
 mod packs;
 mod parity;
+mod prep;
 mod sampler;
 mod select;
 mod shift;

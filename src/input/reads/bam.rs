@@ -8,6 +8,7 @@
 //! section 4.2.
 
 use std::io::{BufRead, ErrorKind, Read};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -172,21 +173,25 @@ enum Reference {
 }
 
 /// Reads magic, text and references; leaves the reader at the first record.
-fn read_header(text: &mut Text, records: &Records) -> Result<Vec<Reference>> {
-    let path = records.path;
+/// Names and lengths (bp) of the header's references; leaves `text` at the first record.
+pub(super) fn references(text: &mut Text, path: &Path) -> Result<Vec<(Vec<u8>, u64)>> {
     let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
     if !start.starts_with(b"BAM\x01") {
         return Err(not_a_bam(start).at(path.display()).into());
     }
-    let mut header = Header { text, records };
+    let mut header = Header { text, path };
     header.text.consume(4);
     let length = header.length("its text", u64::MAX)?;
     skip(header.text, length).map_err(|e| header.error(&e))?;
     let count = header.length("its list of references", u64::MAX)?;
+    Ok((0..count).map(|_| header.reference()).collect::<Result<_, _>>()?)
+}
+
+fn read_header(text: &mut Text, records: &Records) -> Result<Vec<Reference>> {
+    let path = records.path;
     let mut references = Vec::new();
     let mut known = 0;
-    for _ in 0..count {
-        let (name, length) = header.reference()?;
+    for (name, length) in self::references(text, path)? {
         match records.contigs.id(&name) {
             None => references.push(Reference::Unknown(name)),
             Some(id) => {
@@ -245,18 +250,18 @@ fn not_a_bam(start: &[u8]) -> Problem {
     Problem::new(format!("expected a BAM, found {found}")).fix(fix)
 }
 
-struct Header<'a, 'b> {
+struct Header<'a> {
     text: &'a mut Text,
-    records: &'a Records<'b>,
+    path: &'a Path,
 }
 
-impl Header<'_, '_> {
+impl Header<'_> {
     fn error(&self, error: &std::io::Error) -> Problem {
         match error.kind() {
             ErrorKind::UnexpectedEof => Problem::new("BAM ends inside its header (truncated)")
-                .at(self.records.path.display())
+                .at(self.path.display())
                 .fix("copy the file or align the reads again"),
-            _ => lines::unreadable(self.records.path, error),
+            _ => lines::unreadable(self.path, error),
         }
     }
 
@@ -270,7 +275,7 @@ impl Header<'_, '_> {
         let value = self.i32()?;
         u64::try_from(value).ok().filter(|&value| value <= largest).ok_or_else(|| {
             Problem::new(format!("BAM header is damaged: {what} has length {value}"))
-                .at(self.records.path.display())
+                .at(self.path.display())
                 .fix("copy the file or align the reads again")
         })
     }

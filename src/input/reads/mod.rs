@@ -18,6 +18,7 @@ mod bam;
 mod contigs;
 mod filters;
 mod fragments;
+pub mod peek;
 mod records;
 mod rows;
 mod tagalign;

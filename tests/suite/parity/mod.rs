@@ -8,6 +8,7 @@ mod golden;
 mod gradients;
 mod loss;
 mod metrics;
+mod prep;
 mod real_models;
 mod sampler;
 mod shift;

@@ -1,0 +1,121 @@
+//! What the run will take on this machine: time an epoch, memory, disk.
+
+use serde_json::json;
+
+use super::{PATIENCE_STEPS, Report, Subject};
+use crate::engine::Device;
+use crate::error::Problem;
+use crate::input::folds::{Folds, Split};
+use crate::input::regions::Region;
+use crate::model::Architecture;
+use crate::preflight::machine::{self, Speed};
+use crate::preflight::{Finding, Goal, sources};
+
+/// Times a few steps of the engine.
+pub(super) fn measure(
+    subject: &Subject,
+    arch: Architecture,
+    bias: Option<Architecture>,
+    report: &mut Report,
+) -> Option<Speed> {
+    let device = &subject.common.device;
+    let place = format!("--device {}", device.device);
+    match device.device.as_str() {
+        "cpu" | "auto" => {}
+        cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
+            // A login node may check what a GPU node will train, so this is no failure.
+            let what = "time and GPU memory are not estimated: this build has no CUDA engine";
+            report.findings.push(Finding::warn("device", Problem::new(what).at(place)));
+            return None;
+        }
+        other => {
+            let problem = Problem::new(format!("--device {other} is not a device"));
+            let fix = "pass auto, cpu or cuda[:N]";
+            report.findings.push(Finding::fail("device", problem.fix(fix)));
+            return None;
+        }
+    }
+    if device.threads > 0 {
+        // As in DeviceArgs::apply.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(device.threads).build_global();
+    }
+    let batch = subject.common.batch_size;
+    report.read("time", machine::measure(Device::Cpu, arch, bias, batch, PATIENCE_STEPS))
+}
+
+pub(super) fn about_machine(
+    subject: &Subject,
+    speed: Option<Speed>,
+    regions: [&Option<Vec<Region>>; 2],
+    folds: Option<&Folds>,
+    report: &mut Report,
+) {
+    let Some(speed) = speed else { return };
+    if let (Some(folds), [Some(peaks), Some(nonpeaks)]) = (folds, regions) {
+        let (train, valid) = examples(subject, peaks, nonpeaks, folds);
+        report.findings.push(machine::time(&speed, train, valid, subject.common.epochs));
+        let seconds = machine::epoch_seconds(&speed, train, valid);
+        report.estimates.insert("epoch_seconds".into(), json!(seconds));
+    }
+    let memory = speed.memory + machine::table_size(rows(regions));
+    report.estimates.insert("memory_bytes".into(), json!(memory));
+    report.findings.push(machine::enough(
+        "memory",
+        memory,
+        machine::memory_left(),
+        "in memory",
+        "ask for more memory, or pass fewer --threads",
+    ));
+}
+
+fn rows(regions: [&Option<Vec<Region>>; 2]) -> usize {
+    regions.iter().map(|r| r.as_ref().map_or(0, Vec::len)).sum()
+}
+
+pub(super) fn disk(
+    subject: &Subject,
+    arch: Architecture,
+    regions: [&Option<Vec<Region>>; 2],
+    report: &mut Report,
+) {
+    let common = subject.common;
+    let output = machine::output_size(arch.parameter_count(), rows(regions));
+    let left = machine::disk_left(&common.output_dir);
+    let what = format!("on disk in {}", common.output_dir.display());
+    let fix = "free some space, or choose another -o";
+    report.findings.push(machine::enough("disk", output, left, &what, fix));
+    report.estimates.insert("output_bytes".into(), json!(output));
+    let signal = common.signal().ok();
+    let cache = &common.cache.cache_dir;
+    // What cannot be read has failed above.
+    if let Ok(packs) = sources::packs_to_make(&common.genome, signal.as_ref(), cache)
+        && packs > 0
+    {
+        let what = format!("on disk for packs in {}", cache.display());
+        let fix = "free some space, or choose another --cache-dir";
+        let left = machine::disk_left(cache);
+        report.findings.push(machine::enough("disk", packs, left, &what, fix));
+        report.estimates.insert("pack_bytes".into(), json!(packs));
+    }
+}
+
+/// Training and validation examples of an epoch, before the filters on counts.
+fn examples(
+    subject: &Subject,
+    peaks: &[Region],
+    nonpeaks: &[Region],
+    folds: &Folds,
+) -> (usize, usize) {
+    let count = |regions: &[Region], split| {
+        let names = folds.names(split);
+        regions.iter().filter(|r| names.contains(&r.chrom)).count()
+    };
+    let of = |split| match subject.training.goal {
+        Goal::Bias { .. } => count(nonpeaks, split),
+        Goal::Chrombpnet { negative_sampling_ratio: ratio } => {
+            let peaks = count(peaks, split);
+            peaks + ((ratio * peaks as f64) as usize).min(count(nonpeaks, split))
+        }
+    };
+    (of(Split::Train), of(Split::Valid))
+}

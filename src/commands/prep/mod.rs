@@ -1,0 +1,23 @@
+//! `prep`: background regions and folds.
+
+mod nonpeaks;
+mod splits;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What a training set needs beside signal and peaks.
+#[derive(Subcommand)]
+pub enum PrepCommand {
+    /// Draw background regions that match the peaks in GC content
+    Nonpeaks(Box<nonpeaks::NonpeaksArgs>),
+    /// Choose the chromosomes that train, validate and test
+    Splits(splits::SplitsArgs),
+}
+
+pub fn run(command: PrepCommand) -> Result<()> {
+    match command {
+        PrepCommand::Nonpeaks(args) => nonpeaks::run(&args),
+        PrepCommand::Splits(args) => splits::run(&args),
+    }
+}
