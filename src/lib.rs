@@ -4,10 +4,10 @@
 //! place where batches, engine and files meet.
 //!
 //! ```text
-//! FASTA, BAM, fragments, tagAlign or bigWig, narrowPeak, folds
+//! FASTA, reads (BAM, fragments, tagAlign) or bigWig, narrowPeak, folds
 //!    -> 1 input    readers: bytes in, records out, errors with file and line
 //!    -> 2 store    packs as they are used: memory-mapped genome (*.cbg) and signal (*.cbs), windows out
-//!    -> 3 pack     packs as they are made: FASTA -> *.cbg, bigWig or reads -> *.cbs, the cache of both; the shift of reads
+//!    -> 3 pack     packs as they are made: FASTA -> *.cbg, reads or bigWig -> *.cbs, the cache of both; the shift of reads
 //!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
 //!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)

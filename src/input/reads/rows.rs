@@ -91,11 +91,14 @@ fn is_header(line: &[u8]) -> bool {
     })
 }
 
-/// The first `N` columns, which must be there, and all that follows the last of them.
+/// The first `N` columns of a row, and all that follows the last of them, if anything does.
+pub(super) type Columns<'a, const N: usize> = ([&'a [u8]; N], Option<&'a [u8]>);
+
+/// Splits a row that has at least `N` columns; `wanted` names them.
 pub(super) fn columns<'a, const N: usize>(
     line: &'a [u8],
     wanted: &str,
-) -> Result<([&'a [u8]; N], Option<&'a [u8]>), Problem> {
+) -> Result<Columns<'a, N>, Problem> {
     let mut out = [&line[..0]; N];
     let mut rest = Some(line);
     for (i, column) in out.iter_mut().enumerate() {

@@ -11,8 +11,8 @@ use crate::input::reads::{Contigs, Noted, ReadEnd};
 use crate::pack::shift::Shift;
 use crate::store::signal::{BIN, SignalWriter};
 
-/// bytes that counts may take before they go to disk. At 2 to 4 bytes a cut, and never more than
-/// a byte a base, this is over 250 million cuts spread evenly, or any number on 1 Gb of genome.
+/// bytes that counts may take before they go to disk. A list that doubles as it grows takes 2 to 4
+/// bytes a cut, and a bin never more than a byte a base.
 pub const BUDGET: usize = 1 << 30;
 
 /// Counts of all contigs, partly on disk.
