@@ -207,6 +207,7 @@ impl Run {
             state: self.state_path(),
             run_key: self.record.key(),
             arch: self.arch,
+            fallback: None,
         };
         let outcome =
             fit(engine, sampler, valid, &cfg, &self.console, &mut || stop.is_requested())?;

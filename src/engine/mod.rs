@@ -1,6 +1,9 @@
 //! Stage 7: plans in, numbers out. An engine knows no files.
 
 pub mod cpu;
+pub mod cuda;
+
+use std::ops::ControlFlow;
 
 use anyhow::Result;
 
@@ -67,7 +70,21 @@ pub struct OptimizerState {
     pub step: u64,
     pub first_moment: ParameterSet,
     pub second_moment: ParameterSet,
+    /// fp16 only.
+    pub loss_scale: Option<LossScale>,
 }
+
+/// The power of two that losses are multiplied by before the backward pass, so that small gradients
+/// do not vanish in fp16.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossScale {
+    pub scale: f32,
+    /// Updates since it last changed.
+    pub clean_steps: u32,
+}
+
+/// Told the losses of a batch and how many examples it had; `Break` asks to stop.
+pub type AfterBatch<'a> = dyn FnMut(StepLoss, usize) -> ControlFlow<()> + 'a;
 
 /// The contract between the training loop and any device.
 ///
@@ -77,6 +94,39 @@ pub trait Engine {
     fn train_step(&mut self, plan: &[Example]) -> Result<StepLoss>;
     /// Forward and losses only.
     fn evaluate(&mut self, plan: &[Example]) -> Result<StepLoss>;
+    /// Trains on consecutive batches of `plan`, telling `after` of each, in order. A device works
+    /// ahead of what it tells: after `Break` it tells of the batches already under way and stops
+    /// there, so that on return its state is that after the last batch told of. On an error the
+    /// batches told of are good and the one after them is the bad one.
+    fn train_steps(
+        &mut self,
+        plan: &[Example],
+        batch_size: usize,
+        after: &mut AfterBatch,
+    ) -> Result<()> {
+        for batch in plan.chunks(batch_size) {
+            let loss = self.train_step(batch)?;
+            if after(loss, batch.len()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+    /// Like `train_steps`, forward and losses only.
+    fn evaluate_steps(
+        &mut self,
+        plan: &[Example],
+        batch_size: usize,
+        after: &mut AfterBatch,
+    ) -> Result<()> {
+        for batch in plan.chunks(batch_size) {
+            let loss = self.evaluate(batch)?;
+            if after(loss, batch.len()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
     /// Appends the outputs of one batch to `out`. Counts are not read, so no signal is needed.
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()>;
     /// Parameters of the trained branch.

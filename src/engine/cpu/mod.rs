@@ -479,6 +479,7 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
             step: self.adam.step,
             first_moment: self.named(&self.adam.first),
             second_moment: self.named(&self.adam.second),
+            loss_scale: None,
         })
     }
 
