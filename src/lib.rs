@@ -56,3 +56,4 @@ pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod demo;
+pub mod doctor;

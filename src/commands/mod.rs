@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod bias;
 pub mod demo;
+pub mod doctor;
 pub mod pack;
 pub mod predict;
 pub mod train;

@@ -3,24 +3,72 @@
 pub mod cpu;
 pub mod cuda;
 
+use std::fmt;
 use std::ops::ControlFlow;
 
 use anyhow::Result;
 
+use self::cuda::cuda_device::CudaDevice;
+use self::cuda::driver::Gpu;
+use self::cuda::engine::CudaEngine;
+use self::cuda::precision::Precision;
 use crate::batch::Example;
 use crate::model::{Network, ParameterSet};
 use crate::store::Tracks;
 
 /// Where an engine computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Device {
     Cpu,
+    Cuda {
+        gpu: Gpu,
+        precision: Precision,
+    },
+    /// The CUDA engine with its kernels built for the host: slow, for tests.
+    #[cfg(feature = "emulate")]
+    Emulated {
+        precision: Precision,
+    },
+}
+
+impl Device {
+    /// The numbers that the large layers compute in.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Device::Cpu => Precision::F32,
+            Device::Cuda { precision, .. } => *precision,
+            #[cfg(feature = "emulate")]
+            Device::Emulated { precision } => *precision,
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu, f32"),
+            Device::Cuda { gpu, precision } => {
+                write!(f, "cuda:{}, {}, {precision}", gpu.ordinal, gpu.line())
+            }
+            #[cfg(feature = "emulate")]
+            Device::Emulated { precision } => write!(f, "emulated, {precision}"),
+        }
+    }
 }
 
 /// Builds the engine of a device. Everything beyond this call is the same on every device.
-pub fn open(device: Device, spec: EngineSpec, tracks: &Tracks) -> Result<Box<dyn Engine>> {
+pub fn open(device: &Device, spec: EngineSpec, tracks: &Tracks) -> Result<Box<dyn Engine>> {
     match device {
         Device::Cpu => Ok(Box::new(cpu::CpuEngine::new(spec, tracks.clone())?)),
+        Device::Cuda { gpu, precision } => {
+            let device = CudaDevice::open(gpu.clone())?;
+            Ok(Box::new(CudaEngine::new(device, *precision, spec, tracks.clone())?))
+        }
+        #[cfg(feature = "emulate")]
+        Device::Emulated { precision } => {
+            let device = EmulatedDevice::new(Default::default());
+            Ok(Box::new(CudaEngine::new(device, *precision, spec, tracks.clone())?))
+        }
     }
 }
 
@@ -130,9 +178,9 @@ pub trait Engine {
     /// Appends the outputs of one batch to `out`. Counts are not read, so no signal is needed.
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()>;
     /// Parameters of the trained branch.
-    fn parameters(&self) -> Result<ParameterSet>;
+    fn parameters(&mut self) -> Result<ParameterSet>;
     fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()>;
-    fn optimizer_state(&self) -> Result<OptimizerState>;
+    fn optimizer_state(&mut self) -> Result<OptimizerState>;
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()>;
     /// One line for the log: device, threads, instruction set.
     fn describe(&self) -> String;

@@ -27,7 +27,7 @@ const SAMPLE: usize = 64;
 /// kernel's sign, then the bias; returns the bias.
 pub fn center(
     main: &mut Network,
-    device: Device,
+    device: &Device,
     sampler: &Sampler,
     tracks: &Tracks,
     batch_size: usize,

@@ -19,6 +19,7 @@ use crate::batch::Example;
 use crate::batch::sampler::Sampler;
 use crate::console::{Console, duration};
 use crate::engine::Engine;
+use crate::engine::cuda::precision::Precision;
 use crate::error::Problem;
 use crate::files::train_state::{self, TrainState};
 use crate::model::{Architecture, ParameterSet};
@@ -43,6 +44,8 @@ pub struct FitConfig {
     pub arch: Architecture,
     /// Why this run is on a CPU although nobody asked for one; it must not take long then.
     pub fallback: Option<String>,
+    /// A run that goes on in another one does not have the same bits.
+    pub precision: Precision,
 }
 
 /// How a run ended.
@@ -58,6 +61,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Position {
     run_key: String,
+    precision: String,
     epoch: usize,
     batches_done: usize,
     running: RunningLoss,
@@ -204,7 +208,11 @@ fn start_or_resume(
     cfg: &FitConfig,
     console: &Console,
 ) -> Result<(Position, Option<ParameterSet>)> {
-    let fresh = Position { run_key: cfg.run_key.clone(), ..Position::default() };
+    let fresh = Position {
+        run_key: cfg.run_key.clone(),
+        precision: cfg.precision.to_string(),
+        ..Position::default()
+    };
     if !cfg.state.exists() {
         return Ok((fresh, None));
     }
@@ -222,14 +230,20 @@ fn start_or_resume(
         .fix("pass --force to start over, or choose another output folder")
         .into());
     }
+    if at.precision != fresh.precision {
+        console.warning(format!(
+            "the run was begun in {} and goes on in {}: it will not end with the same bits",
+            at.precision, fresh.precision
+        ));
+    }
     engine.set_parameters(&state.parameters)?;
     engine.restore_optimizer(&state.optimizer)?;
     console.info(format!("resuming at epoch {}, batch {}", at.epoch + 1, at.batches_done + 1));
-    Ok((at, state.best))
+    Ok((Position { precision: fresh.precision, ..at }, state.best))
 }
 
 fn save(
-    engine: &dyn Engine,
+    engine: &mut dyn Engine,
     cfg: &FitConfig,
     at: &Position,
     best: Option<ParameterSet>,

@@ -92,6 +92,8 @@ impl Fixture {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cbp-fast"));
         command.current_dir(self.folder.path()).args(arguments);
+        // The same on machines with a GPU.
+        command.env("CUDA_VISIBLE_DEVICES", "");
         command
     }
 

@@ -464,7 +464,7 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
         Ok(())
     }
 
-    fn parameters(&self) -> Result<ParameterSet> {
+    fn parameters(&mut self) -> Result<ParameterSet> {
         Ok(self.named(&self.parameters))
     }
 
@@ -474,7 +474,7 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
         Ok(())
     }
 
-    fn optimizer_state(&self) -> Result<OptimizerState> {
+    fn optimizer_state(&mut self) -> Result<OptimizerState> {
         Ok(OptimizerState {
             step: self.adam.step,
             first_moment: self.named(&self.adam.first),

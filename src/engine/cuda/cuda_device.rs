@@ -128,7 +128,7 @@ impl CudaDevice {
         self.check(to, bytes, "copy")?;
         self.check(from, bytes, "copy")?;
         // SAFETY: both ranges lie in buffers of this device.
-        unsafe { result::memcpy_dtod_async(to.get(), from.get(), bytes, self.stream) }
+        unsafe { result::memcpy_dtod_async(to.raw(), from.raw(), bytes, self.stream) }
             .map_err(|e| problem("cannot copy on the device", e).into())
     }
 
@@ -142,12 +142,12 @@ impl CudaDevice {
     /// Whether a range lies in one buffer. A wrong address would otherwise be an error of some later call.
     fn check(&self, at: Address, bytes: usize, what: &str) -> Result<()> {
         let inside = |b: &Buffer| {
-            at.get().checked_sub(b.address).is_some_and(|offset| offset + bytes as u64 <= b.bytes)
+            at.raw().checked_sub(b.address).is_some_and(|offset| offset + bytes as u64 <= b.bytes)
         };
         anyhow::ensure!(
             self.buffers.iter().any(inside),
             "{what} of {bytes} bytes at {:#x}, which no buffer holds",
-            at.get()
+            at.raw()
         );
         Ok(())
     }
@@ -235,14 +235,24 @@ impl Device for CudaDevice {
             problem(what, e).fix("end what else uses the GPU, or lower --batch-size")
         })?;
         self.buffers.push(Buffer { address, bytes: bytes as u64 });
-        Ok(Address::new(address))
+        Ok(Address::from_raw(address))
+    }
+
+    fn free(&mut self, at: Address) -> Result<()> {
+        self.sync()?;
+        let Some(index) = self.buffers.iter().position(|b| b.address == at.raw()) else {
+            anyhow::bail!("{at:?} is not the beginning of a buffer");
+        };
+        self.buffers.swap_remove(index);
+        // SAFETY: allocated by `alloc`, and nothing that uses it is under way.
+        unsafe { result::free_sync(at.raw()) }.map_err(|e| problem("cannot free memory", e).into())
     }
 
     fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
         self.enter()?;
         self.check(to, bytes.len(), "upload")?;
         // SAFETY: the range lies in a buffer, and `sync` ends the use of `bytes`.
-        unsafe { result::memcpy_htod_async(to.get(), bytes, self.stream) }
+        unsafe { result::memcpy_htod_async(to.raw(), bytes, self.stream) }
             .map_err(|e| problem(format!("cannot upload {} bytes", bytes.len()), e))?;
         self.sync()
     }
@@ -250,7 +260,7 @@ impl Device for CudaDevice {
     fn download(&mut self, from: Address, out: &mut [u8]) -> Result<()> {
         self.enter()?;
         self.check(from, out.len(), "download")?;
-        let mut at = from.get();
+        let mut at = from.raw();
         for piece in out.chunks_mut(STAGING) {
             // SAFETY: `staging` has STAGING bytes, and nothing else uses it.
             let staging = unsafe { std::slice::from_raw_parts_mut(self.staging, piece.len()) };
@@ -268,7 +278,7 @@ impl Device for CudaDevice {
         self.enter()?;
         self.check(at, bytes, "zero")?;
         // SAFETY: the range lies in a buffer.
-        unsafe { result::memset_d8_async(at.get(), 0, bytes, self.stream) }
+        unsafe { result::memset_d8_async(at.raw(), 0, bytes, self.stream) }
             .map_err(|e| problem(format!("cannot clear {bytes} bytes"), e).into())
     }
 
@@ -305,20 +315,20 @@ impl Device for CudaDevice {
             self.function(launch)?;
         }
         if self.blocking {
-            return Ok(LaunchList::new(list, None));
+            return Ok(LaunchList { launches: list, handle: 0 });
         }
         let graph = self.capture(&list)?;
-        Ok(LaunchList::new(list, Some(graph as u64)))
+        Ok(LaunchList { launches: list, handle: graph as usize })
     }
 
     fn run(&mut self, list: &LaunchList) -> Result<()> {
         self.enter()?;
-        match list.handle() {
-            // SAFETY: made by `prepare` of this device, which destroys it only in `drop`.
-            Some(graph) => unsafe { result::graph::launch(graph as sys::CUgraphExec, self.stream) }
-                .map_err(|e| list_problem(list, e).into()),
-            None => list.launches().iter().try_for_each(|launch| self.launch(launch)),
+        if list.handle == 0 {
+            return list.launches.iter().try_for_each(|launch| self.launch(launch));
         }
+        // SAFETY: made by `prepare` of this device, which destroys it only in `drop`.
+        unsafe { result::graph::launch(list.handle as sys::CUgraphExec, self.stream) }
+            .map_err(|e| list_problem(list, e).into())
     }
 
     fn sync(&mut self) -> Result<()> {
@@ -375,9 +385,9 @@ fn launch_problem(launch: &Launch, error: DriverError) -> Problem {
 }
 
 fn list_problem(list: &LaunchList, error: DriverError) -> Problem {
-    let ends = [list.launches().first(), list.launches().last()];
+    let ends = [list.launches.first(), list.launches.last()];
     let [first, last] = ends.map(|l| l.map_or("nothing", |l| l.kernel));
-    problem(format!("a graph of {} launches failed", list.launches().len()), error)
+    problem(format!("a graph of {} launches failed", list.launches.len()), error)
         .at(format!("{first} .. {last}"))
         .fix("run again with CUDA_LAUNCH_BLOCKING=1 to learn which kernel")
 }

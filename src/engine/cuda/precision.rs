@@ -20,6 +20,8 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Without `--precision`.
+    pub const DEFAULT: Precision = Precision::Tf32;
     /// What `--precision` offers; `f32-plain` is for tests.
     pub const OFFERED: [Precision; 4] =
         [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32];
