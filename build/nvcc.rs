@@ -42,7 +42,6 @@ pub fn build() {
     for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", "CBP_REQUIRE_KERNELS"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    println!("cargo::rerun-if-changed=kernels");
     let required = env::var_os("CBP_REQUIRE_KERNELS").is_some_and(|v| v == "1");
     let text = match compile_all() {
         Ok(text) => text,

@@ -10,6 +10,8 @@ use anyhow::Result;
 
 use self::cuda::cuda_device::CudaDevice;
 use self::cuda::driver::Gpu;
+#[cfg(feature = "emulate")]
+use self::cuda::emulated::{EmulatedDevice, Options};
 use self::cuda::engine::CudaEngine;
 use self::cuda::precision::Precision;
 use crate::batch::Example;
@@ -66,7 +68,7 @@ pub fn open(device: &Device, spec: EngineSpec, tracks: &Tracks) -> Result<Box<dy
         }
         #[cfg(feature = "emulate")]
         Device::Emulated { precision } => {
-            let device = EmulatedDevice::new(Default::default());
+            let device = EmulatedDevice::new(Options::fast());
             Ok(Box::new(CudaEngine::new(device, *precision, spec, tracks.clone())?))
         }
     }
