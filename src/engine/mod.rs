@@ -1,5 +1,6 @@
 //! Stage 7: plans in, numbers out. An engine knows no files.
 
+mod checks;
 pub mod cpu;
 pub mod cuda;
 

@@ -5,6 +5,8 @@ mod shared;
 
 mod cli;
 mod corrupt;
+#[cfg(feature = "emulate")]
+mod cuda;
 mod demo;
 mod engine;
 #[cfg(feature = "emulate")]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::ops::Element;
 use crate::error::Problem;
 
 /// What activations, gradients and weight copies are stored as, and what the tensor cores multiply.
@@ -38,12 +39,18 @@ impl Precision {
         }
     }
 
-    /// Bytes of an element of activations, gradients and weight copies.
-    pub fn bytes(self) -> usize {
+    /// Type of activations, gradients and weight copies.
+    pub fn element(self) -> Element {
         match self {
-            Precision::Fp16 | Precision::Bf16 => 2,
-            _ => 4,
+            Precision::Fp16 => Element::F16,
+            Precision::Bf16 => Element::Bf16,
+            Precision::Tf32 | Precision::F32 | Precision::Plain => Element::F32,
         }
+    }
+
+    /// Bytes of such an element.
+    pub fn bytes(self) -> usize {
+        self.element().bytes()
     }
 
     /// Whether the loss is scaled by a power of two that follows overflows.

@@ -1,0 +1,60 @@
+//! The built binary with `--device emulated`, on tiny data.
+
+use std::fs;
+
+use cbp_fast::files::keras_h5;
+
+use crate::fixture::{Fixture, stderr, strs};
+
+/// Small enough for an emulated GPU: 2 epochs, 3 + 5 filters, one dilated layer.
+const SMALL: [&str; 12] =
+    ["-il", "140", "-ol", "40", "-dil", "1", "-fil", "3", "-e", "2", "--device", "emulated"];
+
+#[test]
+fn training_and_prediction_twice_the_same_bytes() {
+    let fixture = Fixture::new();
+    fixture.keep_regions(12);
+    let precision = [&SMALL[..], &["--precision", "fp16"]].concat();
+    for run in ["one", "two"] {
+        let output = fixture.succeed(&strs(&fixture.bias_train(run, &precision)));
+        let text = stderr(&output);
+        assert!(text.contains("device: emulated, fp16"), "{text}");
+    }
+    let model = |run: &str| {
+        let path = fixture.path(&format!("{run}/models/bias.h5"));
+        keras_h5::read(&path).unwrap().main().parameters.clone()
+    };
+    assert_eq!(model("one"), model("two"));
+    for name in ["bias.log", "bias.log.batch"] {
+        let read = |run: &str| fixture.read(&format!("{run}/logs/{name}"));
+        assert_eq!(read("one"), read("two"));
+    }
+
+    // The same run on the CPU has the same losses, to the precision.
+    fixture
+        .succeed(&strs(&fixture.bias_train("cpu", &[&SMALL[..10], &["--device", "cpu"]].concat())));
+    let last = |run: &str| -> f64 {
+        let log = fixture.read(&format!("{run}/logs/bias.log"));
+        log.lines().last().unwrap().rsplit(',').next().unwrap().parse().unwrap()
+    };
+    assert!(
+        (last("one") - last("cpu")).abs() < 5e-3 * last("cpu"),
+        "{} {}",
+        last("one"),
+        last("cpu")
+    );
+
+    fs::rename(fixture.path("one"), fixture.path("bias")).unwrap();
+    fixture.succeed(&strs(&fixture.train("main", &SMALL)));
+    let full = fixture.path("main/models/chrombpnet.h5");
+    assert_eq!(keras_h5::read(&full).unwrap().bias().unwrap().parameters.tensors.len(), 8);
+}
+
+#[test]
+fn an_emulated_gpu_stays_out_of_the_help() {
+    let fixture = Fixture::new();
+    let help = fixture.succeed(&["train", "--help"]);
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(text.contains("--precision") && text.contains("cuda[:N]"), "{text}");
+    assert!(!text.contains("emulated"), "{text}");
+}
