@@ -4,3 +4,4 @@ pub mod device;
 #[cfg(feature = "emulate")]
 pub mod emulated;
 pub mod fast_div;
+pub mod ops;
