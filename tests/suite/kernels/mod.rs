@@ -1,3 +1,4 @@
 //! Kernels on the host: the emulator itself, and every kernel in it.
 
 mod emulator;
+mod primitives;
