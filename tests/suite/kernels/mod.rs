@@ -8,4 +8,5 @@ mod emulator;
 mod first_conv;
 mod head;
 mod loss;
+mod primitives;
 mod step;
