@@ -3,7 +3,7 @@
 mod batches;
 mod data;
 mod forward;
-mod golden;
+pub mod golden;
 mod gradients;
 mod loss;
 mod metrics;
