@@ -1,6 +1,7 @@
 //! Stage 7: plans in, numbers out. An engine knows no files.
 
 pub mod cpu;
+pub mod cuda;
 
 use anyhow::Result;
 

@@ -7,6 +7,8 @@ mod cli;
 mod corrupt;
 mod demo;
 mod engine;
+#[cfg(feature = "emulate")]
+mod kernels;
 mod model_files;
 mod packs;
 mod parity;

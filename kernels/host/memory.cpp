@@ -1,0 +1,82 @@
+#include "memory.hpp"
+
+#include <atomic>
+#include <cstdlib>
+
+namespace emu {
+namespace {
+
+// Numbers go round through the whole process, so that an address of a closed device is not soon a valid one again.
+uint32_t next_tag() {
+  static std::atomic<uint32_t> counter{0};
+  return counter.fetch_add(1) % 0xFFFF + 1;
+}
+
+size_t offset_in(const Allocation& in, uint64_t address) {
+  return static_cast<size_t>((address & POINTER_MASK) - reinterpret_cast<uint64_t>(in.bytes));
+}
+
+}  // namespace
+
+Memory::Memory() : by_tag_(size_t{1} << (64 - TAG_SHIFT)) {}
+
+Memory::~Memory() {
+  for (uint32_t tag : live_) std::free(by_tag_[tag]->bytes - RED_ZONE);
+}
+
+uint64_t Memory::alloc(size_t bytes, const char* label) {
+  if (live_.size() >= 0xFFFF) return 0;
+  const size_t padded = (bytes + 255) / 256 * 256 + 2 * RED_ZONE;
+  auto* block = static_cast<uint8_t*>(std::aligned_alloc(256, padded));
+  if (!block) return 0;
+  memset(block, RED, padded);
+  memset(block + RED_ZONE, POISON, bytes);
+  uint32_t tag = next_tag();
+  while (by_tag_[tag]) tag = next_tag();
+  by_tag_[tag].reset(new Allocation{label, block + RED_ZONE, bytes});
+  live_.push_back(tag);
+  return uint64_t{tag} << TAG_SHIFT | reinterpret_cast<uint64_t>(block + RED_ZONE);
+}
+
+bool Memory::free(uint64_t address) {
+  Allocation* in = owner(address);
+  if (!in || offset_in(*in, address) != 0) return false;
+  const uint32_t tag = static_cast<uint32_t>(address >> TAG_SHIFT);
+  std::free(in->bytes - RED_ZONE);
+  by_tag_[tag].reset();
+  live_.erase(std::find(live_.begin(), live_.end(), tag));
+  return true;
+}
+
+uint8_t* Memory::range(uint64_t address, size_t bytes, std::string* error) const {
+  const Allocation* in = owner(address);
+  if (!in) {
+    *error = "the address is in no allocation of this device (freed, of another device, or never an address)";
+    return nullptr;
+  }
+  const size_t at = offset_in(*in, address);
+  if (at > in->size || bytes > in->size - at) {
+    *error = "out of bounds: " + describe_range(*in, address, bytes);
+    return nullptr;
+  }
+  return in->bytes + at;
+}
+
+const Allocation* Memory::overrun() const {
+  for (uint32_t tag : live_) {
+    const Allocation& in = *by_tag_[tag];
+    const uint8_t *before = in.bytes - RED_ZONE, *after = in.bytes + in.size;
+    for (size_t i = 0; i < RED_ZONE; i++) {
+      if (before[i] != RED || after[i] != RED) return &in;
+    }
+  }
+  return nullptr;
+}
+
+std::string describe_range(const Allocation& in, uint64_t address, size_t bytes) {
+  const auto at = static_cast<int64_t>(offset_in(in, address));
+  return "\"" + in.label + "\": " + std::to_string(bytes) + " bytes at byte " + std::to_string(at) + " of " +
+         std::to_string(in.size);
+}
+
+}  // namespace emu

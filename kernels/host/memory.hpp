@@ -1,0 +1,51 @@
+// Emulated device memory: allocations that know their name and are filled with NaN bits until written.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime.hpp"
+
+namespace emu {
+
+// 0xFF in every byte is a NaN in f64, f32, tf32, f16 and bf16.
+constexpr uint8_t POISON = 0xFF;
+// Around every allocation; the fast build, which checks no access, leaves its tracks here.
+constexpr size_t RED_ZONE = 256;
+constexpr uint8_t RED = 0xA5;
+
+struct Allocation {
+  std::string label;
+  uint8_t* bytes;  // 256-byte aligned, red zones on both sides
+  size_t size;
+};
+
+class Memory {
+ public:
+  Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  ~Memory();
+
+  // A tagged address, or 0 when the system gives no more memory.
+  uint64_t alloc(size_t bytes, const char* label);
+  bool free(uint64_t address);
+
+  // The allocation an address was made from, wherever it points now; nullptr when it is none of this device's.
+  Allocation* owner(uint64_t address) const { return by_tag_[address >> TAG_SHIFT].get(); }
+  // Host pointer to [address, address + bytes), or nullptr and the reason.
+  uint8_t* range(uint64_t address, size_t bytes, std::string* error) const;
+  // The first allocation whose red zones were written over, or nullptr.
+  const Allocation* overrun() const;
+
+ private:
+  std::vector<std::unique_ptr<Allocation>> by_tag_;
+  std::vector<uint32_t> live_;
+};
+
+// `"X_1": 4 bytes at byte 128 of 64`
+std::string describe_range(const Allocation& in, uint64_t address, size_t bytes);
+
+}  // namespace emu
