@@ -4,3 +4,5 @@ pub mod device;
 #[cfg(feature = "emulate")]
 pub mod emulated;
 pub mod fast_div;
+pub mod ops;
+pub mod precision;

@@ -1,3 +1,5 @@
 //! Kernels on the host: the emulator itself, and every kernel in it.
 
+mod dilated;
 mod emulator;
+mod tensor;

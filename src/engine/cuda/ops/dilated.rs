@@ -166,7 +166,10 @@ impl Layer {
     fn check(&self) {
         assert!(self.batch > 0 && self.dilation > 0, "{self:?}: batch and dilation are positive");
         assert!(self.length_in > 2 * self.dilation, "{self:?}: no output is left");
-        assert!(self.channels > 0 && self.channels % 32 == 0, "{self:?}: channels are padded to 32");
+        assert!(
+            self.channels > 0 && self.channels % 32 == 0,
+            "{self:?}: channels are padded to 32"
+        );
         // FastDiv and the kernels' row numbers.
         assert!(self.rows_in() <= 1 << 29, "{self:?}: too many rows for 32-bit positions");
     }
@@ -254,13 +257,7 @@ pub fn wgrad(layer: &Layer, at: &Wgrad, label: &str) -> Launch {
 }
 
 /// `wgrad` in tiles of `columns` and `splits` parts.
-pub fn wgrad_with(
-    layer: &Layer,
-    columns: usize,
-    splits: usize,
-    at: &Wgrad,
-    label: &str,
-) -> Launch {
+pub fn wgrad_with(layer: &Layer, columns: usize, splits: usize, at: &Wgrad, label: &str) -> Launch {
     layer.check();
     let args = WgradArgs {
         x: at.x,
