@@ -76,7 +76,7 @@ struct Share {
   CBP_DEVICE uint32_t row_of(int i) const { return row + i * STRIDE; }
   CBP_DEVICE uint32_t column() const { return chunk * Stage::PER_CHUNK; }
   CBP_DEVICE uint32_t offset_of(int i) const {
-    static_assert(STRIDE % Stage::KEY_PERIOD == 0 || COPIES == 1,
+    static_assert(STRIDE % Stage::PERIOD == 0 || COPIES == 1,
                   "the chunks of a thread are permuted alike, so evenly spaced");
     return Stage::offset(row, chunk) + i * (STRIDE * Stage::PITCH);
   }

@@ -12,9 +12,8 @@ enum class Major { K, MN };
 constexpr int WARP = 32;
 constexpr int CHUNK = 16;  // bytes: what one cp.async copies, and one row of an ldmatrix matrix
 
-// A stage of one operand: MN x K elements, stored in rows along its contiguous index. Chunks are
-// permuted inside a row so that the eight chunks one ldmatrix matrix takes (same column, eight rows
-// on end) fall into eight different groups of four banks.
+// A stage of one operand: MN x K elements, in rows along its contiguous index. The chunks of a row
+// are permuted, differently from row to row, so that fragments are read without bank conflicts.
 template <class T, Major MAJOR_, int MN, int K>
 struct StageTile {
   using Element = T;
@@ -24,19 +23,37 @@ struct StageTile {
   static constexpr int CHUNKS = (MAJOR == Major::K ? K : MN) / PER_CHUNK;
   static constexpr int PITCH = CHUNKS * CHUNK;
   static constexpr int BYTES = ROWS * PITCH;
-  // 32-bit elements have no transposing ldmatrix: they are read one by one, lanes 4g + t taking
-  // row t, column g of a 4 x 8 block (two chunks wide), so the four rows must differ in bank.
+  // 32-bit elements have no transposing ldmatrix and are read one by one where k runs over rows.
   static constexpr bool BY_ELEMENT = sizeof(T) == 4 && MAJOR == Major::MN;
-  static_assert(CHUNKS >= (BY_ELEMENT ? 8 : 4) && (CHUNKS & (CHUNKS - 1)) == 0,
+  // Rows after which the permutations come again.
+  static constexpr int PERIOD = BY_ELEMENT ? 4 : 8;
+  static_assert((CHUNKS & (CHUNKS - 1)) == 0 && CHUNKS >= (BY_ELEMENT ? 8 : 4),
                 "the permutation stays inside a row");
 
   // Byte of chunk `chunk` of row `row`.
-  static constexpr int KEY_PERIOD = BY_ELEMENT ? 4 : 8;  // in rows
-  static CBP_DEVICE uint32_t offset(uint32_t row, uint32_t chunk) {
+  static CBP_DEVICE constexpr uint32_t offset(uint32_t row, uint32_t chunk) {
     const uint32_t key = BY_ELEMENT ? (row & 3) << 1 : CHUNKS == 4 ? (row >> 1) & 3 : row & 7;
-    return row * PITCH + ((chunk ^ key) * CHUNK);
+    return row * PITCH + (chunk ^ key) * CHUNK;
   }
 };
+
+// Whether what one instruction reads together touches each of the 32 four-byte banks once: a column
+// of chunks of 8 rows (ldmatrix), or 4 rows x 8 elements.
+template <class Stage>
+constexpr bool reads_every_bank() {
+  for (uint32_t row = 0; row < Stage::ROWS; row += Stage::PERIOD) {
+    for (uint32_t chunk = 0; chunk < Stage::CHUNKS; chunk += Stage::BY_ELEMENT ? 2 : 1) {
+      uint32_t banks = 0;
+      for (uint32_t word = 0; word < 32; word++) {
+        const uint32_t r = Stage::BY_ELEMENT ? word / 8 : word / 4;
+        const uint32_t c = Stage::BY_ELEMENT ? word % 8 / 4 : 0;
+        banks |= 1u << (Stage::offset(row + r, chunk + c) / 4 + word % 4) % 32;
+      }
+      if (banks != ~0u) return false;
+    }
+  }
+  return true;
+}
 
 // A block's geometry on the tensor cores for arithmetic `Math_` (math.cuh) and N columns.
 template <class Math_, int N_, Major MAJOR_A, Major MAJOR_B>
@@ -68,6 +85,7 @@ struct Tile {
     float d[FRAGMENTS_M][FRAGMENTS_N][4];
   };
 
+  static_assert(reads_every_bank<A>() && reads_every_bank<B>(), "no bank conflicts");
   static_assert(N == 128 || N == 64 || N == 32, "N divides the channels, a multiple of 32");
   static_assert(K % Math::K == 0, "a stage is a whole number of fragments deep");
   static_assert(WARP_N % 32 == 0, "a warp owns whole words of the bit mask");

@@ -1,7 +1,8 @@
 // One block of threads on one OS thread: a fiber per thread, and the scheduler that says whose turn it is.
 //
 // Fast: lane after lane, warp after warp, which keeps a warp's stacks in the cache. Checked: at random from the
-// seed, so that a missing barrier does not hide behind a lucky order.
+// seed, so that a missing barrier does not hide behind a lucky order. Threads change only where they wait for
+// others or for copies; between such places the shadow memory finds races, whatever the order.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,15 +10,19 @@
 #include "fiber.hpp"
 #include "memory.hpp"
 #include "runtime.hpp"
+#include "shadow.hpp"
 
 namespace emu {
 
 enum class Delivery : uint32_t { AtOnce, Random, Starved };
 
+// Mirrored by engine/cuda/emulated.rs.
 struct Options {
   uint64_t seed;
-  uint32_t checked;        // 0: the fast build, blocks on several OS threads
-  Delivery delivery;       // of asynchronous copies, when checked
+  uint32_t checked;        // 0: the fast build, blocks on several OS threads, and none of the next three
+  Delivery delivery;       // of asynchronous copies
+  uint32_t races;          // report them
+  uint32_t uninitialised;  // report reads of bytes never written
   uint32_t os_threads;     // of the fast build
 };
 
@@ -28,7 +33,7 @@ struct Launch {
   uint3 grid, block;
   uint32_t shared_bytes;
   std::string label;
-  uint64_t number;  // of the device's launches, part of the schedule's seed
+  uint32_t number;  // of the device's launches, from 1: part of the schedule's seed, scope of device memory's shadow
 };
 
 struct Random {
@@ -42,24 +47,26 @@ struct Random {
   uint32_t below(uint32_t n) { return static_cast<uint32_t>((uint64_t{next()} * n) >> 32); }
 };
 
+// An asynchronous copy under way.
 struct PendingCopy {
-  uint32_t to;
+  uint32_t to;  // byte of shared memory
   uint64_t from;
   bool valid;
   uint32_t group;
+  bool delivered;  // the bytes are there; the thread has not waited yet
 };
 
 struct Fiber : Thread {
   Context context;
-  Site passed;  // the last wait it came through, for reports
-  // Asynchronous copies under way, and the number of groups committed so far.
+  Site passed;  // the last wait it came to, for reports
   std::vector<PendingCopy> copies;
-  uint32_t groups;
+  uint32_t groups;  // committed so far
 };
 
 // Lane sets are bit masks.
 struct WarpState {
   uint32_t live, ready;
+  uint32_t epoch;  // warp_syncs so far
   uint32_t at_barrier;
   Site barrier;
   uint32_t arrived;
@@ -81,22 +88,33 @@ class Worker {
   uint8_t* check_global(uint64_t address, uint32_t bytes, uint32_t alignment, Access access);
   uint8_t* check_shared(uint32_t address, uint32_t bytes, uint32_t alignment, Access access);
   void async_copy16(uint32_t to, uint64_t from, bool valid);
-  void async_commit();
+  void async_commit() { now().groups++; }
   void async_wait(uint32_t newest_groups_left);
 
  private:
   static void fiber_main();
-  Fiber& now() { return *static_cast<Fiber*>(thread_now); }
+  Fiber& now() const { return *static_cast<Fiber*>(thread_now); }
+  WarpState& warp_now() { return warps_[now().linear / 32]; }
+  void prepare_threads();
+
+  // Whose turn (block.cpp).
+  uint32_t next_ready();
   void continue_at(uint32_t linear);
-  bool next_ready(uint32_t* linear);
-  void give_way();
   void wait_turn();
+  void give_way();
   void leave();
-  void stop();
-  void deliver(const PendingCopy& copy);
+  [[noreturn]] void return_to_caller();
+
+  // Memory (access.cpp).
+  Accessor accessor(Access access, uint32_t scope);
+  Finding inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Accessor& who);
+  void deliver(PendingCopy& copy);
   void deliver_some();
-  std::string report(const std::string& what);
-  std::string waiting();
+
+  // Ends the block with a report (report.cpp). The fibers are never continued, so what their stacks own is lost.
+  [[noreturn]] void fail(const std::string& what);
+  // Who waits where, a line a place.
+  std::string waiting() const;
 
   Memory& memory_;
   const Options& options_;
@@ -104,13 +122,18 @@ class Worker {
   std::vector<Fiber> fibers_;
   std::vector<WarpState> warps_;
   std::vector<uint8_t> shared_;
+  Shadow shared_shadow_;
   BlockView view_;
   const Launch* launch_ = nullptr;
   Context main_ = nullptr;
   Random random_{0};
   uint32_t threads_ = 0, live_ = 0, at_barrier_ = 0;
+  uint32_t block_ = 0;  // the block's number in the grid
+  uint32_t runs_ = 0;   // blocks run so far: the scope of shared memory's shadow
+  uint32_t epoch_ = 0;  // block_syncs so far
   std::string error_;
-  bool failed_ = false;
 };
+
+std::string text(Site site);
 
 }  // namespace emu

@@ -4,9 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#if defined(__x86_64__) || defined(__aarch64__)
-#define EMU_OWN_SWITCH 1
-#else
+#ifndef EMU_OWN_SWITCH
 #include <ucontext.h>
 #endif
 

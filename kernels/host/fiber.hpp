@@ -5,6 +5,10 @@
 #include <cstdint>
 #include <vector>
 
+#if defined(__x86_64__) || defined(__aarch64__)
+#define EMU_OWN_SWITCH 1
+#endif
+
 namespace emu {
 
 // What a stopped thread needs to go on: on x86_64 and aarch64 its stack pointer (the registers that a call must

@@ -12,13 +12,9 @@ uint32_t next_tag() {
   return counter.fetch_add(1) % 0xFFFF + 1;
 }
 
-size_t offset_in(const Allocation& in, uint64_t address) {
-  return static_cast<size_t>((address & POINTER_MASK) - reinterpret_cast<uint64_t>(in.bytes));
-}
-
 }  // namespace
 
-Memory::Memory() : by_tag_(size_t{1} << (64 - TAG_SHIFT)) {}
+Memory::Memory(bool shadowed) : shadowed_(shadowed), by_tag_(size_t{1} << (64 - TAG_SHIFT)) {}
 
 Memory::~Memory() {
   for (uint32_t tag : live_) std::free(by_tag_[tag]->bytes - RED_ZONE);
@@ -33,14 +29,15 @@ uint64_t Memory::alloc(size_t bytes, const char* label) {
   memset(block + RED_ZONE, POISON, bytes);
   uint32_t tag = next_tag();
   while (by_tag_[tag]) tag = next_tag();
-  by_tag_[tag].reset(new Allocation{label, block + RED_ZONE, bytes});
+  by_tag_[tag].reset(new Allocation{label, block + RED_ZONE, bytes, {}});
+  if (shadowed_) by_tag_[tag]->shadow.cover(bytes);
   live_.push_back(tag);
   return uint64_t{tag} << TAG_SHIFT | reinterpret_cast<uint64_t>(block + RED_ZONE);
 }
 
 bool Memory::free(uint64_t address) {
   Allocation* in = owner(address);
-  if (!in || offset_in(*in, address) != 0) return false;
+  if (!in || offset(*in, address) != 0) return false;
   const uint32_t tag = static_cast<uint32_t>(address >> TAG_SHIFT);
   std::free(in->bytes - RED_ZONE);
   by_tag_[tag].reset();
@@ -54,12 +51,18 @@ uint8_t* Memory::range(uint64_t address, size_t bytes, std::string* error) const
     *error = "the address is in no allocation of this device (freed, of another device, or never an address)";
     return nullptr;
   }
-  const size_t at = offset_in(*in, address);
-  if (at > in->size || bytes > in->size - at) {
+  const int64_t at = offset(*in, address);
+  if (!in->holds(at, bytes)) {
     *error = "out of bounds: " + describe_range(*in, address, bytes);
     return nullptr;
   }
   return in->bytes + at;
+}
+
+uint8_t* Memory::writable(uint64_t address, size_t bytes, std::string* error) {
+  uint8_t* at = range(address, bytes, error);
+  if (at && shadowed_) owner(address)->shadow.set_written(static_cast<size_t>(offset(*owner(address), address)), bytes, true);
+  return at;
 }
 
 const Allocation* Memory::overrun() const {
@@ -74,7 +77,7 @@ const Allocation* Memory::overrun() const {
 }
 
 std::string describe_range(const Allocation& in, uint64_t address, size_t bytes) {
-  const auto at = static_cast<int64_t>(offset_in(in, address));
+  const int64_t at = Memory::offset(in, address);
   return "\"" + in.label + "\": " + std::to_string(bytes) + " bytes at byte " + std::to_string(at) + " of " +
          std::to_string(in.size);
 }

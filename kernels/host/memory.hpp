@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime.hpp"
+#include "shadow.hpp"
 
 namespace emu {
 
@@ -20,11 +21,16 @@ struct Allocation {
   std::string label;
   uint8_t* bytes;  // 256-byte aligned, red zones on both sides
   size_t size;
+  bool holds(int64_t at, size_t count) const {
+    return at >= 0 && static_cast<uint64_t>(at) <= size && count <= size - static_cast<uint64_t>(at);
+  }
+  Shadow shadow;  // covers nothing in the fast build
 };
 
 class Memory {
  public:
-  Memory();
+  // `shadowed`: every allocation gets shadow memory, 12 bytes a byte.
+  explicit Memory(bool shadowed);
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
   ~Memory();
@@ -35,12 +41,19 @@ class Memory {
 
   // The allocation an address was made from, wherever it points now; nullptr when it is none of this device's.
   Allocation* owner(uint64_t address) const { return by_tag_[address >> TAG_SHIFT].get(); }
-  // Host pointer to [address, address + bytes), or nullptr and the reason.
+  // Where in it an address points; may be outside.
+  static int64_t offset(const Allocation& in, uint64_t address) {
+    return static_cast<int64_t>((address & POINTER_MASK) - reinterpret_cast<uint64_t>(in.bytes));
+  }
+  // For the host's own accesses: host pointer to [address, address + bytes), or nullptr and the reason.
   uint8_t* range(uint64_t address, size_t bytes, std::string* error) const;
+  // The same for a write, after which those bytes count as initialised.
+  uint8_t* writable(uint64_t address, size_t bytes, std::string* error);
   // The first allocation whose red zones were written over, or nullptr.
   const Allocation* overrun() const;
 
  private:
+  bool shadowed_;
   std::vector<std::unique_ptr<Allocation>> by_tag_;
   std::vector<uint32_t> live_;
 };

@@ -68,7 +68,8 @@ constexpr uint64_t POINTER_MASK = (uint64_t{1} << TAG_SHIFT) - 1;
 
 inline uint8_t* plain_pointer(uint64_t address) { return reinterpret_cast<uint8_t*>(address & POINTER_MASK); }
 
-enum class Access : uint32_t { Read, Write, Atomic };
+// WarpRead: a row of ldmatrix, named by one lane and read by four. AsyncCopy: the destination of cp.async.
+enum class Access : uint32_t { Read, WarpRead, Write, Atomic, AsyncCopy };
 
 // Bounds, alignment, races, initialisation. Returns the host address; does not return when the access is wrong.
 uint8_t* check_global(uint64_t address, uint32_t bytes, uint32_t alignment, Access access);

@@ -15,8 +15,7 @@ struct LoadMatrix {
 };
 
 CBP_DEVICE uint8_t* matrix_row(uint32_t address) {
-  // Each lane answers for the row it names; the check knows it as the reader.
-  return CHECKED ? emu::check_shared(address, 16, 16, emu::Access::Read)
+  return CHECKED ? emu::check_shared(address, 16, 16, emu::Access::WarpRead)
                  : emu::block_now->shared + (address - emu::SHARED_BASE);
 }
 
@@ -53,21 +52,37 @@ struct Mma {
   uint32_t b0, b1;
 };
 
-// d[16][8] += a[16][K] b[K][8], accumulated in f32 in the order of k.
-template <int K> CBP_DEVICE void multiply_tile(void* const* lanes, const float (&a)[16][K], const float (&b)[K][8]) {
-  float d[16][8];
+// Eight columns of a tile.
+typedef float Row8 __attribute__((vector_size(32)));
+
+// d[16][8] += a[16][K] b[K][8], accumulated in f32 in the order of k. Host time of the whole emulator is spent here,
+// so rows go through the vector unit eight at a time.
+template <int K> CBP_DEVICE void multiply_tile(void* const* lanes, const float (&a)[16][K], const Row8 (&b)[K]) {
+  Row8 d[16];
   for (int l = 0; l < 32; l++) {
-    const auto& fragment = static_cast<Mma*>(lanes[l])->d;
-    for (int e = 0; e < 4; e++) d[l / 4 + (e / 2) * 8][(l % 4) * 2 + e % 2] = fragment[e];
+    const float* fragment = static_cast<Mma*>(lanes[l])->d;
+    for (int half = 0; half < 2; half++) memcpy(reinterpret_cast<float*>(&d[l / 4 + half * 8]) + l % 4 * 2, fragment + half * 2, 8);
   }
-  for (int row = 0; row < 16; row++) {
+  for (int first = 0; first < 16; first += 8) {
+    Row8 sum[8];
+    for (int r = 0; r < 8; r++) sum[r] = d[first + r];
     for (int k = 0; k < K; k++) {
-      for (int column = 0; column < 8; column++) d[row][column] += a[row][k] * b[k][column];
+      for (int r = 0; r < 8; r++) sum[r] += a[first + r][k] * b[k];
     }
+    for (int r = 0; r < 8; r++) d[first + r] = sum[r];
   }
   for (int l = 0; l < 32; l++) {
-    auto& fragment = static_cast<Mma*>(lanes[l])->d;
-    for (int e = 0; e < 4; e++) fragment[e] = d[l / 4 + (e / 2) * 8][(l % 4) * 2 + e % 2];
+    float* fragment = static_cast<Mma*>(lanes[l])->d;
+    for (int half = 0; half < 2; half++) memcpy(fragment + half * 2, reinterpret_cast<float*>(&d[l / 4 + half * 8]) + l % 4 * 2, 8);
+  }
+}
+
+// Eight registers of two 16-bit values each: the low halves, the high halves.
+template <class T> CBP_DEVICE void unpack8(const uint32_t* in, float* low, float* high, int stride) {
+  for (int i = 0; i < 8; i++) {
+    const float2 pair = unpack2<T>(in[i]);
+    low[i * stride] = pair.x;
+    high[i * stride] = pair.y;
   }
 }
 
@@ -76,20 +91,19 @@ CBP_DEVICE void mma_16816(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, ui
                           emu::Site site = emu::Site::here()) {
   Mma mine{d, a, b0, b1};
   emu::meet(emu::Collective::Mma, site, &mine, [](void* const* lanes) {
-    float a[16][16], b[16][8];
+    uint32_t pairs_a[16][8], pairs_b[8][8];  // [row][k / 2], [k / 2][column]
     for (int l = 0; l < 32; l++) {
       const auto& lane = *static_cast<Mma*>(lanes[l]);
-      const int g = l / 4, t = (l % 4) * 2;
-      for (int i = 0; i < 4; i++) {
-        const float2 pair = unpack2<T>(lane.a[i]);
-        a[g + (i % 2) * 8][t + (i / 2) * 8] = pair.x;
-        a[g + (i % 2) * 8][t + (i / 2) * 8 + 1] = pair.y;
-      }
-      const float2 first = unpack2<T>(lane.b0), second = unpack2<T>(lane.b1);
-      b[t][g] = first.x;
-      b[t + 1][g] = first.y;
-      b[t + 8][g] = second.x;
-      b[t + 9][g] = second.y;
+      const int g = l / 4, t = l % 4;
+      for (int i = 0; i < 4; i++) pairs_a[g + i % 2 * 8][t + i / 2 * 4] = lane.a[i];
+      pairs_b[t][g] = lane.b0;
+      pairs_b[t + 4][g] = lane.b1;
+    }
+    float a[16][16];
+    Row8 b[16];
+    for (int row = 0; row < 16; row++) unpack8<T>(pairs_a[row], &a[row][0], &a[row][1], 2);
+    for (int k = 0; k < 8; k++) {
+      unpack8<T>(pairs_b[k], reinterpret_cast<float*>(&b[2 * k]), reinterpret_cast<float*>(&b[2 * k + 1]), 1);
     }
     multiply_tile<16>(lanes, a, b);
   });
@@ -102,11 +116,12 @@ CBP_DEVICE void mma_1688_tf32(float (&d)[4], const uint32_t (&a)[4], uint32_t b0
                               emu::Site site = emu::Site::here()) {
   Mma mine{d, a, b0, b1};
   emu::meet(emu::Collective::Mma, site, &mine, [](void* const* lanes) {
-    float a[16][8], b[8][8];
+    float a[16][8];
+    Row8 b[8];
     for (int l = 0; l < 32; l++) {
       const auto& lane = *static_cast<Mma*>(lanes[l]);
       const int g = l / 4, t = l % 4;
-      for (int i = 0; i < 4; i++) a[g + (i % 2) * 8][t + (i / 2) * 4] = as_tf32(lane.a[i]);
+      for (int i = 0; i < 4; i++) a[g + i % 2 * 8][t + i / 2 * 4] = as_tf32(lane.a[i]);
       b[t][g] = as_tf32(lane.b0);
       b[t + 4][g] = as_tf32(lane.b1);
     }

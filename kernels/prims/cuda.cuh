@@ -21,7 +21,9 @@ CBP_DEVICE void warp_sync() { __syncwarp(); }
 template <class T> CBP_DEVICE T shfl(T v, uint32_t from) { return __shfl_sync(~0u, v, from); }
 template <class T> CBP_DEVICE T shfl_xor(T v, uint32_t mask) { return __shfl_xor_sync(~0u, v, mask); }
 template <class T> CBP_DEVICE T shfl_down(T v, uint32_t delta) { return __shfl_down_sync(~0u, v, delta); }
-CBP_DEVICE uint32_t ballot(bool pred) { return __ballot_sync(~0u, pred); }
+// CUDA's headers still declare a `ballot`, of GPUs before Volta, that no overload can hide.
+CBP_DEVICE uint32_t warp_ballot(bool pred) { return __ballot_sync(~0u, pred); }
+#define ballot warp_ballot
 
 // ---- memory
 

@@ -23,24 +23,34 @@ pub enum Delivery {
 /// How to run kernels. Results of a correct kernel do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Of the order in which threads and blocks run, when checked.
-    pub seed: u64,
-    /// Check every access. Off: plain speed, blocks on several OS threads, in a fixed order of threads, copies at
-    /// once; a wild access is then a crash of this process.
-    pub checked: bool,
-    /// Of asynchronous copies, when checked.
-    pub delivery: Delivery,
-    /// When not checked; 0 means all the machine has.
+    /// None: plain speed. Blocks run on several OS threads, threads in a fixed order, copies arrive at once; of
+    /// checks, those of divergence and of red zones remain, and a wild access is a crash of this process.
+    pub checks: Option<Checks>,
+    /// Without checks; 0 means all the machine has.
     pub os_threads: u32,
+}
+
+/// What to check beyond divergence, bounds and alignment, and under which schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Of the order in which threads and blocks run.
+    pub seed: u64,
+    /// Of asynchronous copies.
+    pub delivery: Delivery,
+    /// Report accesses that nothing orders.
+    pub races: bool,
+    /// Report reads of bytes that nothing has written. Otherwise they are NaN.
+    pub uninitialised: bool,
 }
 
 impl Options {
     pub fn checked(seed: u64, delivery: Delivery) -> Self {
-        Self { seed, checked: true, delivery, os_threads: 1 }
+        let checks = Checks { seed, delivery, races: true, uninitialised: false };
+        Self { checks: Some(checks), os_threads: 1 }
     }
 
     pub fn fast() -> Self {
-        Self { seed: 0, checked: false, delivery: Delivery::AtOnce, os_threads: 0 }
+        Self { checks: None, os_threads: 0 }
     }
 }
 
@@ -83,11 +93,16 @@ impl EmulatedDevice {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
             n => n,
         };
-        let raw = RawOptions {
-            seed: options.seed,
-            checked: options.checked.into(),
-            delivery: options.delivery as u32,
-            os_threads,
+        let raw = match options.checks {
+            Some(checks) => RawOptions {
+                seed: checks.seed,
+                checked: 1,
+                delivery: checks.delivery as u32,
+                races: checks.races.into(),
+                uninitialised: checks.uninitialised.into(),
+                os_threads,
+            },
+            None => RawOptions { os_threads, ..RawOptions::default() },
         };
         // SAFETY: the options are copied during the call.
         let handle =
@@ -156,7 +171,7 @@ impl Device for EmulatedDevice {
         let (kernel, label) = (c_string(launch.kernel), c_string(&launch.label));
         // SAFETY: the handle is open; strings, shapes and arguments are copied or only read during the call, and the
         // runtime compares the size of the arguments with the kernel's. With checks off, addresses inside the
-        // arguments are the caller's promise (`Options::checked`).
+        // arguments are the caller's promise (`Options::checks`).
         let status = unsafe {
             cbp_emu_launch(
                 self.handle.as_ptr(),
@@ -185,10 +200,11 @@ impl Device for EmulatedDevice {
     }
 
     fn describe(&self) -> String {
-        let Options { seed, checked, delivery, .. } = self.options;
-        match checked {
-            true => format!("emulated device (host, checked, seed {seed}, copies {delivery:?})"),
-            false => "emulated device (host, unchecked)".to_owned(),
+        match self.options.checks {
+            Some(Checks { seed, delivery, .. }) => {
+                format!("emulated device (host, checked, seed {seed}, copies {delivery:?})")
+            }
+            None => "emulated device (host, unchecked)".to_owned(),
         }
     }
 }
@@ -206,11 +222,15 @@ struct Handle {
     _opaque: [u8; 0],
 }
 
+/// Mirror of `emu::Options` in `block.hpp`.
 #[repr(C)]
+#[derive(Default)]
 struct RawOptions {
     seed: u64,
     checked: u32,
     delivery: u32,
+    races: u32,
+    uninitialised: u32,
     os_threads: u32,
 }
 

@@ -127,8 +127,8 @@ impl Case {
         }
     }
 
-    /// Runs a pass and compares all it writes; returns the bytes it wrote.
-    fn check(&self, pass: Pass, columns: usize, options: Options) -> Vec<u8> {
+    /// Runs a pass and compares all it writes; returns the bytes it wrote, sums over rows apart.
+    fn check(&self, pass: Pass, columns: usize, options: Options) -> Written {
         let mut device = Bench::new(self.layer.precision, options);
         let Layer { channels, precision, .. } = self.layer;
         let what = format!("{} {:?}, {options:?}", symbol(pass, precision, columns), self.layer);
@@ -138,56 +138,40 @@ impl Case {
         };
         match pass {
             Pass::Forward => {
-                let x = device.elements("x", &self.x);
-                let weights = device.elements("weights", &self.weights);
-                let bias = device.floats("bias", &self.bias);
-                let y = device.room("y", self.y.len() * precision.bytes());
-                let mask = device.room("mask", self.y.len() / 8);
-                let at = Forward { x, weights, bias, y, mask };
+                let at = device.forward(self);
                 device.run(&dilated::forward_with(&self.layer, columns, &at, "forward"));
-                close("y", &device.read(y, self.y.len()), &self.y, tolerance(precision));
-                let mask = device.bytes(mask, self.y.len() / 8);
+                close("y", &device.read(at.y, self.y.len()), &self.y, tolerance(precision));
+                let mask = device.bytes(at.mask, self.y.len() / 8);
                 self.check_mask(&mask, &what);
-                [device.bytes(y, self.y.len() * precision.bytes()), mask].concat()
+                let y = device.bytes(at.y, self.y.len() * precision.bytes());
+                Written { elements: [y, mask].concat(), sums: Vec::new() }
             }
             Pass::Dgrad => {
-                let dz_out = device.elements("dz_out", &self.dz_out);
-                let g_out = device.elements("g_out", &self.g_out);
-                let weights = device.elements("weights", &self.weights);
-                let mask = device.upload("mask", &pack_bits(&self.let_through));
-                let g = device.room("g", self.g.len() * precision.bytes());
-                let dz = device.room("dz", self.dz.len() * precision.bytes());
-                let tiles = self.layer.column_sum_tiles();
-                let column_sums = device.room("column_sums", tiles * channels * 4);
-                let overflow = device.upload("overflow", &[0; 4]);
-                let at = Dgrad { dz_out, g_out, weights, mask, g, dz, column_sums, overflow };
+                let at = device.dgrad(self);
                 device.run(&dilated::dgrad_with(&self.layer, columns, &at, "dgrad"));
-                close("g", &device.read(g, self.g.len()), &self.g, tolerance(precision));
-                let values = device.read(dz, self.dz.len());
+                close("g", &device.read(at.g, self.g.len()), &self.g, tolerance(precision));
+                let values = device.read(at.dz, self.dz.len());
                 close("dz", &values, &self.dz, tolerance(precision));
                 for (value, kept) in values.iter().zip(&self.let_through) {
                     assert!(*kept || value.to_bits() == 0, "{what}: a masked gradient is {value}");
                 }
-                let sums = device.bytes(column_sums, tiles * channels * 4);
+                let sums =
+                    device.bytes(at.column_sums, self.layer.column_sum_tiles() * channels * 4);
                 let total = add_parts(&sums, channels);
-                let expected = &self.column_sums;
-                close("column sums", &total, expected, tolerance_of_sums(precision));
-                assert_eq!(device.bytes(overflow, 4), [0; 4], "{what}: overflow");
-                [device.bytes(dz, self.dz.len() * precision.bytes()), sums].concat()
+                close("column sums", &total, &self.column_sums, tolerance_of_sums(precision));
+                assert_eq!(device.bytes(at.overflow, 4), [0; 4], "{what}: overflow");
+                let dz = device.bytes(at.dz, self.dz.len() * precision.bytes());
+                Written { elements: dz, sums }
             }
             Pass::Wgrad => {
-                let x = device.elements("x", &self.x);
-                let dz_out = device.elements("dz_out", &self.dz_out);
-                let splits = 3; // uneven parts; of a single row, two are empty
-                let partials = device.room("partials", splits * self.dw.len() * 4);
-                let overflow = device.upload("overflow", &[0; 4]);
-                let at = Wgrad { x, dz_out, partials, overflow };
+                let splits = 3; // uneven parts; of a single step, two are empty
+                let at = device.wgrad(self, splits);
                 device.run(&dilated::wgrad_with(&self.layer, columns, splits, &at, "wgrad"));
-                let parts = device.bytes(partials, splits * self.dw.len() * 4);
+                let parts = device.bytes(at.partials, splits * self.dw.len() * 4);
                 let total = add_parts(&parts, self.dw.len());
                 close("dw", &total, &self.dw, tolerance_of_sums(precision));
-                assert_eq!(device.bytes(overflow, 4), [0; 4], "{what}: overflow");
-                parts
+                assert_eq!(device.bytes(at.overflow, 4), [0; 4], "{what}: overflow");
+                Written { elements: parts, sums: Vec::new() }
             }
         }
     }
@@ -206,6 +190,14 @@ impl Case {
         }
         assert!(checked * 10 > self.before_relu.len() * 9, "{what}: hardly a bit was checked");
     }
+}
+
+/// What a pass left in memory.
+#[derive(PartialEq)]
+struct Written {
+    elements: Vec<u8>,
+    /// column sums: their order depends on the tile's width
+    sums: Vec<u8>,
 }
 
 /// An emulated device and the element type of a test's tensors.
@@ -245,6 +237,39 @@ impl Bench {
                 self.upload(label, cast_slice(&bits))
             }
             _ => self.floats(label, values),
+        }
+    }
+
+    fn forward(&mut self, case: &Case) -> Forward {
+        Forward {
+            x: self.elements("x", &case.x),
+            weights: self.elements("weights", &case.weights),
+            bias: self.floats("bias", &case.bias),
+            y: self.room("y", case.y.len() * self.precision.bytes()),
+            mask: self.room("mask", case.y.len() / 8),
+        }
+    }
+
+    fn dgrad(&mut self, case: &Case) -> Dgrad {
+        let sums = case.layer.column_sum_tiles() * case.layer.channels;
+        Dgrad {
+            dz_out: self.elements("dz_out", &case.dz_out),
+            g_out: self.elements("g_out", &case.g_out),
+            weights: self.elements("weights", &case.weights),
+            mask: self.upload("mask", &pack_bits(&case.let_through)),
+            g: self.room("g", case.g.len() * self.precision.bytes()),
+            dz: self.room("dz", case.dz.len() * self.precision.bytes()),
+            column_sums: self.room("column_sums", sums * 4),
+            overflow: self.upload("overflow", &[0; 4]),
+        }
+    }
+
+    fn wgrad(&mut self, case: &Case, splits: usize) -> Wgrad {
+        Wgrad {
+            x: self.elements("x", &case.x),
+            dz_out: self.elements("dz_out", &case.dz_out),
+            partials: self.room("partials", splits * case.dw.len() * 4),
+            overflow: self.upload("overflow", &[0; 4]),
         }
     }
 
@@ -317,7 +342,7 @@ fn arguments_match_the_kernels() {
 }
 
 /// batch, length in, dilation, channels
-const SHAPES: [[usize; 4]; 9] = [
+const SHAPES: [[usize; 4]; 12] = [
     [1, 5, 2, 32],     // one row out: far less than a tile
     [3, 61, 4, 64],    // a tile over three examples, ragged
     [1, 136, 4, 96],   // exactly one row tile out
@@ -327,14 +352,20 @@ const SHAPES: [[usize; 4]; 9] = [
     [1, 300, 128, 32], // whole tiles without some taps
     [1, 531, 256, 96], // the largest dilation
     [1, 70, 32, 256],  // four and two column tiles, two row tiles of weights a tap
+    [4, 235, 64, 32],  // tile 5 starts at the last position that the middle tap reaches,
+    [2, 191, 64, 32],  // tile 1 ends at the first,
+    [5, 94, 32, 32],   // tile 2 has it only in the example between its ends
 ];
 
 fn all_shapes(pass: Pass) {
     for precision in Precision::ALL {
         for shape in SHAPES {
             let case = Case::new(precision, shape);
-            for columns in case.layer.possible_columns() {
-                case.check(pass, columns, Options::fast());
+            let mut tiles = case.layer.possible_columns();
+            let first = case.check(pass, tiles.next().unwrap(), Options::fast());
+            for columns in tiles {
+                let other = case.check(pass, columns, Options::fast());
+                assert!(other.elements == first.elements, "{pass:?} {shape:?}: {columns} differs");
             }
         }
     }
@@ -357,19 +388,22 @@ fn wgrad_at_all_shapes() {
 
 /// Same bits whatever the order of threads and the arrival of copies, and no access out of place.
 fn all_schedules(pass: Pass) {
+    let deliveries = [Delivery::AtOnce, Delivery::Random, Delivery::Starved];
     for precision in Precision::ALL {
         for columns in TILE_COLUMNS {
             if precision == Precision::Plain && columns != 32 {
                 continue;
             }
-            // Two examples and a ragged tile; two thirds of the steps of dgrad are left out at the ends.
-            let case = Case::new(precision, [2, 23, 8, columns]);
-            let expected = case.check(pass, columns, Options::fast());
-            for seed in 0..9 {
-                let delivery =
-                    [Delivery::AtOnce, Delivery::Random, Delivery::Starved][seed as usize % 3];
-                let got = case.check(pass, columns, Options::checked(seed, delivery));
-                assert!(got == expected, "{pass:?} {precision} {columns}: seed {seed} differs");
+            // Three taps over two examples; two taps and one, so that a last step of dgrad lies where its column sums
+            // go next.
+            for shape in [[2, 23, 8, columns], [1, 130, 64, columns]] {
+                let case = Case::new(precision, shape);
+                let expected = case.check(pass, columns, Options::fast());
+                for seed in 0..9 {
+                    let options = Options::checked(seed, deliveries[seed as usize % 3]);
+                    let got = case.check(pass, columns, options);
+                    assert!(got == expected, "{pass:?} {precision} {columns}: {options:?} differs");
+                }
             }
         }
     }
@@ -388,4 +422,77 @@ fn dgrad_under_all_schedules() {
 #[test]
 fn wgrad_under_all_schedules() {
     all_schedules(Pass::Wgrad);
+}
+
+/// TensorFlow's ReLU has no gradient at zero, and inputs of N alone have sums of exactly zero.
+#[test]
+fn a_sum_of_zero_is_not_let_through() {
+    for precision in Precision::ALL {
+        let mut case = Case::new(precision, [1, 21, 4, 32]);
+        for tensor in [&mut case.x, &mut case.bias] {
+            tensor.fill(0.0);
+        }
+        case.bias[7] = 0.5;
+        let mut device = Bench::new(precision, Options::fast());
+        let at = device.forward(&case);
+        device.run(&dilated::forward(&case.layer, &at, "forward"));
+        let mask = device.bytes(at.mask, case.y.len() / 8);
+        assert!(mask.chunks(4).all(|word| word == [1 << 7, 0, 0, 0]), "{precision}: {mask:x?}");
+    }
+}
+
+#[test]
+fn outputs_that_are_not_wanted_change_nothing() {
+    for precision in Precision::ALL {
+        let case = Case::new(precision, [2, 23, 8, 32]);
+        let mut device = Bench::new(precision, Options::checked(1, Delivery::Random));
+        let with = device.forward(&case);
+        let y = device.room("other y", case.y.len() * precision.bytes());
+        let without = Forward { y, mask: Address::NULL, ..with };
+        for at in [&with, &without] {
+            device.run(&dilated::forward(&case.layer, at, "forward"));
+        }
+        assert_eq!(device.read(with.y, case.y.len()), device.read(without.y, case.y.len()));
+
+        let with = device.dgrad(&case);
+        let dz = device.room("other dz", case.dz.len() * precision.bytes());
+        let without = Dgrad { dz, g: Address::NULL, ..with };
+        for at in [&with, &without] {
+            device.run(&dilated::dgrad(&case.layer, at, "dgrad"));
+        }
+        assert_eq!(device.read(with.dz, case.dz.len()), device.read(without.dz, case.dz.len()));
+    }
+}
+
+/// The flag goes up for a single value, in a corner, masked or not; where nothing is wrong it stays (`Case::check`).
+#[test]
+fn overflow_is_flagged() {
+    for precision in Precision::ALL {
+        let largest = match precision {
+            Precision::Fp16 => 65504.0,
+            _ => f32::MAX,
+        };
+        for value in [f32::NAN, f32::INFINITY, largest] {
+            let mut case = Case::new(precision, [2, 70, 8, 32]);
+            // The last element; the gradient that reaches it is finite, and with `largest` too large only as a sum.
+            let at = case.g_out.len() - 1;
+            for tensor in [&mut case.dz_out, &mut case.g_out] {
+                tensor[at] = round(precision, value);
+            }
+            case.weights.fill(1.0);
+            case.let_through.fill(false);
+            let mut device = Bench::new(precision, Options::fast());
+            let dgrad = device.dgrad(&case);
+            device.run(&dilated::dgrad(&case.layer, &dgrad, "dgrad"));
+            assert_eq!(device.bytes(dgrad.overflow, 4), [1, 0, 0, 0], "dgrad {precision} {value}");
+
+            // Sums of wgrad are f32, where 65504 times x is finite.
+            let expected = u8::from(!value.is_finite() || precision != Precision::Fp16);
+            case.x.fill(2.0);
+            let wgrad = device.wgrad(&case, 2);
+            device.run(&dilated::wgrad_with(&case.layer, 32, 2, &wgrad, "wgrad"));
+            let flag = device.bytes(wgrad.overflow, 4);
+            assert_eq!(flag, [expected, 0, 0, 0], "wgrad {precision} {value}");
+        }
+    }
 }

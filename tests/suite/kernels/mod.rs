@@ -2,4 +2,5 @@
 
 mod dilated;
 mod emulator;
+mod primitives;
 mod tensor;
