@@ -6,6 +6,7 @@
 
 pub mod adam;
 pub mod batch;
+pub mod dilated;
 pub mod first_conv;
 pub mod head;
 pub mod loss;

@@ -1,0 +1,498 @@
+//! The dilated layer's kernels against plain loops in f64: every pass, precision and tile, at awkward shapes, and under
+//! many schedules.
+//!
+//! Operands are rounded to the element type first, so what is compared is the kernels' arithmetic, their addresses and
+//! the rounding of what they store.
+
+use bytemuck::cast_slice;
+use cbp_fast::engine::cuda::device::{Address, Device, Launch};
+use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options, kernels};
+use cbp_fast::engine::cuda::ops::dilated::{
+    self, Dgrad, Forward, Layer, Pass, TAPS, TILE_COLUMNS, Wgrad, args_bytes, symbol,
+};
+use cbp_fast::engine::cuda::precision::Precision;
+use half::{bf16, f16};
+
+use super::tensor::{Numbers, relative_error};
+
+/// Relative L2 error of a tensor that is stored in the element type.
+fn tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::Fp16 => 4e-4,  // one rounding to 11 bits: 2.9e-4 seen
+        Precision::Bf16 => 3e-3,  // one rounding to 8 bits
+        Precision::Tf32 => 6e-4,  // both operands to 11 bits: sqrt(2) * 2.9e-4
+        Precision::F32 => 1e-5, // products of split operands: 4.8e-6 expected (kernels/core/math.cuh)
+        Precision::Plain => 1e-6, // sums of at most 768 terms in f32
+    }
+}
+
+/// The same for sums that stay in f32: operands of 16 bits are then exact.
+fn tolerance_of_sums(precision: Precision) -> f64 {
+    match precision {
+        Precision::Fp16 | Precision::Bf16 => 1e-6,
+        other => tolerance(other),
+    }
+}
+
+/// Operands and, in f64, what the passes make of them.
+struct Case {
+    layer: Layer,
+    x: Vec<f32>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    g_out: Vec<f32>,
+    dz_out: Vec<f32>,
+    /// of x, one bool an element
+    let_through: Vec<bool>,
+    before_relu: Vec<f64>,
+    y: Vec<f64>,
+    g: Vec<f64>,
+    dz: Vec<f64>,
+    column_sums: Vec<f64>,
+    dw: Vec<f64>,
+}
+
+impl Case {
+    fn new(precision: Precision, [batch, length_in, dilation, channels]: [usize; 4]) -> Self {
+        let layer = Layer { batch, length_in, dilation, channels, precision };
+        let (rows_in, rows_out) = (layer.rows_in() * channels, layer.rows_out() * channels);
+        let mut numbers = Numbers::new(length_in as u64);
+        let mut tensor = |n: usize, scale: f32, zeros: f32| -> Vec<f32> {
+            let value = |v: f32| if zeros > 0.0 && v < zeros - 1.0 { 0.0 } else { v * scale };
+            (0..n).map(|_| round(precision, value(numbers.signed()))).collect()
+        };
+        // A third of x is zero, as behind a ReLU, and two thirds of the gradient pass.
+        let x = tensor(rows_in, 1.0, 0.6);
+        let weights = tensor(TAPS * channels * channels, (channels as f32).powf(-0.5), 0.0);
+        let g_out = tensor(rows_out, 0.01, 0.0);
+        let bias: Vec<f32> = (0..channels).map(|_| 0.3 * numbers.signed()).collect();
+        let dz_out = g_out.iter().map(|&g| if numbers.signed() > -0.3 { g } else { 0.0 }).collect();
+        let let_through = (0..rows_in).map(|_| numbers.signed() > -0.3).collect();
+        let mut case = Self {
+            layer,
+            x,
+            weights,
+            bias,
+            g_out,
+            dz_out,
+            let_through,
+            before_relu: vec![0.0; rows_out],
+            y: vec![0.0; rows_out],
+            g: vec![0.0; rows_in],
+            dz: vec![0.0; rows_in],
+            column_sums: vec![0.0; channels],
+            dw: vec![0.0; TAPS * channels * channels],
+        };
+        case.work_out();
+        case
+    }
+
+    /// The mathematics, in the order of the indices.
+    fn work_out(&mut self) {
+        let Layer { batch, length_in, dilation: d, channels: c, .. } = self.layer;
+        let length_out = self.layer.length_out();
+        for n in 0..batch {
+            for l in 0..length_out {
+                let out = (n * length_out + l) * c;
+                for o in 0..c {
+                    self.before_relu[out + o] = self.bias[o].into();
+                }
+                for t in 0..TAPS {
+                    // y[n, l] and dw[t] meet x[n, l + t d]; so does dz[n, l] g[n, l + t d]
+                    let from = (n * length_in + l + t * d) * c;
+                    for i in 0..c {
+                        let x = f64::from(self.x[from + i]);
+                        let row = (t * c + i) * c;
+                        let mut g = 0.0;
+                        for o in 0..c {
+                            let (w, dz) = (self.weights[row + o], self.dz_out[out + o]);
+                            self.before_relu[out + o] += x * f64::from(w);
+                            self.dw[row + o] += x * f64::from(dz);
+                            g += f64::from(dz) * f64::from(w);
+                        }
+                        self.g[from + i] += g;
+                    }
+                }
+                let centre = (n * length_in + l + d) * c;
+                for o in 0..c {
+                    self.y[out + o] =
+                        self.before_relu[out + o].max(0.0) + f64::from(self.x[centre + o]);
+                    self.g[centre + o] += f64::from(self.g_out[out + o]);
+                }
+            }
+        }
+        for (at, (&g, &kept)) in self.g.iter().zip(&self.let_through).enumerate() {
+            self.dz[at] = if kept { g } else { 0.0 };
+            self.column_sums[at % c] += self.dz[at];
+        }
+    }
+
+    /// Runs a pass and compares all it writes; returns the bytes it wrote, sums over rows apart.
+    fn check(&self, pass: Pass, columns: usize, options: Options) -> Written {
+        let mut device = Bench::new(self.layer.precision, options);
+        let Layer { channels, precision, .. } = self.layer;
+        let what = format!("{} {:?}, {options:?}", symbol(pass, precision, columns), self.layer);
+        let close = |name: &str, got: &[f32], expected: &[f64], tolerance: f64| {
+            let error = relative_error(got, expected);
+            assert!(error.total <= tolerance, "{what}: {name}: {error}, at most {tolerance:e}");
+        };
+        match pass {
+            Pass::Forward => {
+                let at = device.forward(self);
+                device.run(&dilated::forward_with(&self.layer, columns, &at, "forward"));
+                close("y", &device.read(at.y, self.y.len()), &self.y, tolerance(precision));
+                let mask = device.bytes(at.mask, self.y.len() / 8);
+                self.check_mask(&mask, &what);
+                let y = device.bytes(at.y, self.y.len() * precision.bytes());
+                Written { elements: [y, mask].concat(), sums: Vec::new() }
+            }
+            Pass::Dgrad => {
+                let at = device.dgrad(self);
+                device.run(&dilated::dgrad_with(&self.layer, columns, &at, "dgrad"));
+                close("g", &device.read(at.g, self.g.len()), &self.g, tolerance(precision));
+                let values = device.read(at.dz, self.dz.len());
+                close("dz", &values, &self.dz, tolerance(precision));
+                for (value, kept) in values.iter().zip(&self.let_through) {
+                    assert!(*kept || value.to_bits() == 0, "{what}: a masked gradient is {value}");
+                }
+                let sums =
+                    device.bytes(at.column_sums, self.layer.column_sum_tiles() * channels * 4);
+                let total = add_parts(&sums, channels);
+                close("column sums", &total, &self.column_sums, tolerance_of_sums(precision));
+                assert_eq!(device.bytes(at.overflow, 4), [0; 4], "{what}: overflow");
+                let dz = device.bytes(at.dz, self.dz.len() * precision.bytes());
+                Written { elements: dz, sums }
+            }
+            Pass::Wgrad => {
+                let splits = 3; // uneven parts; of a single step, two are empty
+                let at = device.wgrad(self, splits);
+                device.run(&dilated::wgrad_with(&self.layer, columns, splits, &at, "wgrad"));
+                let parts = device.bytes(at.partials, splits * self.dw.len() * 4);
+                let total = add_parts(&parts, self.dw.len());
+                close("dw", &total, &self.dw, tolerance_of_sums(precision));
+                assert_eq!(device.bytes(at.overflow, 4), [0; 4], "{what}: overflow");
+                Written { elements: parts, sums: Vec::new() }
+            }
+        }
+    }
+
+    /// Every bit, but those where rounding may have moved the sum across zero.
+    fn check_mask(&self, mask: &[u8], what: &str) {
+        let scale = self.before_relu.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        let margin = scale * if self.layer.precision == Precision::Tf32 { 2e-3 } else { 2e-5 };
+        let mut checked = 0;
+        for (at, &value) in self.before_relu.iter().enumerate() {
+            if value.abs() > margin {
+                let bit = mask[at / 8] >> (at % 8) & 1 == 1;
+                assert_eq!(bit, value > 0.0, "{what}: mask bit {at}, before the ReLU {value}");
+                checked += 1;
+            }
+        }
+        assert!(checked * 10 > self.before_relu.len() * 9, "{what}: hardly a bit was checked");
+    }
+}
+
+/// What a pass left in memory.
+#[derive(PartialEq)]
+struct Written {
+    elements: Vec<u8>,
+    /// column sums: their order depends on the tile's width
+    sums: Vec<u8>,
+}
+
+/// An emulated device and the element type of a test's tensors.
+struct Bench {
+    device: EmulatedDevice,
+    precision: Precision,
+}
+
+impl Bench {
+    fn new(precision: Precision, options: Options) -> Self {
+        Self { device: EmulatedDevice::new(options), precision }
+    }
+
+    /// Memory full of NaN.
+    fn room(&mut self, label: &str, bytes: usize) -> Address {
+        self.device.alloc(bytes, label).unwrap()
+    }
+
+    fn upload(&mut self, label: &str, bytes: &[u8]) -> Address {
+        let at = self.room(label, bytes.len());
+        self.device.upload(at, bytes).unwrap();
+        at
+    }
+
+    fn floats(&mut self, label: &str, values: &[f32]) -> Address {
+        self.upload(label, cast_slice(values))
+    }
+
+    fn elements(&mut self, label: &str, values: &[f32]) -> Address {
+        match self.precision {
+            Precision::Fp16 => {
+                let bits: Vec<u16> = values.iter().map(|&v| f16::from_f32(v).to_bits()).collect();
+                self.upload(label, cast_slice(&bits))
+            }
+            Precision::Bf16 => {
+                let bits: Vec<u16> = values.iter().map(|&v| bf16::from_f32(v).to_bits()).collect();
+                self.upload(label, cast_slice(&bits))
+            }
+            _ => self.floats(label, values),
+        }
+    }
+
+    fn forward(&mut self, case: &Case) -> Forward {
+        Forward {
+            x: self.elements("x", &case.x),
+            weights: self.elements("weights", &case.weights),
+            bias: self.floats("bias", &case.bias),
+            y: self.room("y", case.y.len() * self.precision.bytes()),
+            mask: self.room("mask", case.y.len() / 8),
+        }
+    }
+
+    fn dgrad(&mut self, case: &Case) -> Dgrad {
+        let sums = case.layer.column_sum_tiles() * case.layer.channels;
+        Dgrad {
+            dz_out: self.elements("dz_out", &case.dz_out),
+            g_out: self.elements("g_out", &case.g_out),
+            weights: self.elements("weights", &case.weights),
+            mask: self.upload("mask", &pack_bits(&case.let_through)),
+            g: self.room("g", case.g.len() * self.precision.bytes()),
+            dz: self.room("dz", case.dz.len() * self.precision.bytes()),
+            column_sums: self.room("column_sums", sums * 4),
+            overflow: self.upload("overflow", &[0; 4]),
+        }
+    }
+
+    fn wgrad(&mut self, case: &Case, splits: usize) -> Wgrad {
+        Wgrad {
+            x: self.elements("x", &case.x),
+            dz_out: self.elements("dz_out", &case.dz_out),
+            partials: self.room("partials", splits * case.dw.len() * 4),
+            overflow: self.upload("overflow", &[0; 4]),
+        }
+    }
+
+    fn run(&mut self, launch: &Launch) {
+        self.device.launch(launch).unwrap_or_else(|error| panic!("{launch:?}: {error:#}"));
+    }
+
+    fn bytes(&mut self, at: Address, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.device.download(at, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn read(&mut self, at: Address, n: usize) -> Vec<f32> {
+        let bytes = self.bytes(at, n * self.precision.bytes());
+        let halves = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+        match self.precision {
+            Precision::Fp16 => halves().map(|b| f16::from_bits(b).to_f32()).collect(),
+            Precision::Bf16 => halves().map(|b| bf16::from_bits(b).to_f32()).collect(),
+            _ => floats(&bytes),
+        }
+    }
+}
+
+fn round(precision: Precision, value: f32) -> f32 {
+    match precision {
+        Precision::Fp16 => f16::from_f32(value).to_f32(),
+        Precision::Bf16 => bf16::from_f32(value).to_f32(),
+        _ => value,
+    }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// Bit c % 32 of word c / 32, little-endian: bit c % 8 of byte c / 8.
+fn pack_bits(bits: &[bool]) -> Vec<u8> {
+    let pack = |bits: &[bool]| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit));
+    bits.chunks(8).map(pack).collect()
+}
+
+/// Sums parts of `n` floats in order, as Adam does.
+fn add_parts(bytes: &[u8], n: usize) -> Vec<f32> {
+    let mut total = vec![0.0; n];
+    for part in floats(bytes).chunks_exact(n) {
+        total.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
+    }
+    total
+}
+
+const PASSES: [Pass; 3] = [Pass::Forward, Pass::Dgrad, Pass::Wgrad];
+
+#[test]
+fn arguments_match_the_kernels() {
+    let kernels = kernels();
+    for pass in PASSES {
+        for precision in Precision::ALL {
+            for columns in TILE_COLUMNS {
+                if precision == Precision::Plain && columns != 32 {
+                    continue;
+                }
+                let name = symbol(pass, precision, columns);
+                let kernel = kernels.iter().find(|kernel| kernel.name == name);
+                let kernel = kernel.unwrap_or_else(|| panic!("no kernel {name}"));
+                assert_eq!(kernel.args_bytes, args_bytes(pass), "{name}");
+            }
+        }
+    }
+}
+
+/// batch, length in, dilation, channels
+const SHAPES: [[usize; 4]; 12] = [
+    [1, 5, 2, 32],     // one row out: far less than a tile
+    [3, 61, 4, 64],    // a tile over three examples, ragged
+    [1, 136, 4, 96],   // exactly one row tile out
+    [2, 95, 8, 160],   // odd; five tiles of 32 columns
+    [7, 41, 16, 32],   // many short examples in one tile
+    [2, 141, 64, 64],  // outputs shorter than the dilation: rows that no tap reaches
+    [1, 300, 128, 32], // whole tiles without some taps
+    [1, 531, 256, 96], // the largest dilation
+    [1, 70, 32, 256],  // four and two column tiles, two row tiles of weights a tap
+    [4, 235, 64, 32],  // tile 5 starts at the last position that the middle tap reaches,
+    [2, 191, 64, 32],  // tile 1 ends at the first,
+    [5, 94, 32, 32],   // tile 2 has it only in the example between its ends
+];
+
+fn all_shapes(pass: Pass) {
+    for precision in Precision::ALL {
+        for shape in SHAPES {
+            let case = Case::new(precision, shape);
+            let mut tiles = case.layer.possible_columns();
+            let first = case.check(pass, tiles.next().unwrap(), Options::fast());
+            for columns in tiles {
+                let other = case.check(pass, columns, Options::fast());
+                assert!(other.elements == first.elements, "{pass:?} {shape:?}: {columns} differs");
+            }
+        }
+    }
+}
+
+#[test]
+fn forward_at_all_shapes() {
+    all_shapes(Pass::Forward);
+}
+
+#[test]
+fn dgrad_at_all_shapes() {
+    all_shapes(Pass::Dgrad);
+}
+
+#[test]
+fn wgrad_at_all_shapes() {
+    all_shapes(Pass::Wgrad);
+}
+
+/// Same bits whatever the order of threads and the arrival of copies, and no access out of place.
+fn all_schedules(pass: Pass) {
+    let deliveries = [Delivery::AtOnce, Delivery::Random, Delivery::Starved];
+    for precision in Precision::ALL {
+        for columns in TILE_COLUMNS {
+            if precision == Precision::Plain && columns != 32 {
+                continue;
+            }
+            // Three taps over two examples; two taps and one, so that a last step of dgrad lies where its column sums
+            // go next.
+            for shape in [[2, 23, 8, columns], [1, 130, 64, columns]] {
+                let case = Case::new(precision, shape);
+                let expected = case.check(pass, columns, Options::fast());
+                for seed in 0..9 {
+                    let options = Options::checked(seed, deliveries[seed as usize % 3]);
+                    let got = case.check(pass, columns, options);
+                    assert!(got == expected, "{pass:?} {precision} {columns}: {options:?} differs");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn forward_under_all_schedules() {
+    all_schedules(Pass::Forward);
+}
+
+#[test]
+fn dgrad_under_all_schedules() {
+    all_schedules(Pass::Dgrad);
+}
+
+#[test]
+fn wgrad_under_all_schedules() {
+    all_schedules(Pass::Wgrad);
+}
+
+/// TensorFlow's ReLU has no gradient at zero, and inputs of N alone have sums of exactly zero.
+#[test]
+fn a_sum_of_zero_is_not_let_through() {
+    for precision in Precision::ALL {
+        let mut case = Case::new(precision, [1, 21, 4, 32]);
+        for tensor in [&mut case.x, &mut case.bias] {
+            tensor.fill(0.0);
+        }
+        case.bias[7] = 0.5;
+        let mut device = Bench::new(precision, Options::fast());
+        let at = device.forward(&case);
+        device.run(&dilated::forward(&case.layer, &at, "forward"));
+        let mask = device.bytes(at.mask, case.y.len() / 8);
+        assert!(mask.chunks(4).all(|word| word == [1 << 7, 0, 0, 0]), "{precision}: {mask:x?}");
+    }
+}
+
+#[test]
+fn outputs_that_are_not_wanted_change_nothing() {
+    for precision in Precision::ALL {
+        let case = Case::new(precision, [2, 23, 8, 32]);
+        let mut device = Bench::new(precision, Options::checked(1, Delivery::Random));
+        let with = device.forward(&case);
+        let y = device.room("other y", case.y.len() * precision.bytes());
+        let without = Forward { y, mask: Address::NULL, ..with };
+        for at in [&with, &without] {
+            device.run(&dilated::forward(&case.layer, at, "forward"));
+        }
+        assert_eq!(device.read(with.y, case.y.len()), device.read(without.y, case.y.len()));
+
+        let with = device.dgrad(&case);
+        let dz = device.room("other dz", case.dz.len() * precision.bytes());
+        let without = Dgrad { dz, g: Address::NULL, ..with };
+        for at in [&with, &without] {
+            device.run(&dilated::dgrad(&case.layer, at, "dgrad"));
+        }
+        assert_eq!(device.read(with.dz, case.dz.len()), device.read(without.dz, case.dz.len()));
+    }
+}
+
+/// The flag goes up for a single value, in a corner, masked or not; where nothing is wrong it stays (`Case::check`).
+#[test]
+fn overflow_is_flagged() {
+    for precision in Precision::ALL {
+        let largest = match precision {
+            Precision::Fp16 => 65504.0,
+            _ => f32::MAX,
+        };
+        for value in [f32::NAN, f32::INFINITY, largest] {
+            let mut case = Case::new(precision, [2, 70, 8, 32]);
+            // The last element; the gradient that reaches it is finite, and with `largest` too large only as a sum.
+            let at = case.g_out.len() - 1;
+            for tensor in [&mut case.dz_out, &mut case.g_out] {
+                tensor[at] = round(precision, value);
+            }
+            case.weights.fill(1.0);
+            case.let_through.fill(false);
+            let mut device = Bench::new(precision, Options::fast());
+            let dgrad = device.dgrad(&case);
+            device.run(&dilated::dgrad(&case.layer, &dgrad, "dgrad"));
+            assert_eq!(device.bytes(dgrad.overflow, 4), [1, 0, 0, 0], "dgrad {precision} {value}");
+
+            // Sums of wgrad are f32, where 65504 times x is finite.
+            let expected = u8::from(!value.is_finite() || precision != Precision::Fp16);
+            case.x.fill(2.0);
+            let wgrad = device.wgrad(&case, 2);
+            device.run(&dilated::wgrad_with(&case.layer, 32, 2, &wgrad, "wgrad"));
+            let flag = device.bytes(wgrad.overflow, 4);
+            assert_eq!(flag, [expected, 0, 0, 0], "wgrad {precision} {value}");
+        }
+    }
+}
