@@ -173,6 +173,26 @@ impl<D: Device> CudaEngine<D> {
         }
     }
 
+    /// Where the ReLUs of the last batch let through: per example and feature map X_0 .. X_n, [length]
+    /// [filters]. After `gradients` only.
+    pub fn masks(&mut self) -> Result<Vec<Vec<Vec<bool>>>> {
+        let Self { device, run: Some(Run { workspace, .. }), main, .. } = self else {
+            anyhow::bail!("no batch has been run");
+        };
+        let words = workspace.main.first.channels / 32;
+        let mut examples = vec![Vec::new(); workspace.batch];
+        for (i, &slot) in workspace.main_out.masks.iter().enumerate() {
+            let mut bits = vec![0u32; workspace.arena.bytes_of(slot) / 4];
+            device.download(workspace.arena[slot], bytemuck::cast_slice_mut(&mut bits))?;
+            for (maps, bits) in examples.iter_mut().zip(bits.chunks_exact(main.trunk_len(i) * words)) {
+                let bit = |row: &[u32], c: usize| row[c / 32] >> (c % 32) & 1 != 0;
+                let rows = bits.chunks_exact(words);
+                maps.push(rows.flat_map(|row| (0..main.filters).map(|c| bit(row, c))).collect());
+            }
+        }
+        Ok(examples)
+    }
+
     /// Makes sure that there are buffers for batches of `batch_size` and plans of `rows`, and the list of
     /// `kind` over them.
     fn prepare(&mut self, kind: Kind, batch_size: usize, rows: usize) -> Result<Arc<LaunchList>> {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cbp_fast::batch::Example;
+use cbp_fast::doctor::selftest::{plan, tracks};
 use cbp_fast::engine::cpu::CpuEngineOf;
 use cbp_fast::engine::cuda::emulated::Options;
 use cbp_fast::engine::cuda::precision::Precision;
@@ -11,7 +12,7 @@ use cbp_fast::engine::{Engine, LossScale, StepLoss};
 use cbp_fast::model::ParameterSet;
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 
-use super::{compare, engine, network, plan, spec, tracks};
+use super::{compare, engine, network, spec};
 
 const ARCH: (usize, usize, usize, usize) = (160, 24, 6, 2);
 
@@ -34,7 +35,7 @@ fn bytes(set: &ParameterSet) -> Vec<u32> {
 #[test]
 fn an_epoch_with_a_partial_batch_follows_the_cpu_engine() {
     let spec = spec(network(ARCH, 1), Some(network((160, 24, 3, 1), 2)));
-    let tracks = tracks(6);
+    let tracks = tracks(160);
     let plan = plan(8, 160);
     let mut cpu = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
     let mut gpu = engine(Options::fast(), Precision::Plain, &spec, &tracks);
@@ -47,7 +48,7 @@ fn an_epoch_with_a_partial_batch_follows_the_cpu_engine() {
     for (found, wanted) in found.tensors.iter().zip(&wanted.tensors) {
         if found.name != "prof_out_precrop/bias" {
             let wanted: Vec<f64> = wanted.data.iter().map(|&w| w.into()).collect();
-            let (distance, _) = compare(&found.data, &wanted);
+            let distance = compare(&found.data, &wanted);
             assert!(distance < 1e-3, "{}: off by {distance:.1e}", found.name);
         }
     }
@@ -69,7 +70,7 @@ fn an_epoch_with_a_partial_batch_follows_the_cpu_engine() {
 #[test]
 fn a_run_that_stopped_goes_on_with_the_same_bits() {
     let spec = spec(network(ARCH, 3), None);
-    let tracks = tracks(7);
+    let tracks = tracks(160);
     let plan = plan(14, 160);
     for precision in [Precision::Fp16, Precision::Tf32] {
         let mut whole = engine(Options::fast(), precision, &spec, &tracks);
@@ -100,7 +101,7 @@ fn a_run_that_stopped_goes_on_with_the_same_bits() {
 #[test]
 fn an_overflow_leaves_the_update_out_and_halves_the_scale() {
     let spec = spec(network(ARCH, 4), None);
-    let tracks = tracks(8);
+    let tracks = tracks(160);
     let plan = plan(3, 160);
     let mut engine = engine(Options::fast(), Precision::Fp16, &spec, &tracks);
     let mut state = engine.optimizer_state().unwrap();
@@ -165,7 +166,7 @@ fn a_nan_in_the_signal_stops_at_once_and_names_the_example() {
 #[test]
 fn plans_that_cannot_be_run_are_refused() {
     let spec = spec(network(ARCH, 5), None);
-    let tracks = tracks(9);
+    let tracks = tracks(160);
     let mut engine = engine(Options::fast(), Precision::Bf16, &spec, &tracks);
     let message = |result: anyhow::Result<StepLoss>| result.unwrap_err().to_string();
     assert!(message(engine.train_step(&[])).contains("without examples"));
