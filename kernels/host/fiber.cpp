@@ -30,9 +30,9 @@ uint8_t* stack_top(uint8_t* stack, size_t i) { return stack + mapped_bytes() - (
 
 }  // namespace
 
-#if defined(__x86_64__)
+#if defined(EMU_OWN_SWITCH) && defined(__x86_64__)
 
-// rdi: where to save, rsi: what to continue.
+// x86_64. rdi: where to save, rsi: what to continue.
 __asm__(R"(
 .text
 .p2align 4
@@ -65,9 +65,9 @@ static Context first_frame(uint8_t* top, void (*entry)()) {
   return sp;
 }
 
-#elif defined(__aarch64__)
+#elif defined(EMU_OWN_SWITCH)
 
-// x0: where to save, x1: what to continue. Callee-saved: x19-x30, the low halves of v8-v15.
+// aarch64. x0: where to save, x1: what to continue. Callee-saved: x19-x30, the low halves of v8-v15.
 __asm__(R"(
 .text
 .p2align 4

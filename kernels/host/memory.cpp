@@ -4,6 +4,10 @@
 #include <cstdlib>
 
 namespace emu {
+
+const char* const NO_ALLOCATION =
+    "the address is in no allocation of this device (freed, of another device, or never an address)";
+
 namespace {
 
 // Numbers go round through the whole process, so that an address of a closed device is not soon a valid one again.
@@ -48,7 +52,7 @@ bool Memory::free(uint64_t address) {
 uint8_t* Memory::range(uint64_t address, size_t bytes, std::string* error) const {
   const Allocation* in = owner(address);
   if (!in) {
-    *error = "the address is in no allocation of this device (freed, of another device, or never an address)";
+    *error = NO_ALLOCATION;
     return nullptr;
   }
   const int64_t at = offset(*in, address);
@@ -61,7 +65,8 @@ uint8_t* Memory::range(uint64_t address, size_t bytes, std::string* error) const
 
 uint8_t* Memory::writable(uint64_t address, size_t bytes, std::string* error) {
   uint8_t* at = range(address, bytes, error);
-  if (at && shadowed_) owner(address)->shadow.set_written(static_cast<size_t>(offset(*owner(address), address)), bytes, true);
+  if (at && shadowed_)
+    owner(address)->shadow.set_written(static_cast<size_t>(offset(*owner(address), address)), bytes, true);
   return at;
 }
 

@@ -17,6 +17,8 @@ constexpr uint8_t POISON = 0xFF;
 constexpr size_t RED_ZONE = 256;
 constexpr uint8_t RED = 0xA5;
 
+extern const char* const NO_ALLOCATION;
+
 struct Allocation {
   std::string label;
   uint8_t* bytes;  // 256-byte aligned, red zones on both sides
@@ -29,7 +31,7 @@ struct Allocation {
 
 class Memory {
  public:
-  // `shadowed`: every allocation gets shadow memory, 12 bytes a byte.
+  // `shadowed`: every allocation gets shadow memory, 12 bytes a byte or more.
   explicit Memory(bool shadowed);
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
