@@ -23,11 +23,11 @@ Finding Worker::inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Acc
     const Finding found = shadow.touch(offset, bytes, who);
     if (found.conflict != Conflict::None) return found;
   }
-  const bool writes = who.access == Access::Write || who.access == Access::AsyncCopy;
-  if (writes) {
+  if (!options_.uninitialised) return {};
+  if (who.access == Access::Write || who.access == Access::AsyncCopy) {
     shadow.set_written(offset, bytes, true);
-  } else if (options_.uninitialised && !shadow.written(offset, bytes)) {
-    return {Conflict::Uninitialised};
+  } else if (!shadow.written(offset, bytes)) {
+    return {Conflict::Uninitialised, who.block, who.thread};
   }
   return {};
 }

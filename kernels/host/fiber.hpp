@@ -21,7 +21,7 @@ using Context = void*;
 // Saves the caller in `from` and continues `to`.
 void switch_context(Context* from, Context to);
 
-// Stacks of one OS thread, kept from launch to launch.
+// Stacks of one OS thread, kept from launch to launch, and by the process from device to device.
 class Stacks {
  public:
   Stacks() = default;
