@@ -17,11 +17,11 @@ build: setup
 demo: build
 	$(TARGET)/release/cbp-fast demo -o demo-out --force
 
-# nextest leaves doc tests out, so they run on their own.
+# With the kernels, compiled for the host. nextest leaves doc tests out, so they run on their own.
 test: setup
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		echo "cargo nextest run --locked --features emulate" && cargo nextest run --locked --features emulate && \
-		echo "cargo test --doc --locked" && cargo test --doc --locked --features emulate --quiet; \
+		echo "cargo test --doc --locked --features emulate" && cargo test --doc --locked --features emulate --quiet; \
 	else \
 		echo "cargo test --locked --features emulate" && cargo test --locked --features emulate; \
 	fi

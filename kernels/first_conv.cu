@@ -19,6 +19,7 @@
 //   floor        B = 64, C = 512: 146 MB written in 16 bit, 34 us at 4.3 TB/s. Shared memory is the
 //                bound of this form: 7 x 4 B an output = 1.92 GB, 67 us at 128 B/clk on 132 SMs
 //   measured     unmeasured
+//   registers    46 on sm_80, 52 on sm_90
 // gradient
 //   position     walking along the input, base codes[p] takes dz[p - k] into sum (k, base) for every
 //                tap: the last 21 dz of a channel are in registers, a warp branches on the base,
@@ -28,8 +29,9 @@
 //   grid         (C / 32, ceil(K / 21), splits)
 //   floor        137 MB read, 32 us; 1.44 G FADD, 50 us on 132 SMs
 //   measured     unmeasured
-//   tolerance    forward 1e-6 of the largest |x| in f32 (21 terms in another order), one rounding in
-//                16 bit; gradient 1e-5 relative L2: thousands of f32 terms, summed in short runs
+//   registers    138 to 151 on sm_80, 144 on sm_90
+//   tolerance    forward 1e-7 a tap in f32 (weights of size 1, 21 terms in another order), one rounding in
+//                16 bit; gradient 1e-6 relative L2 (seen: 1.6e-7): f32 sums of a few hundred terms each
 //   dropped      tensor cores for the forward: at the portable core's rate a hi + lo split of K = 96
 //                takes as long as the table
 
@@ -82,8 +84,9 @@ CBP_DEVICE void first_conv_forward(const FirstConvForward& p) {
   const uint32_t c0 = blockIdx.x * CHANNELS;
   // table[group][entry][channel]: sums of the group's taps; entry = code_0 + 4 code_1 + 16 code_2
   const Shared<float> table = shared_at<float>(0);
-  // entries[row of the pass][group]
+  // entries[row of the pass][group], rows padded so that four entries are one word
   const Shared<uint8_t> entries = shared_at<uint8_t>(p.table_groups * ENTRIES * CHANNELS * 4);
+  const uint32_t entry_stride = (p.table_groups + 3) / 4 * 4;
 
   const uint32_t cells = p.table_groups * ENTRIES * CHANNELS;
   for (uint32_t i = threadIdx.x; i < cells; i += FORWARD_THREADS) {
@@ -108,7 +111,7 @@ CBP_DEVICE void first_conv_forward(const FirstConvForward& p) {
 
   for (uint32_t first = begin; first < end; first += PASS_ROWS) {
     block_sync();  // the table is there; the last pass is done with its entries
-    for (uint32_t i = threadIdx.x; i < PASS_ROWS * p.table_groups; i += FORWARD_THREADS) {
+    for (uint32_t i = threadIdx.x; i < PASS_ROWS * entry_stride; i += FORWARD_THREADS) {
       const uint32_t row = first + i % PASS_ROWS, group = i / PASS_ROWS;
       if (row >= end) continue;
       const uint32_t b = p.length.div(row), t = row - b * p.length.d;
@@ -119,7 +122,7 @@ CBP_DEVICE void first_conv_forward(const FirstConvForward& p) {
         const uint32_t code = p.codes[(size_t)b * p.inputlen + t + k];
         entry = code < 4 && entry != HAS_N ? entry | code << (2 * j) : HAS_N;
       }
-      entries[i % PASS_ROWS * p.table_groups + group] = (uint8_t)entry;
+      entries[i % PASS_ROWS * entry_stride + group] = (uint8_t)entry;
     }
     block_sync();
     for (uint32_t r = row_of_pass; r < PASS_ROWS; r += FORWARD_THREADS / ROW_LANES) {
@@ -130,8 +133,11 @@ CBP_DEVICE void first_conv_forward(const FirstConvForward& p) {
       if (inside) {
         const uint32_t b = p.length.div(row), t = row - b * p.length.d;
         const size_t code = (size_t)b * p.inputlen + t;
+        uint32_t four = 0;
+#pragma unroll 4
         for (uint32_t group = 0; group < p.table_groups; group++) {
-          const uint32_t entry = entries[r * p.table_groups + group];
+          if (group % 4 == 0) four = load_vec<uint32_t>(entries, r * entry_stride + group);
+          const uint32_t entry = four >> (group % 4 * 8) & 255;
           if (entry == HAS_N) {
             add_taps(p, z, code, group, c0 + c);
           } else {

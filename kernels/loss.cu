@@ -17,7 +17,9 @@
 // Multinomial.log_prob, combinatorial term included), Keras MSE on logcounts, logsumexp of log counts.
 //
 //   block        256 threads, one example; sums go thread, warp, block in a fixed order
-//   floor        64 examples read 0.8 MB: launch latency and 64,000 exponentials in f64;  measured: unmeasured
+//   floor        64 examples read 0.8 MB: launch latency and 128,000 exponentials in f64
+//   measured     unmeasured
+//   registers    58 on sm_80, 60 on sm_90
 //   tolerance    losses 1e-12 relative on the same f32 logits (another order of f64 sums); gradients one
 //                f32 rounding
 

@@ -39,6 +39,7 @@ bool Worker::run(const Launch& launch, uint3 index, std::string* error) {
   block_now = &view_;
   thread_now = &fibers_[0];
   thread_now = &fibers_[options_.checked ? next_ready() : 0];
+  main_ = nullptr;  // what an earlier launch left belongs to another OS thread
   switch_context(&main_, now().context);
   *error = std::move(error_);
   return error->empty();
@@ -53,7 +54,8 @@ void Worker::prepare_threads() {
     fiber.linear = t;
     fiber.index = {t % dim.x, t / dim.x % dim.y, t / (dim.x * dim.y)};
     fiber.context = stacks_.start(t, fiber_main);
-    if (!fiber.context) throw std::runtime_error("no memory for the stacks of " + std::to_string(threads_) + " threads");
+    if (!fiber.context)
+      throw std::runtime_error("no memory for the stacks of " + std::to_string(threads_) + " threads");
     fiber.passed = {nullptr, 0};
     fiber.copies.clear();
     fiber.groups = 0;
@@ -82,12 +84,7 @@ void Worker::leave() {
 }
 
 void Worker::return_to_caller() {
-  Context gone;
-  Context* save = &gone;
-#ifndef EMU_OWN_SWITCH
-  save = &now().context;  // ucontext saves into an object of its own
-#endif
-  switch_context(save, main_);
+  switch_context(&now().context, main_);
   abort();  // nobody continues this fiber
 }
 
@@ -146,7 +143,8 @@ void Worker::barrier(Site site) {
   warp.ready &= ~bit;
   if (++at_barrier_ < live_) return wait_turn();
   if (live_ < threads_) {
-    fail("block_sync at " + text(site) + " after " + std::to_string(threads_ - live_) + " threads of the block returned");
+    fail("block_sync at " + text(site) + " after " + std::to_string(threads_ - live_) +
+         " threads of the block returned");
   }
   for (auto& each : warps_) {
     each.ready = each.at_barrier;

@@ -29,10 +29,10 @@ fn tracks(fraction: f32) -> Tracks {
     // Another order than the genome's, and a contig that it lacks.
     for (name, n) in [("short", 41), ("other", 100), ("long", 150_001), ("empty", 0)] {
         let mut track = vec![0.0; n];
-        for at in 0..n {
+        for (at, count) in track.iter_mut().enumerate() {
             // A dense stretch across the border of two bins, else one in five.
             if (65_500..65_600).contains(&at) || random.below(5) == 0 {
-                track[at] = random.below(900) as f32 + fraction;
+                *count = random.below(900) as f32 + fraction;
             }
         }
         signal.push((name, track));

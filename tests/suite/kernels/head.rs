@@ -5,7 +5,7 @@ use cbp_fast::engine::cuda::ops::Element;
 use cbp_fast::engine::cuda::ops::head::{Head, HeadScratch, HeadWeights, InputGradient};
 
 use super::memory::{
-    Memory, Random, assert_close, distance, half_ulp, rounded, schedule, schedules,
+    Memory, Random, SameBits, assert_close, distance, half_ulp, rounded, schedule, schedules,
 };
 
 struct Case {
@@ -59,7 +59,8 @@ impl Case {
         }
     }
 
-    fn check_forward(&self, element: Element, options: Options) {
+    /// Logits and logcounts.
+    fn check_forward(&self, element: Element, options: Options) -> Vec<f32> {
         let Head { batch, length, channels, width, crop, outputlen } = self.shape;
         let mut memory = Memory::new(options);
         let x = memory.put_elements(element, "x", &self.x);
@@ -85,14 +86,18 @@ impl Case {
             wanted_logcounts.push(f64::from(DENSE_BIAS) + pooled / length as f64);
         }
         let what = format!("{element:?} {:?}", self.shape);
-        let off = distance(&memory.get(logits, batch * outputlen), &wanted_logits);
+        let mut found: Vec<f32> = memory.get(logits, batch * outputlen);
+        let off = distance(&found, &wanted_logits);
         println!("{what}: logits off by {off:.1e}");
         assert!(off < 2e-6, "{what}: logits off by {off:e}");
-        assert_close(&what, &memory.get(logcounts, batch), &wanted_logcounts, 1e-6, 1e-6);
+        let found_logcounts: Vec<f32> = memory.get(logcounts, batch);
+        assert_close(&what, &found_logcounts, &wanted_logcounts, 1e-6, 1e-6);
+        found.extend(found_logcounts);
+        found
     }
 
-    /// g, dz and column sums.
-    fn check_input_gradient(&self, element: Element, options: Options, with_g: bool) {
+    /// The column sums.
+    fn check_input_gradient(&self, element: Element, options: Options, with_g: bool) -> Vec<f32> {
         let Head { batch, length, channels, width, crop, outputlen } = self.shape;
         let n = self.map_len();
         let mut memory = Memory::new(options);
@@ -117,7 +122,7 @@ impl Case {
         for b in 0..batch {
             let dense_scale = f64::from(self.dlogcounts[b]) / length as f64;
             for t in 0..length {
-                for c in 0..channels {
+                for (c, column) in wanted_sums.iter_mut().enumerate() {
                     let mut sum = dense_scale * f64::from(self.dense[c]);
                     for k in 0..width {
                         // dlogits[t - crop - k]
@@ -130,7 +135,7 @@ impl Case {
                     let dz = if self.mask[at / 32] >> (at % 32) & 1 == 1 { sum } else { 0.0 };
                     wanted.push(sum);
                     wanted_dz.push(dz);
-                    wanted_sums[c] += dz;
+                    *column += dz;
                 }
             }
         }
@@ -150,9 +155,11 @@ impl Case {
         println!("{what}: column sums off by {off:.1e}");
         assert!(off < 1e-5, "{what}: column sums off by {off:e}");
         assert_eq!(memory.get::<u32>(out.overflow, 1), [0]);
+        sums
     }
 
-    fn check_weight_gradient(&self, element: Element, options: Options) {
+    /// The sums of the partials.
+    fn check_weight_gradient(&self, element: Element, options: Options) -> Vec<f32> {
         let Head { batch, length, channels, width, crop, outputlen } = self.shape;
         let mut memory = Memory::new(options);
         let x = memory.put_elements(element, "x", &self.x);
@@ -188,6 +195,7 @@ impl Case {
             println!("{element:?} {:?}: {what} off by {off:.1e}", self.shape);
             assert!(off < 5e-6, "{element:?} {:?}: {what} off by {off:e}", self.shape);
         }
+        found
     }
 }
 
@@ -214,12 +222,13 @@ const AWKWARD: [[usize; 6]; 5] = [
 
 #[test]
 fn in_every_element_type_and_schedule() {
+    let mut bits = SameBits::default();
     for (at, options) in schedules().enumerate() {
         let element = Element::ALL[at % 3];
         let case = Case::new(element, USUAL);
-        case.check_forward(element, options);
-        case.check_input_gradient(element, options, true);
-        case.check_weight_gradient(element, options);
+        bits.check((element, "forward"), &case.check_forward(element, options));
+        bits.check((element, "input"), &case.check_input_gradient(element, options, true));
+        bits.check((element, "weights"), &case.check_weight_gradient(element, options));
     }
 }
 
@@ -249,9 +258,12 @@ fn at_real_shapes() {
 
 #[test]
 fn a_gradient_that_its_type_cannot_hold_raises_the_flag() {
-    for (element, flag) in [(Element::F16, 1u32), (Element::Bf16, 0), (Element::F32, 0)] {
+    // Sums of some 1e6 do not fit fp16; beyond 3e38 nothing is finite.
+    let cases = [(Element::F16, 1e5, 1u32), (Element::Bf16, 1e5, 0), (Element::F32, 1e5, 0)];
+    let beyond = Element::ALL.map(|element| (element, f32::MAX, 1));
+    for (element, factor, flag) in cases.into_iter().chain(beyond) {
         let mut case = Case::new(element, USUAL);
-        case.dlogits.iter_mut().for_each(|d| *d *= 1e5);
+        case.dlogits.iter_mut().for_each(|d| *d *= factor);
         let mut memory = Memory::new(schedule(5));
         let weights = case.weights(&mut memory);
         let dlogits = memory.put("dlogits", &case.dlogits);
@@ -263,8 +275,8 @@ fn a_gradient_that_its_type_cannot_hold_raises_the_flag() {
             column_sums: memory.room::<f32>("column sums", 4 * case.shape.channels),
             overflow: memory.put("overflow", &[0u32]),
         };
-        memory
-            .launch(&case.shape.input_gradient(element, dlogits, dlogcounts, &weights, mask, &out));
-        assert_eq!(memory.get::<u32>(out.overflow, 1), [flag], "{element:?}");
+        let launch = case.shape.input_gradient(element, dlogits, dlogcounts, &weights, mask, &out);
+        memory.launch(&launch);
+        assert_eq!(memory.get::<u32>(out.overflow, 1), [flag], "{element:?}, {factor:e}");
     }
 }

@@ -6,7 +6,7 @@ use cbp_fast::engine::cuda::emulated::Options;
 use cbp_fast::engine::cuda::ops::loss::{Loss, OutputGradients, Outputs};
 use cbp_fast::engine::cuda::ops::step::{self, StepState};
 
-use super::memory::{Memory, Random, assert_close, distance, schedule, schedules};
+use super::memory::{Memory, Random, SameBits, assert_close, distance, schedule, schedules};
 use crate::parity::golden::Tensors;
 use crate::shared;
 
@@ -177,8 +177,12 @@ impl Case {
 fn losses_and_gradients_are_those_of_the_cpu() {
     for with_bias in [false, true] {
         let case = Case { loss_scale: 1024.0, ..Case::new(6, 5, 90, with_bias) };
+        let mut bits = SameBits::default();
         for options in schedules() {
-            case.check(&case.run(options, true));
+            let found = case.run(options, true);
+            case.check(&found);
+            bits.check("dlogits", &found.by_logits);
+            bits.check("dlogcounts", &found.by_logcounts);
         }
     }
     // More positions than threads, more examples than threads, one of each.

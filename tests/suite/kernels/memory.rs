@@ -162,3 +162,16 @@ pub fn assert_close(what: &str, found: &[f32], wanted: &[f64], absolute: f64, re
         assert!(off <= absolute, "{what}: element {at} is {}, wanted {}", found[at], wanted[at]);
     }
 }
+
+/// Fails unless every call for the same key brings the same bits: a result does not depend on the
+/// order in which threads and blocks run.
+#[derive(Default)]
+pub struct SameBits(std::collections::HashMap<String, Vec<u32>>);
+
+impl SameBits {
+    pub fn check(&mut self, key: impl std::fmt::Debug, found: &[f32]) {
+        let bits: Vec<u32> = found.iter().map(|f| f.to_bits()).collect();
+        let first = self.0.entry(format!("{key:?}")).or_insert_with(|| bits.clone());
+        assert!(*first == bits, "{key:?}: other bits in another schedule");
+    }
+}

@@ -30,8 +30,10 @@ pub struct AdamArgs {
 }
 
 const THREADS: u32 = 256;
-/// Elements of a block.
-const BLOCK: usize = 1024;
+/// Up to that many partials a block has `WIDE` elements, beyond it `NARROW`.
+const FEW_SPLITS: usize = 16;
+const WIDE: usize = 1024;
+const NARROW: usize = 32;
 
 /// A tensor to update. All arrays are f32 of `len` elements but `copy`.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,8 @@ impl Table {
                 assert!(u.len > 0 && u.splits > 0);
                 assert!(u.splits == 1 || u.stride >= u.len, "partials overlap");
                 let first_block = blocks;
-                blocks += size(u.len.div_ceil(BLOCK));
+                let block = if u.splits > FEW_SPLITS { NARROW } else { WIDE };
+                blocks += size(u.len.div_ceil(block));
                 AdamTensor {
                     w: u.w,
                     m: u.m,
@@ -87,7 +90,7 @@ impl Table {
     pub fn launch(&self, element: Element, state: Address, tensors: Address) -> Launch {
         let args = AdamArgs { state, tensors, count: size(self.tensors.len()), padding: 0 };
         let kernel = element.pick(["adam_f16", "adam_bf16", "adam_f32"]);
-        Launch::new(kernel, [self.blocks, 1, 1], [THREADS, 1, 1], 0, &args, "adam")
+        Launch::new(kernel, [self.blocks, 1, 1], [THREADS, 1, 1], 4 * THREADS, &args, "adam")
     }
 
     pub fn floor(&self, element: Element) -> Floor {

@@ -96,7 +96,8 @@ impl FirstConv {
         let rows_per_block = rows.div_ceil(splits).next_multiple_of(PASS_ROWS);
         let table_bytes = ENTRIES * CHANNEL_UNIT * 4;
         let groups = size(self.width).div_ceil(GROUP);
-        let table_groups = groups.min(SHARED_LIMIT / (table_bytes + PASS_ROWS));
+        let shared = |groups: u32| groups * table_bytes + groups.next_multiple_of(4) * PASS_ROWS;
+        let table_groups = (1..=groups).rev().find(|&g| shared(g) <= SHARED_LIMIT).unwrap_or(1);
         let args = FirstConvForward {
             codes,
             w,
@@ -115,8 +116,14 @@ impl FirstConv {
         let kernels =
             ["first_conv_forward_f16", "first_conv_forward_bf16", "first_conv_forward_f32"];
         let grid = [tiles, rows.div_ceil(rows_per_block), 1];
-        let shared = table_groups * (table_bytes + PASS_ROWS);
-        Launch::new(element.pick(kernels), grid, [256, 1, 1], shared, &args, "first_conv forward")
+        Launch::new(
+            element.pick(kernels),
+            grid,
+            [256, 1, 1],
+            shared(table_groups),
+            &args,
+            "first_conv forward",
+        )
     }
 
     /// Partials of the gradient, each [4 width + 1][channels] f32: the weights' rows, then the bias.
