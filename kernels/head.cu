@@ -170,9 +170,16 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
   }
 }
 
-CBP_KERNEL(head_forward_f16, HeadForward, THREADS, 3) { head_forward<half_t>(p); }
-CBP_KERNEL(head_forward_bf16, HeadForward, THREADS, 3) { head_forward<bf16_t>(p); }
-CBP_KERNEL(head_forward_f32, HeadForward, THREADS, 3) { head_forward<float>(p); }
+// Blocks on a multiprocessor. ptxas takes more registers for sm_120 and spills at three.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+constexpr uint32_t FORWARD_BLOCKS = 2;
+#else
+constexpr uint32_t FORWARD_BLOCKS = 3;
+#endif
+
+CBP_KERNEL(head_forward_f16, HeadForward, THREADS, FORWARD_BLOCKS) { head_forward<half_t>(p); }
+CBP_KERNEL(head_forward_bf16, HeadForward, THREADS, FORWARD_BLOCKS) { head_forward<bf16_t>(p); }
+CBP_KERNEL(head_forward_f32, HeadForward, THREADS, FORWARD_BLOCKS) { head_forward<float>(p); }
 
 struct HeadGather {
   Global<float> diagonals;

@@ -220,8 +220,8 @@ pub fn step(
             (logcounts, share) = loss::log_add_exp(logcounts, other.logcounts);
         }
         let mut by_logits = vec![0.0; pass.logits.len()];
-        found.profile += scale
-            * loss::multinomial_nll(&pass.logits, &example.counts, &mut by_logits, scale);
+        found.profile +=
+            scale * loss::multinomial_nll(&pass.logits, &example.counts, &mut by_logits, scale);
         let total: f64 = example.counts.iter().map(|&n| f64::from(n)).sum();
         let (counts, by_logcounts) = loss::squared_error(logcounts, total);
         found.counts += scale * counts;

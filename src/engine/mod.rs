@@ -185,6 +185,10 @@ pub trait Engine {
     fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()>;
     fn optimizer_state(&mut self) -> Result<OptimizerState>;
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()>;
+    /// Device memory that it has asked for; `None` on the CPU.
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
     /// One line for the log: device, threads, instruction set.
     fn describe(&self) -> String;
 }

@@ -98,38 +98,51 @@ impl CudaDevice {
 
     /// Milliseconds that `repeats` runs of `list` take on the GPU.
     pub fn time(&mut self, list: &LaunchList, repeats: usize) -> Result<f64> {
+        self.timed(|this| (0..repeats).try_for_each(|_| this.run(list)))
+    }
+
+    /// Milliseconds that `repeats` copies within the device take.
+    pub fn time_copies(
+        &mut self,
+        to: Address,
+        from: Address,
+        bytes: usize,
+        repeats: usize,
+    ) -> Result<f64> {
+        self.check(to, bytes, "copy")?;
+        self.check(from, bytes, "copy")?;
+        self.timed(|this| {
+            for _ in 0..repeats {
+                // SAFETY: both ranges lie in buffers of this device.
+                unsafe { result::memcpy_dtod_async(to.raw(), from.raw(), bytes, this.stream) }
+                    .map_err(|e| problem("cannot copy on the device", e))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Milliseconds between two events around what `work` asks for.
+    fn timed(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<f64> {
         self.enter()?;
-        let fails = |e| problem("cannot time a list of launches", e);
+        let fails = |e| problem("cannot time work on the GPU", e);
         let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
         let start = result::event::create(flags).map_err(fails)?;
         let end = result::event::create(flags).map_err(fails)?;
         // SAFETY: events and stream are of this context and alive.
-        unsafe { result::event::record(start, self.stream) }.map_err(fails)?;
-        for _ in 0..repeats {
-            self.run(list)?;
-        }
-        // SAFETY: as above.
+        let begun = unsafe { result::event::record(start, self.stream) };
+        let done = work(self);
+        // SAFETY: as above; nothing uses the events afterwards.
         let milliseconds = unsafe {
-            result::event::record(end, self.stream)
+            let elapsed = begun
+                .and_then(|()| result::event::record(end, self.stream))
                 .and_then(|()| result::event::synchronize(end))
-                .and_then(|()| result::event::elapsed(start, end))
-        };
-        // SAFETY: nothing uses them any more.
-        unsafe {
+                .and_then(|()| result::event::elapsed(start, end));
             let _ = result::event::destroy(start);
             let _ = result::event::destroy(end);
-        }
+            elapsed
+        };
+        done?;
         Ok(f64::from(milliseconds.map_err(fails)?))
-    }
-
-    /// Copies within the device; for the copy ceiling of `bench`.
-    pub fn copy(&mut self, to: Address, from: Address, bytes: usize) -> Result<()> {
-        self.enter()?;
-        self.check(to, bytes, "copy")?;
-        self.check(from, bytes, "copy")?;
-        // SAFETY: both ranges lie in buffers of this device.
-        unsafe { result::memcpy_dtod_async(to.raw(), from.raw(), bytes, self.stream) }
-            .map_err(|e| problem("cannot copy on the device", e).into())
     }
 
     /// Makes the context current on this thread: an engine may be used from any.
@@ -250,6 +263,9 @@ impl Device for CudaDevice {
 
     fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
         self.enter()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.check(to, bytes.len(), "upload")?;
         // SAFETY: the range lies in a buffer, and `sync` ends the use of `bytes`.
         unsafe { result::memcpy_htod_async(to.raw(), bytes, self.stream) }

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::arena::{Arena, Slot};
 use super::device::{Address, Device, LaunchList};
+use super::ops::Floor;
 use super::ops::adam::AdamTensor;
 use super::ops::step::{StepState, Stopped};
 use super::precision::Precision;
@@ -71,6 +72,7 @@ struct Run {
     losses: Slot,
     steps: usize,
     adam_table: Slot,
+    adam_floor: Floor,
     lists: Vec<(Kind, Arc<LaunchList>)>,
 }
 
@@ -91,7 +93,8 @@ impl<D: Device> CudaEngine<D> {
         let main_weights = Weights::plan(&spec.main.arch, element, "main", &mut arena);
         let first_moment = main_weights.plan_like("first moment", &mut arena);
         let second_moment = main_weights.plan_like("second moment", &mut arena);
-        let bias_weights = spec.bias.as_ref().map(|b| Weights::plan(&b.arch, element, "bias", &mut arena));
+        let bias_weights =
+            spec.bias.as_ref().map(|b| Weights::plan(&b.arch, element, "bias", &mut arena));
         arena.allocate(&mut device)?;
 
         main_weights.upload(&arena, &spec.main.parameters, &mut device)?;
@@ -135,9 +138,16 @@ impl<D: Device> CudaEngine<D> {
         self.run.as_ref().map(|run| &run.workspace)
     }
 
-    /// Weights of the main and the bias branch, with the arena they lie in.
-    pub fn weights(&self) -> (&Arena, &Weights, Option<&Weights>) {
-        (&self.arena, &self.main_weights, self.bias_weights.as_ref())
+    /// What Adam has to do in a step, once a list for training was prepared.
+    pub fn adam_floor(&self) -> Floor {
+        self.run.as_ref().map_or(Floor { flop: 0.0, bytes: 0.0 }, |run| run.adam_floor)
+    }
+
+    /// The plan of the device's memory: a line a buffer.
+    pub fn memory_plan(&self) -> String {
+        let run = self.run.as_ref().map(|r| [&r.workspace.arena, &r.arena]);
+        let all = [&self.resident.arena, &self.arena].into_iter().chain(run.into_iter().flatten());
+        all.map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// Losses and gradients of one batch, as `train_step` would use them; changes nothing.
@@ -167,9 +177,26 @@ impl<D: Device> CudaEngine<D> {
             tensors.push(Tensor { name, shape, data: parameter.layout.unpad(&sum) });
         }
         if state.bad_example == u32::MAX {
-            Ok(Gradients { loss, parameters: ParameterSet { tensors }, overflow: state.overflow != 0 })
+            Ok(Gradients {
+                loss,
+                parameters: ParameterSet { tensors },
+                overflow: state.overflow != 0,
+            })
         } else {
             Err(self.broken_loss(plan, state.bad_example as usize, plan.len())?.into())
+        }
+    }
+
+    /// `None` in a precision that needs none.
+    pub fn loss_scale(&self) -> Option<LossScale> {
+        let StepState { dynamic_scale, loss_scale, clean_steps, .. } = self.state;
+        (dynamic_scale != 0).then_some(LossScale { scale: loss_scale, clean_steps })
+    }
+
+    /// Does nothing in a precision that needs none.
+    pub fn set_loss_scale(&mut self, scale: LossScale) {
+        if self.state.dynamic_scale != 0 {
+            (self.state.loss_scale, self.state.clean_steps) = (scale.scale, scale.clean_steps);
         }
     }
 
@@ -184,7 +211,9 @@ impl<D: Device> CudaEngine<D> {
         for (i, &slot) in workspace.main_out.masks.iter().enumerate() {
             let mut bits = vec![0u32; workspace.arena.bytes_of(slot) / 4];
             device.download(workspace.arena[slot], bytemuck::cast_slice_mut(&mut bits))?;
-            for (maps, bits) in examples.iter_mut().zip(bits.chunks_exact(main.trunk_len(i) * words)) {
+            for (maps, bits) in
+                examples.iter_mut().zip(bits.chunks_exact(main.trunk_len(i) * words))
+            {
                 let bit = |row: &[u32], c: usize| row[c / 32] >> (c % 32) & 1 != 0;
                 let rows = bits.chunks_exact(words);
                 maps.push(rows.flat_map(|row| (0..main.filters).map(|c| bit(row, c))).collect());
@@ -229,6 +258,7 @@ impl<D: Device> CudaEngine<D> {
                     &step::partials(&run.workspace, backward),
                 );
                 self.device.upload(adam_at, bytemuck::cast_slice(&table.tensors))?;
+                run.adam_floor = table.floor(self.precision.element());
                 Some(table)
             }
             _ => None,
@@ -279,6 +309,7 @@ impl<D: Device> CudaEngine<D> {
             losses,
             steps,
             adam_table,
+            adam_floor: Floor { flop: 0.0, bytes: 0.0 },
             lists: Vec::new(),
         });
         Ok(())
@@ -294,8 +325,7 @@ impl<D: Device> CudaEngine<D> {
     }
 
     fn fetch_state(&mut self) -> Result<StepState> {
-        self.device
-            .download(self.arena[self.state_at], bytemuck::bytes_of_mut(&mut self.state))?;
+        self.device.download(self.arena[self.state_at], bytemuck::bytes_of_mut(&mut self.state))?;
         Ok(self.state)
     }
 
@@ -431,7 +461,9 @@ impl<D: Device> Engine for CudaEngine<D> {
         self.device.run(&list)?;
         let state = self.fetch_state()?;
         let outputlen = self.main.outputlen;
-        let Self { device, run: Some(run), .. } = &mut *self else { unreachable!("prepared above") };
+        let Self { device, run: Some(run), .. } = &mut *self else {
+            unreachable!("prepared above")
+        };
         let arena = &run.workspace.arena;
         let (logits, logcounts) = (out.logits.len(), out.logcounts.len());
         out.logits.resize(logits + plan.len() * outputlen, 0.0);
@@ -465,16 +497,14 @@ impl<D: Device> Engine for CudaEngine<D> {
     }
 
     fn optimizer_state(&mut self) -> Result<OptimizerState> {
+        let loss_scale = self.loss_scale();
         let Self { device, arena, main_weights, first_moment, second_moment, state, .. } = self;
-        let mut get = |slots: &[Slot]| {
-            main_weights.download(slots.iter().copied(), arena, device)
-        };
+        let mut get = |slots: &[Slot]| main_weights.download(slots.iter().copied(), arena, device);
         Ok(OptimizerState {
             step: state.adam_step,
             first_moment: get(first_moment)?,
             second_moment: get(second_moment)?,
-            loss_scale: (state.dynamic_scale != 0)
-                .then_some(LossScale { scale: state.loss_scale, clean_steps: state.clean_steps }),
+            loss_scale,
         })
     }
 
@@ -485,18 +515,19 @@ impl<D: Device> Engine for CudaEngine<D> {
         main_weights.upload_like(first_moment, arena, &state.first_moment, device)?;
         main_weights.upload_like(second_moment, arena, &state.second_moment, device)?;
         self.state.adam_step = state.step;
-        if let Some(LossScale { scale, clean_steps }) = state.loss_scale
-            && self.state.dynamic_scale != 0
-        {
-            (self.state.loss_scale, self.state.clean_steps) = (scale, clean_steps);
+        if let Some(scale) = state.loss_scale {
+            self.set_loss_scale(scale);
         }
         Ok(())
     }
 
-    fn describe(&self) -> String {
+    fn memory_bytes(&self) -> Option<u64> {
         let run = self.run.as_ref().map_or(0, |r| r.workspace.arena.bytes() + r.arena.bytes());
-        let bytes = self.resident.arena.bytes() + self.arena.bytes() + run;
-        let mib = bytes.div_ceil(1 << 20);
+        Some((self.resident.arena.bytes() + self.arena.bytes() + run) as u64)
+    }
+
+    fn describe(&self) -> String {
+        let mib = self.memory_bytes().unwrap_or(0).div_ceil(1 << 20);
         format!("{}, {}, {mib} MiB", self.device.describe(), self.precision)
     }
 }

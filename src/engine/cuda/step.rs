@@ -16,7 +16,7 @@ use super::ops::batch::{Batch, ResidentGenome, ResidentSignal};
 use super::ops::head::{HeadScratch, InputGradient};
 use super::ops::loss::{Loss, OutputGradients, Outputs};
 use super::ops::step::StepState;
-use super::ops::{dilated, step};
+use super::ops::{Floor, dilated, step};
 use super::weights::Weights;
 use super::workspace::{Activations, Backward, Shapes, Workspace};
 
@@ -75,20 +75,10 @@ pub fn launches(
         bias = Some(outputs(out, &ws.arena));
     }
     let backward = ws.backward.as_ref().filter(|_| kind.has_backward());
-    forward(
-        &mut list,
-        "main",
-        &ws.main,
-        &ws.main_out,
-        at.main,
-        at.weights,
-        ws,
-        backward.is_some(),
-    );
+    forward(&mut list, "main", &ws.main, &ws.main_out, at.main, at.weights, ws, backward.is_some());
 
     let main = outputs(&ws.main_out, &ws.arena);
-    let loss =
-        Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
+    let loss = Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
     if kind == Kind::Predict {
         list.push(loss.combine(at.state, main, bias));
         list.push(step::end(at.state, false));
@@ -100,15 +90,7 @@ pub fn launches(
         logcounts: ws.arena[b.by_logcounts],
     });
     let example_losses = ws.arena[ws.example_losses];
-    list.extend(loss.launches(
-        at.state,
-        main,
-        bias,
-        counts,
-        gradients,
-        example_losses,
-        at.losses,
-    ));
+    list.extend(loss.launches(at.state, main, bias, counts, gradients, example_losses, at.losses));
     if let Some(b) = backward {
         backward_pass(&mut list, ws, b, at);
     }
@@ -157,8 +139,7 @@ fn forward(
         };
         push(dilated::forward(layer, &operands, &format!("dilated_{} forward", i + 1)));
     }
-    let scratch =
-        HeadScratch { diagonals: arena[out.diagonals], pooled: arena[out.pooled] };
+    let scratch = HeadScratch { diagonals: arena[out.diagonals], pooled: arena[out.pooled] };
     let x_n = arena[out.maps[shapes.dilated.len()]];
     let (logits, logcounts) = (arena[out.logits], arena[out.logcounts]);
     let head = weights.head(weights_arena);
@@ -179,12 +160,8 @@ fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surr
     let g = |i: usize| (i > 0).then(|| arena[b.g[i % 2]]);
     let dz = |i: usize| arena[b.dz[i % 2]];
 
-    let gradient = InputGradient {
-        g: g(n),
-        dz: dz(n),
-        column_sums: arena[b.column_sums[n]],
-        overflow,
-    };
+    let gradient =
+        InputGradient { g: g(n), dz: dz(n), column_sums: arena[b.column_sums[n]], overflow };
     let head = at.main.head(at.weights);
     list.push(shapes.head.input_gradient(
         element,
@@ -304,4 +281,46 @@ pub fn updates(
         })
         .collect();
     Table::new(&updates)
+}
+
+/// What one launch of a list has to do, by its label; `adam` is that of the update. Zero for what only
+/// has latency.
+pub fn floor(ws: &Workspace, launch: &Launch, adam: Floor) -> Floor {
+    let shapes = match (&ws.bias, launch.label.starts_with("bias ")) {
+        (Some(bias), true) => bias,
+        _ => &ws.main,
+    };
+    let label = launch.label.trim_start_matches("bias ").trim_start_matches("main ");
+    let element = shapes.element();
+    let head = &shapes.head;
+    if let Some((layer, pass)) =
+        label.strip_prefix("dilated_").and_then(|rest| rest.split_once(' '))
+    {
+        let pass = match pass {
+            "forward" => dilated::Pass::Forward,
+            "dgrad" => dilated::Pass::Dgrad,
+            _ => dilated::Pass::Wgrad,
+        };
+        let layer: usize = layer.parse().expect("labels are made above");
+        let floor = shapes.dilated[layer - 1].floor(pass);
+        return Floor { flop: floor.flop as f64, bytes: floor.bytes as f64 };
+    }
+    match launch.kernel.split('_').next().unwrap_or_default() {
+        "first" if label.ends_with("forward") => {
+            shapes.first.forward_floor(element, std::ptr::eq(shapes, &ws.main))
+        }
+        "first" => shapes.first.gradient_floor(element),
+        "head" if label == "head forward" => head.forward_floor(element),
+        "head" if label == "head input gradient" => head.input_gradient_floor(element),
+        "head" if label == "head weight gradient" => head.weight_gradient_floor(element),
+        "adam" => adam,
+        "batch" => {
+            let inputlen = shapes.first.inputlen;
+            Batch { batch: ws.batch, inputlen, outputlen: head.outputlen }.floor()
+        }
+        "loss" if launch.kernel == "loss" => {
+            Loss { batch: ws.batch, outputlen: head.outputlen, counts_loss_weight: 1.0 }.floor()
+        }
+        _ => Floor { flop: 0.0, bytes: 0.0 },
+    }
 }

@@ -69,9 +69,8 @@ impl Layout {
     fn places(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let Self { outer, rows, columns } = *self;
         (0..outer).flat_map(move |o| {
-            (0..rows[0]).map(move |r| {
-                ((o * rows[1] + r) * columns[1], (o * rows[0] + r) * columns[0])
-            })
+            (0..rows[0])
+                .map(move |r| ((o * rows[1] + r) * columns[1], (o * rows[0] + r) * columns[0]))
         })
     }
 }

@@ -82,7 +82,9 @@ impl Activations {
         } else {
             // Maps only get shorter, so the first of each turn is the longest.
             let turns: Vec<Slot> = (0..=n.min(1))
-                .map(|i| arena.plan_bytes(format!("{branch} X_{i} and every second after"), bytes(i)))
+                .map(|i| {
+                    arena.plan_bytes(format!("{branch} X_{i} and every second after"), bytes(i))
+                })
                 .collect();
             (0..=n).map(|i| turns[i % 2]).collect()
         };
@@ -131,7 +133,8 @@ impl Backward {
         let n = shapes.dilated.len();
         let map_bytes = shapes.map_len(0) * shapes.element().bytes();
         let mut turns = |what| {
-            ["even", "odd"].map(|turn| arena.plan_bytes(format!("{what} of {turn} layers"), map_bytes))
+            ["even", "odd"]
+                .map(|turn| arena.plan_bytes(format!("{what} of {turn} layers"), map_bytes))
         };
         let (g, dz) = (turns("g"), turns("dz"));
         let column_sums = (0..=n)

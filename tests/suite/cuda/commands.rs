@@ -58,3 +58,29 @@ fn an_emulated_gpu_stays_out_of_the_help() {
     assert!(text.contains("--precision") && text.contains("cuda[:N]"), "{text}");
     assert!(!text.contains("emulated"), "{text}");
 }
+
+#[test]
+fn the_selftest_passes_on_an_emulated_gpu_and_refuses_a_cpu() {
+    let fixture = Fixture::new();
+    let output =
+        fixture.succeed(&["doctor", "--selftest", "--device", "emulated", "--precision", "fp16"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("all 5 cases passed") && text.contains("worst element"), "{text}");
+    let text = fixture.fail(&["doctor", "--selftest", "--device", "cpu"]);
+    assert!(text.contains("the selftest is for GPUs"), "{text}");
+    let text = fixture.fail(&["bench", "kernels", "--device", "emulated"]);
+    assert!(text.contains("times kernels on a GPU"), "{text}");
+}
+
+#[test]
+fn doctor_says_what_there_is() {
+    let fixture = Fixture::new();
+    let output = fixture.succeed(&["doctor", "--json"]);
+    let facts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for key in ["version", "cpu", "kernels", "driver", "gpus"] {
+        assert!(!facts[key].is_null(), "{key}: {facts}");
+    }
+    // The fixture hides GPUs.
+    assert_eq!(facts["gpus"].as_array().unwrap().len(), 0);
+    assert!(facts["driver"]["problem"].is_string(), "{facts}");
+}
