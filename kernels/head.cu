@@ -170,8 +170,8 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
   }
 }
 
-// Blocks on a multiprocessor. ptxas takes more registers for sm_120 and spills at three.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+// Blocks on a multiprocessor. ptxas takes more registers from sm_100 on and spills at three.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr uint32_t FORWARD_BLOCKS = 2;
 #else
 constexpr uint32_t FORWARD_BLOCKS = 3;

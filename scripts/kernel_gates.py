@@ -16,7 +16,6 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLE = os.path.join(ROOT, "kernels", "registers.tsv")
 CUOBJDUMP = os.path.join(ROOT, ".tools", "cuda", "bin", "cuobjdump")
-HEADER = "kernel\tregisters\tinstructions"
 
 folder, update = sys.argv[1], "--update" in sys.argv[2:]
 problems = []
@@ -75,28 +74,33 @@ def machine_code():
 seen = reports()
 if not seen:
     sys.exit(f"error: no *.ptxas in {folder}\n  fix: run make kernels, which builds them")
-most = {}
-for (kernel, _), registers in seen.items():
-    most[kernel] = max(registers, most.get(kernel, 0))
+kernels = sorted({kernel for kernel, _ in seen})
+gpus = sorted({gpu for _, gpu in seen}, key=lambda gpu: int(gpu[3:]))
 
 if update:
     with open(TABLE, "w") as table:
-        print(HEADER, file=table)
-        for kernel in sorted(most):
-            print(kernel, most[kernel], ",".join(instructions(kernel)) or "-", sep="\t", file=table)
+        print("kernel", *gpus, "instructions", sep="\t", file=table)
+        for kernel in kernels:
+            registers = [seen[kernel, gpu] for gpu in gpus]
+            print(kernel, *registers, ",".join(instructions(kernel)) or "-", sep="\t", file=table)
 
-recorded = {}
+recorded, wanted_in = {}, {}
 with open(TABLE) as table:
-    for line in table.read().splitlines()[1:]:
-        kernel, registers, wanted = line.split("\t")
-        recorded[kernel] = (int(registers), [] if wanted == "-" else wanted.split(","))
-for kernel in sorted(most.keys() - recorded.keys()):
-    problems.append(f"{kernel} is not in {TABLE}")
-for kernel in sorted(recorded.keys() - most.keys()):
+    _, *columns, _ = table.readline().rstrip("\n").split("\t")
+    for line in table:
+        kernel, *registers, wanted = line.rstrip("\n").split("\t")
+        recorded[kernel] = dict(zip(columns, map(int, registers)))
+        wanted_in[kernel] = [] if wanted == "-" else wanted.split(",")
+for kernel in kernels:
+    if kernel not in recorded:
+        problems.append(f"{kernel} is not in {TABLE}")
+for kernel in sorted(recorded.keys() - set(kernels)):
     problems.append(f"{kernel} is in {TABLE}, but was not compiled")
 for (kernel, gpu), registers in sorted(seen.items()):
-    if kernel in recorded and registers > recorded[kernel][0]:
-        problems.append(f"{kernel} {gpu}: {registers} registers, recorded are {recorded[kernel][0]}")
+    # A GPU without a column is one that only another nvcc knows.
+    most = recorded.get(kernel, {}).get(gpu, registers)
+    if registers > most:
+        problems.append(f"{kernel} {gpu}: {registers} registers, recorded are {most}")
 
 if os.path.exists(CUOBJDUMP):
     code = machine_code()
@@ -106,7 +110,7 @@ if os.path.exists(CUOBJDUMP):
         local = sorted(opcodes & {"LDL", "STL"})
         if local:
             problems.append(f"{kernel} {gpu}: local memory ({', '.join(local)})")
-        for wanted in recorded.get(kernel, (0, []))[1]:
+        for wanted in wanted_in.get(kernel, []):
             if wanted not in opcodes:
                 problems.append(f"{kernel} {gpu}: no {wanted} in its machine code")
 else:
@@ -116,5 +120,4 @@ else:
 
 if problems:
     sys.exit("error: the compiled kernels are not as they should be\n    " + "\n    ".join(problems))
-gpus = sorted({gpu for _, gpu in seen})
-print(f"{len(most)} kernels for {', '.join(gpus)}: no spills, no stack, at most {max(most.values())} registers")
+print(f"{len(kernels)} kernels for {', '.join(gpus)}: no spills, no stack, at most {max(seen.values())} registers")

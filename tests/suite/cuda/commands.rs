@@ -1,10 +1,13 @@
 //! The built binary with `--device emulated`, on tiny data.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use cbp_fast::files::keras_h5;
 
 use crate::fixture::{Fixture, stderr, strs};
+use crate::training::terminate;
 
 /// Small enough for an emulated GPU: 2 epochs, 3 + 5 filters, one dilated layer.
 const SMALL: [&str; 12] =
@@ -48,6 +51,34 @@ fn training_and_prediction_twice_the_same_bytes() {
     fixture.succeed(&strs(&fixture.train("main", &SMALL)));
     let full = fixture.path("main/models/chrombpnet.h5");
     assert_eq!(keras_h5::read(&full).unwrap().bias().unwrap().parameters.tensors.len(), 8);
+}
+
+#[test]
+fn an_interrupted_run_goes_on_with_the_same_bits() {
+    let fixture = Fixture::new();
+    fixture.keep_regions(12);
+    let more =
+        [&SMALL[..8], &["-e", "12", "-es", "12", "--precision", "fp16"], &SMALL[10..]].concat();
+    fixture.succeed(&strs(&fixture.bias_train("whole", &more)));
+
+    let arguments = fixture.bias_train("stopped", &more);
+    let mut child = fixture.command(&strs(&arguments)).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("epoch 2/")));
+    terminate(child.id());
+    let said: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "not interrupted in time: {said:?}");
+    let output = fixture.succeed(&strs(&arguments));
+    assert!(stderr(&output).contains("resuming at epoch"), "{}", stderr(&output));
+    for name in ["bias.log", "bias.log.batch"] {
+        let read = |run: &str| fixture.read(&format!("{run}/logs/{name}"));
+        assert_eq!(read("whole"), read("stopped"), "{name}");
+    }
+    let model = |run: &str| {
+        let path = fixture.path(&format!("{run}/models/bias.h5"));
+        keras_h5::read(&path).unwrap().main().parameters.clone()
+    };
+    assert_eq!(model("whole"), model("stopped"));
 }
 
 #[test]
