@@ -82,7 +82,9 @@ uint8_t* Memory::writable(uint64_t address, size_t bytes, std::string* error) {
 }
 
 const Allocation* Memory::overrun() {
-  auto intact = [](const uint8_t* zone) { return std::all_of(zone, zone + RED_ZONE, [](uint8_t b) { return b == RED; }); };
+  auto intact = [](const uint8_t* zone) {
+    return std::all_of(zone, zone + RED_ZONE, [](uint8_t b) { return b == RED; });
+  };
   const Allocation* first = nullptr;
   for (uint32_t tag : live_) {
     const Allocation& in = *by_tag_[tag];
