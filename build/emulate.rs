@@ -128,7 +128,8 @@ fn command(unit: &Unit) -> Command {
 
 fn compile(unit: &Unit) -> Result<(), String> {
     let mut command = command(unit);
-    let words = format!("{command:?}");
+    // Without the environment, which differs between calls of cargo.
+    let words = format!("{:?} {:?}", command.get_program(), command.get_args().collect::<Vec<_>>());
     let record = unit.object.with_extension("command");
     if fs::read_to_string(&record).is_ok_and(|old| old == words) && is_fresh(&unit.object) {
         return Ok(());

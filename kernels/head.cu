@@ -17,19 +17,19 @@
 // All three are thin products with 76 = K + 1 columns, on FFMA: 2.7 G FMA at B = 64, C = 512, L = 1074,
 // 93 us on 132 SMs at 1.7 GHz. That, and not memory (16, 33, 16 us), is the bound of this form.
 //
-//   forward      tile 128 rows x 80 columns, 128 threads of 8 x 10; 32 channels at a time, the next ones
+//   forward      tile 128 rows x 80 columns, 128 threads of 8 x 10; 16 channels at a time, the next ones
 //                on their way in registers. The tile's products then lie in shared memory, and their
-//                diagonals are added there: 128 + K - 1 numbers a tile go to memory, not 128 x 80. x is
+//                diagonals are added there: 207 numbers a tile go to memory, not 128 x 80. x is
 //                read once (again for each further 80 columns, if K > 79). Tiles outside the cropped
-//                profile (3 in 10 rows of a bias model) only do the dense column.
+//                profile (6 of 16 in a bias model) only do the dense column.
 //   gather       one block an example adds the two or three tiles that meet at a position
 //   input        tile 128 rows x 64 channels, 128 threads of 8 x 8. Row t and tap k meet at
 //                dlogits[t - k], so a thread's 8 factors slide: one read of shared memory for 64 FMA.
 //   weights      tile 80 taps x 64 channels, 64 threads of 10 x 8, sliding along the rows; a split is a
 //                run of examples
 //   measured     unmeasured
-//   registers    forward 151 to 162 on sm_80, 149 to 167 on sm_90; input 112, 119 to 123; weights 168 to 194,
-//                168 to 196
+//   registers    forward 126 to 160 on sm_80, 123 to 155 on sm_90; input at most 128 (4 blocks an SM);
+//                weights 168 to 193
 //   tolerance    5e-6 relative L2 in f32 (seen: 8e-7): sums of at most 512 terms, of 75 such sums, of 1000s
 //                of rows in runs; outputs in 16 bit are rounded once
 //   next         tensor cores with x as it is and w, dlogits split in two: then memory is the bound
@@ -41,8 +41,8 @@
 constexpr uint32_t ROWS = 128;     // of a tile
 constexpr uint32_t COLUMNS = 80;   // of a tile: taps, then the dense layer
 constexpr uint32_t THREADS = 128;  // 16 x 8 of 8 rows x 10 columns
-constexpr uint32_t DEPTH = 32;     // channels at a time
-constexpr uint32_t W_STRIDE = COLUMNS + 2;  // even, for 64-bit reads; 2-way conflicts when it is written
+constexpr uint32_t DEPTH = 16;     // channels at a time
+constexpr uint32_t W_STRIDE = COLUMNS + 2;  // even, for 64-bit reads; 16 channels write to 16 banks
 constexpr uint32_t P_STRIDE = COLUMNS + 1;  // odd: a diagonal touches every bank
 
 struct HeadForward {
@@ -59,9 +59,15 @@ struct HeadForward {
   uint32_t outputlen;
 };
 
-// Where element (channel, row) of the x tile lies: rows change places in fours, so that neither the
-// write (4 rows x 8 channels, 4 apart) nor the read (8 rows of a channel) has bank conflicts.
-CBP_DEVICE uint32_t x_place(uint32_t channel, uint32_t row) { return channel * ROWS + (row ^ (channel / 4 % 8 * 4)); }
+// Where element (channel, row) of the x tile lies: rows change places in eights, so that a warp's
+// write (8 rows x 4 channels, 4 apart) has no bank conflict; fours stay together for the read.
+CBP_DEVICE uint32_t x_place(uint32_t channel, uint32_t row) { return channel * ROWS + (row ^ (channel / 4 % 4 * 8)); }
+
+// A thread's 8 rows (channels, in the gradients) are two runs of 4, half a tile apart: then 8 lanes
+// read 128 neighbouring bytes.
+CBP_DEVICE constexpr uint32_t of_two_runs(uint32_t first, uint32_t i, uint32_t tile) {
+  return first + i % 4 + i / 4 * (tile / 2);
+}
 
 template <class T>
 CBP_DEVICE void head_forward(const HeadForward& p) {
@@ -73,20 +79,20 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
   const Shared<float> ps = shared_at<float>(0);                 // [ROWS][P_STRIDE], when the products are done
 
   // Threads of a warp share their columns in pairs of groups, so that idle columns make idle warps.
-  const uint32_t row0 = threadIdx.x % 16 * 8, group0 = threadIdx.x / 16 * 10;
+  const uint32_t row0 = threadIdx.x % 16 * 4, group0 = threadIdx.x / 16 * 10;
   const bool in_profile = first < p.crop + p.outputlen + p.width - 1 && first + ROWS > p.crop;
   const bool has_dense = p.width >= column0 + group0 && p.width < column0 + group0 + 10;
   const bool idle = !in_profile && !has_dense;
 
-  // Each thread brings 4 channels of 8 rows, and 20 weights. Rows come from memory and are asked for
+  // Each thread brings 4 channels of 4 rows, and 10 weights. Rows come from memory and are asked for
   // early; weights are in L2 and wait in no register.
-  const uint32_t load_row = threadIdx.x / 8, load_channel = threadIdx.x % 8 * 4;
+  const uint32_t load_row = threadIdx.x / 4, load_channel = threadIdx.x % 4 * 4;
   const uint32_t w_channel = threadIdx.x % DEPTH, w_column = threadIdx.x / DEPTH;
-  typename FourOf<T>::Raw next[ROWS / 16];
+  typename FourOf<T>::Raw next[ROWS / 32];
   auto load = [&](uint32_t c0) {
 #pragma unroll
-    for (uint32_t i = 0; i < ROWS / 16; i++) {
-      const uint32_t row = first + load_row + 16 * i;
+    for (uint32_t i = 0; i < ROWS / 32; i++) {
+      const uint32_t row = first + load_row + 32 * i;
       next[i] = {};
       if (row < p.length) {
         next[i] = load_vec<typename FourOf<T>::Raw>(x, ((size_t)b * p.length + row) * p.channels + c0 + load_channel);
@@ -99,29 +105,30 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
   for (uint32_t c0 = 0; c0 < p.channels; c0 += DEPTH) {
     block_sync();  // the last channels are used up
 #pragma unroll
-    for (uint32_t i = 0; i < ROWS / 16; i++) {
-      const uint32_t row = load_row + 16 * i;
+    for (uint32_t i = 0; i < ROWS / 32; i++) {
+      const uint32_t row = load_row + 32 * i;
       const float4 v = FourOf<T>::unpack(next[i]);
       xs[x_place(load_channel + 0, row)] = v.x;
       xs[x_place(load_channel + 1, row)] = v.y;
       xs[x_place(load_channel + 2, row)] = v.z;
       xs[x_place(load_channel + 3, row)] = v.w;
     }
-#pragma unroll 4
-    for (uint32_t i = 0; i < COLUMNS / 4; i++) {
-      const uint32_t column = column0 + w_column + 4 * i;
+#pragma unroll 5
+    for (uint32_t i = 0; i < COLUMNS / 8; i++) {
+      const uint32_t column = column0 + w_column + 8 * i;
       float w = 0.0f;
       if (column < p.width) w = p.w[(size_t)column * p.channels + c0 + w_channel];
       if (column == p.width) w = p.dense[c0 + w_channel];
-      ws[w_channel * W_STRIDE + w_column + 4 * i] = w;
+      ws[w_channel * W_STRIDE + w_column + 8 * i] = w;
     }
     block_sync();
     if (c0 + DEPTH < p.channels) load(c0 + DEPTH);
     if (idle) continue;
-#pragma unroll 4
+#pragma unroll 2
     for (uint32_t c = 0; c < DEPTH; c++) {
       float a[8], w[10];
-      const float4 low = load_vec<float4>(xs, x_place(c, row0)), high = load_vec<float4>(xs, x_place(c, row0 + 4));
+      const float4 low = load_vec<float4>(xs, x_place(c, row0));
+      const float4 high = load_vec<float4>(xs, x_place(c, row0 + ROWS / 2));
       a[0] = low.x, a[1] = low.y, a[2] = low.z, a[3] = low.w;
       a[4] = high.x, a[5] = high.y, a[6] = high.z, a[7] = high.w;
 #pragma unroll
@@ -141,7 +148,7 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
 #pragma unroll
   for (uint32_t i = 0; i < 8; i++) {
 #pragma unroll
-    for (uint32_t j = 0; j < 10; j++) ps[(row0 + i) * P_STRIDE + group0 + j] = sums[i][j];
+    for (uint32_t j = 0; j < 10; j++) ps[of_two_runs(row0, i, ROWS) * P_STRIDE + group0 + j] = sums[i][j];
   }
   block_sync();
   // Position q - (COLUMNS - 1) from the tile's first row: row r and column k with r - k there.
@@ -256,19 +263,18 @@ CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
   const Shared<float> ws = shared_at<float>(0);                          // [TAP_CHUNK][CHANNELS]
   const Shared<float> ds = shared_at<float>(TAP_CHUNK * CHANNELS * 4);   // [ROWS + TAP_CHUNK - 1]
   const Shared<float> column = shared_at<float>(0);                      // [16][CHANNELS], at the end
-  const uint32_t row0 = threadIdx.x / 8 * 8, channel = threadIdx.x % 8 * 8;
-  const bool has_channels = channel < here;
+  const uint32_t row0 = threadIdx.x / 8 * 8, channel = threadIdx.x % 8 * 4;
+  const uint32_t runs = here / (CHANNELS / 2);  // of 4 channels that are there
 
   float sums[8][8] = {};
-  if (has_channels) {
-    const float dlogcounts = p.dlogcounts[b];
-    const float scale = dlogcounts / (float)p.length;
+  const float dlogcounts = p.dlogcounts[b];
+  const float scale = dlogcounts / (float)p.length;
 #pragma unroll
-    for (uint32_t j = 0; j < 8; j++) {
-      const float dense = p.dense[c0 + channel + j];
+  for (uint32_t j = 0; j < 8; j++) {
+    if (j / 4 >= runs) break;
+    const float dense = p.dense[c0 + of_two_runs(channel, j, CHANNELS)];
 #pragma unroll
-      for (uint32_t i = 0; i < 8; i++) sums[i][j] = scale * dense;
-    }
+    for (uint32_t i = 0; i < 8; i++) sums[i][j] = scale * dense;
   }
   for (uint32_t k0 = 0; k0 < p.width; k0 += TAP_CHUNK) {
     const uint32_t taps = p.width - k0 < TAP_CHUNK ? p.width - k0 : TAP_CHUNK;
@@ -299,7 +305,7 @@ CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
       for (uint32_t i = 7; i > 0; i--) window[i] = window[i - 1];
       window[0] = ds[at - k];
       const float4 low = load_vec<float4>(ws, k * CHANNELS + channel);
-      const float4 high = load_vec<float4>(ws, k * CHANNELS + channel + 4);
+      const float4 high = load_vec<float4>(ws, k * CHANNELS + channel + CHANNELS / 2);
       const float w[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
       for (uint32_t i = 0; i < 8; i++) {
@@ -311,32 +317,35 @@ CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
 
   float by_bias[8] = {};
   bool overflow = false;
-  if (has_channels) {
+#pragma unroll
+  for (uint32_t run = 0; run < 2; run++) {
+    if (run >= runs) break;
 #pragma unroll
     for (uint32_t i = 0; i < 8; i++) {
       const uint32_t t = first + row0 + i;
       if (t >= p.length) break;
-      const size_t place = ((size_t)b * p.length + t) * p.channels + c0 + channel;
-      const uint32_t bits = (uint8_t)p.mask.template as<uint8_t>()[place / 8];  // little-endian words
-      float dz[8];
+      const size_t place =
+          ((size_t)b * p.length + t) * p.channels + c0 + of_two_runs(channel, 4 * run, CHANNELS);
+      // Mask words are little-endian; half a byte is this run's.
+      const uint32_t byte = (uint8_t)p.mask.template as<uint8_t>()[place / 8];
+      const uint32_t bits = byte >> (place % 8);
+      float dz[4];
 #pragma unroll
-      for (uint32_t j = 0; j < 8; j++) {
-        overflow |= !fits<T>(sums[i][j]);
-        dz[j] = bits >> j & 1 ? sums[i][j] : 0.0f;
-        by_bias[j] += dz[j];
+      for (uint32_t j = 0; j < 4; j++) {
+        const float g = sums[i][4 * run + j];
+        overflow |= !fits<T>(g);
+        dz[j] = bits >> j & 1 ? g : 0.0f;
+        by_bias[4 * run + j] += dz[j];
       }
-      if (p.g) {
-        store4<T>(p.g.template as<T>(), place, make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]));
-        store4<T>(p.g.template as<T>(), place + 4, make_float4(sums[i][4], sums[i][5], sums[i][6], sums[i][7]));
-      }
+      const float* g = &sums[i][4 * run];
+      if (p.g) store4<T>(p.g.template as<T>(), place, make_float4(g[0], g[1], g[2], g[3]));
       store4<T>(p.dz.template as<T>(), place, make_float4(dz[0], dz[1], dz[2], dz[3]));
-      store4<T>(p.dz.template as<T>(), place + 4, make_float4(dz[4], dz[5], dz[6], dz[7]));
     }
   }
   if (overflow) atomic_or(p.overflow, 1);
   block_sync();  // the weights are used up
 #pragma unroll
-  for (uint32_t j = 0; j < 8; j++) column[row0 / 8 * CHANNELS + channel + j] = by_bias[j];
+  for (uint32_t j = 0; j < 8; j++) column[row0 / 8 * CHANNELS + of_two_runs(channel, j, CHANNELS)] = by_bias[j];
   block_sync();
   if (threadIdx.x < here) {
     float sum = 0.0f;
@@ -378,7 +387,7 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
   const Global<T> x = p.x.template as<T>();
   const Shared<float> xs = shared_at<float>(0);                      // [W_ROWS][CHANNELS]
   const Shared<float> ds = shared_at<float>(W_ROWS * CHANNELS * 4);  // [W_ROWS + COLUMNS - 1]
-  const uint32_t tap0 = threadIdx.x / 8 * 10, channel = threadIdx.x % 8 * 8;  // in the tile
+  const uint32_t tap0 = threadIdx.x / 8 * 10, channel = threadIdx.x % 8 * 4;  // in the tile
   const bool pools = blockIdx.y == 0 && tap0 == 0;
 
   // Each thread brings 4 channels of 8 rows.
@@ -422,7 +431,7 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
         for (uint32_t r = 0; r < W_ROWS; r++) {
 #pragma unroll
           for (uint32_t j = 0; j < 8; j++) {
-            const float v = xs[r * CHANNELS + channel + j];
+            const float v = xs[r * CHANNELS + of_two_runs(channel, j, CHANNELS)];
             by_dense[j] += by_row * v;
           }
         }
@@ -442,7 +451,7 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
 #pragma unroll
         for (uint32_t r = 0; r < W_UNROLL; r++) {
           const float4 low = load_vec<float4>(xs, (row + r) * CHANNELS + channel);
-          const float4 high = load_vec<float4>(xs, (row + r) * CHANNELS + channel + 4);
+          const float4 high = load_vec<float4>(xs, (row + r) * CHANNELS + channel + CHANNELS / 2);
           const float v[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
           for (uint32_t j = 0; j < 10; j++) {
@@ -454,20 +463,22 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
     }
   }
 
-  if (channel >= here) return;
   const size_t base = (size_t)split * (p.width + 1);
 #pragma unroll
-  for (uint32_t j = 0; j < 10; j++) {
-    const uint32_t k = k0 + tap0 + j;
-    if (k >= p.width) break;
-    const size_t place = (base + k) * p.channels + c0 + channel;
-    store_vec(p.partials, place, make_float4(sums[j][0], sums[j][1], sums[j][2], sums[j][3]));
-    store_vec(p.partials, place + 4, make_float4(sums[j][4], sums[j][5], sums[j][6], sums[j][7]));
-  }
-  if (pools) {
-    const size_t place = (base + p.width) * p.channels + c0 + channel;
-    store_vec(p.partials, place, make_float4(by_dense[0], by_dense[1], by_dense[2], by_dense[3]));
-    store_vec(p.partials, place + 4, make_float4(by_dense[4], by_dense[5], by_dense[6], by_dense[7]));
+  for (uint32_t run = 0; run < 2; run++) {
+    const uint32_t c = of_two_runs(channel, 4 * run, CHANNELS);
+    if (c >= here) break;
+#pragma unroll
+    for (uint32_t j = 0; j < 10; j++) {
+      const uint32_t k = k0 + tap0 + j;
+      if (k >= p.width) break;
+      const float* sum = &sums[j][4 * run];
+      store_vec(p.partials, (base + k) * p.channels + c0 + c, make_float4(sum[0], sum[1], sum[2], sum[3]));
+    }
+    const float* sum = &by_dense[4 * run];
+    if (pools) {
+      store_vec(p.partials, (base + p.width) * p.channels + c0 + c, make_float4(sum[0], sum[1], sum[2], sum[3]));
+    }
   }
 }
 

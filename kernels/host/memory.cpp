@@ -81,15 +81,20 @@ uint8_t* Memory::writable(uint64_t address, size_t bytes, std::string* error) {
   return at;
 }
 
-const Allocation* Memory::overrun() const {
+const Allocation* Memory::overrun() {
+  auto intact = [](const uint8_t* zone) {
+    return std::all_of(zone, zone + RED_ZONE, [](uint8_t b) { return b == RED; });
+  };
+  const Allocation* first = nullptr;
   for (uint32_t tag : live_) {
     const Allocation& in = *by_tag_[tag];
-    const uint8_t *before = in.bytes - RED_ZONE, *after = in.bytes + in.size;
-    for (size_t i = 0; i < RED_ZONE; i++) {
-      if (before[i] != RED || after[i] != RED) return &in;
-    }
+    uint8_t *before = in.bytes - RED_ZONE, *after = in.bytes + in.size;
+    if (intact(before) && intact(after)) continue;
+    memset(before, RED, RED_ZONE);
+    memset(after, RED, RED_ZONE);
+    if (!first) first = &in;
   }
-  return nullptr;
+  return first;
 }
 
 std::string describe_range(const Allocation& in, uint64_t address, size_t bytes) {

@@ -50,8 +50,9 @@ class Memory {
   uint8_t* range(uint64_t address, size_t bytes, std::string* error) const;
   // The same for a write, after which those bytes count as initialised.
   uint8_t* writable(uint64_t address, size_t bytes, std::string* error);
-  // The first allocation whose red zones were written over, or nullptr.
-  const Allocation* overrun() const;
+  // The first allocation whose red zones were written over, or nullptr. Restores them, so that the next launch answers
+  // only for itself.
+  const Allocation* overrun();
 
  private:
   bool shadowed_;

@@ -12,8 +12,9 @@ static std::string text(uint3 v) {
 }
 
 void Worker::fail(const std::string& what) {
-  error_ = what + "\n  where: kernel " + launch_->kernel->name + " (" + launch_->label + "), block " + text(view_.index) +
-           " of " + text(view_.grid_dim) + ", thread " + text(now().index) + " of " + text(view_.block_dim);
+  error_ = what + "\n  where: kernel " + launch_->kernel->name + " (" + launch_->label + "), block " +
+           text(view_.index) + " of " + text(view_.grid_dim) + ", thread " + text(now().index) + " of " +
+           text(view_.block_dim);
   error_ += now().passed.file ? ", last synchronised at " + text(now().passed) : ", before its first synchronisation";
   return_to_caller();
 }

@@ -229,6 +229,21 @@ fn addresses_of_nothing() {
     assert!(report.contains("\"y\": 257 bytes at byte 0 of 256"), "{report}");
 }
 
+/// Red zones tell on the launch that wrote over them, and on no later one.
+#[test]
+fn an_overrun_is_reported_once() {
+    let mut device = EmulatedDevice::new(Options::fast());
+    let x = device.alloc(256, "x").unwrap();
+    let y = device.alloc(252, "y").unwrap();
+    device.upload(x, &[0; 256]).unwrap();
+    let mut launch = |n| {
+        let args = DoubleIt { x, y, n, unused: 0 };
+        device.launch(&Launch::new("double_it", [1, 1, 1], [64, 1, 1], 0, &args, "twice"))
+    };
+    assert!(launch(64).unwrap_err().to_string().contains("beside \"y\""));
+    launch(63).unwrap();
+}
+
 #[test]
 fn launches_that_a_driver_would_refuse() {
     let mut device = EmulatedDevice::new(Options::fast());

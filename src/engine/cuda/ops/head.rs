@@ -77,7 +77,7 @@ pub struct HeadWeightGradient {
 const ROWS: usize = 128;
 const COLUMNS: usize = 80;
 const CHANNELS: usize = 64;
-const DEPTH: usize = 32;
+const DEPTH: usize = 16;
 const THREADS: u32 = 128;
 const W_THREADS: u32 = 64;
 const W_ROWS: usize = 32;
