@@ -61,8 +61,7 @@ DGRAD(bf16, MathHalf<bf16_t>, 32, 4)
 DGRAD(tf32, MathTf32, 128, 2)
 DGRAD(tf32, MathTf32, 64, 3)
 DGRAD(tf32, MathTf32, 32, 4)
-DGRAD(f32x3, MathSplit, 128, 2)
-DGRAD(f32x3, MathSplit, 64, 3)
+DGRAD(f32x3, MathSplit, 64, 2)
 DGRAD(f32x3, MathSplit, 32, 4)
 
 CBP_KERNEL(dilated_dgrad_f32, DilatedDgradArgs<float>, 64, 4) {

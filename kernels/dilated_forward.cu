@@ -51,8 +51,7 @@ FORWARD(bf16, MathHalf<bf16_t>, 32, 4)
 FORWARD(tf32, MathTf32, 128, 2)
 FORWARD(tf32, MathTf32, 64, 3)
 FORWARD(tf32, MathTf32, 32, 4)
-FORWARD(f32x3, MathSplit, 128, 2)
-FORWARD(f32x3, MathSplit, 64, 3)
+FORWARD(f32x3, MathSplit, 64, 2)
 FORWARD(f32x3, MathSplit, 32, 4)
 
 CBP_KERNEL(dilated_forward_f32, DilatedForwardArgs<float>, 64, 4) {

@@ -54,8 +54,7 @@ WGRAD(bf16, MathHalf<bf16_t>, 32, 4)
 WGRAD(tf32, MathTf32, 128, 2)
 WGRAD(tf32, MathTf32, 64, 3)
 WGRAD(tf32, MathTf32, 32, 4)
-WGRAD(f32x3, MathSplit, 128, 2)
-WGRAD(f32x3, MathSplit, 64, 3)
+WGRAD(f32x3, MathSplit, 64, 2)
 WGRAD(f32x3, MathSplit, 32, 4)
 
 CBP_KERNEL(dilated_wgrad_f32, DilatedWgradArgs<float>, 64, 4) {

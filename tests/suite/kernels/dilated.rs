@@ -8,21 +8,21 @@ use bytemuck::cast_slice;
 use cbp_fast::engine::cuda::device::{Address, Device, Launch};
 use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options, kernels};
 use cbp_fast::engine::cuda::ops::dilated::{
-    self, Dgrad, Forward, Layer, Pass, TAPS, TILE_COLUMNS, Wgrad, args_bytes, symbol,
+    self, Dgrad, Forward, Layer, Pass, TAPS, Wgrad, args_bytes, symbol,
 };
 use cbp_fast::engine::cuda::precision::Precision;
 use half::{bf16, f16};
 
 use super::tensor::{Numbers, relative_error};
 
-/// Relative L2 error of a tensor that is stored in the element type.
+/// Relative L2 error of a tensor that is stored in the element type. Seen: the largest of all shapes below.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
-        Precision::Fp16 => 4e-4,  // one rounding to 11 bits: 2.9e-4 seen
-        Precision::Bf16 => 3e-3,  // one rounding to 8 bits
-        Precision::Tf32 => 6e-4,  // both operands to 11 bits: sqrt(2) * 2.9e-4
-        Precision::F32 => 1e-5, // products of split operands: 4.8e-6 expected (kernels/core/math.cuh)
-        Precision::Plain => 1e-6, // sums of at most 768 terms in f32
+        Precision::Fp16 => 3e-4,   // one rounding to 11 bits; 2.1e-4 seen
+        Precision::Bf16 => 2.4e-3, // one rounding to 8 bits; 1.8e-3 seen
+        Precision::Tf32 => 4e-4,   // both operands rounded to 11 bits; 3.0e-4 seen
+        Precision::F32 => 1e-5, // products of split operands (kernels/core/math.cuh); 4.5e-6 seen
+        Precision::Plain => 1e-6, // sums of at most 768 terms in f32; 2.1e-7 seen
     }
 }
 
@@ -323,15 +323,17 @@ fn add_parts(bytes: &[u8], n: usize) -> Vec<f32> {
 
 const PASSES: [Pass; 3] = [Pass::Forward, Pass::Dgrad, Pass::Wgrad];
 
+/// Widths of all tiles of a precision's kernels.
+fn tiles(precision: Precision) -> impl Iterator<Item = usize> {
+    Layer { batch: 1, length_in: 9, dilation: 2, channels: 128, precision }.possible_columns()
+}
+
 #[test]
 fn arguments_match_the_kernels() {
     let kernels = kernels();
     for pass in PASSES {
         for precision in Precision::ALL {
-            for columns in TILE_COLUMNS {
-                if precision == Precision::Plain && columns != 32 {
-                    continue;
-                }
+            for columns in tiles(precision) {
                 let name = symbol(pass, precision, columns);
                 let kernel = kernels.iter().find(|kernel| kernel.name == name);
                 let kernel = kernel.unwrap_or_else(|| panic!("no kernel {name}"));
@@ -390,10 +392,7 @@ fn wgrad_at_all_shapes() {
 fn all_schedules(pass: Pass) {
     let deliveries = [Delivery::AtOnce, Delivery::Random, Delivery::Starved];
     for precision in Precision::ALL {
-        for columns in TILE_COLUMNS {
-            if precision == Precision::Plain && columns != 32 {
-                continue;
-            }
+        for columns in tiles(precision) {
             // Three taps over two examples; two taps and one, so that a last step of dgrad lies where its column sums
             // go next.
             for shape in [[2, 23, 8, columns], [1, 130, 64, columns]] {
