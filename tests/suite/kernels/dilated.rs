@@ -423,20 +423,28 @@ fn wgrad_under_all_schedules() {
     all_schedules(Pass::Wgrad);
 }
 
-/// TensorFlow's ReLU has no gradient at zero, and inputs of N alone have sums of exactly zero.
+/// TensorFlow's ReLU has no gradient at zero, and inputs of N alone have sums of exactly zero. A NaN stays, to be found.
 #[test]
-fn a_sum_of_zero_is_not_let_through() {
+fn zero_is_not_let_through_and_nan_stays() {
     for precision in Precision::ALL {
         let mut case = Case::new(precision, [1, 21, 4, 32]);
         for tensor in [&mut case.x, &mut case.bias] {
             tensor.fill(0.0);
         }
         case.bias[7] = 0.5;
+        case.bias[9] = f32::NAN;
         let mut device = Bench::new(precision, Options::fast());
         let at = device.forward(&case);
         device.run(&dilated::forward(&case.layer, &at, "forward"));
         let mask = device.bytes(at.mask, case.y.len() / 8);
         assert!(mask.chunks(4).all(|word| word == [1 << 7, 0, 0, 0]), "{precision}: {mask:x?}");
+        for (at, y) in device.read(at.y, case.y.len()).iter().enumerate() {
+            match at % 32 {
+                7 => assert_eq!(*y, 0.5),
+                9 => assert!(y.is_nan(), "{precision}: a NaN became {y}"),
+                _ => assert_eq!(*y, 0.0),
+            }
+        }
     }
 }
 
