@@ -14,11 +14,11 @@ build: setup
 demo: build
 	target/release/cbp-fast demo -o demo-out --force
 
-# nextest leaves doc tests out, so they run on their own.
+# With the kernels, compiled for the host. nextest leaves doc tests out, so they run on their own.
 test: setup
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		echo "cargo nextest run --locked" && cargo nextest run --locked && \
-		echo "cargo test --doc --locked" && cargo test --doc --locked --quiet; \
+		echo "cargo nextest run --locked --features emulate" && cargo nextest run --locked --features emulate && \
+		echo "cargo test --doc --locked --features emulate" && cargo test --doc --locked --features emulate --quiet; \
 	else \
-		echo "cargo test --locked" && cargo test --locked; \
+		echo "cargo test --locked --features emulate" && cargo test --locked --features emulate; \
 	fi

@@ -111,9 +111,10 @@ fn command(unit: &Unit) -> Command {
         if unit.checked {
             command.arg("-DCBP_CHECKED");
         }
-        // Only where the library is certain to run on what it was built on: the emulator is for tests.
+        // The emulator is for tests, which run where they are built; the runtime refuses to elsewhere.
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2")
+        if env::var_os("HOST") == env::var_os("TARGET")
+            && std::arch::is_x86_feature_detected!("avx2")
             && std::arch::is_x86_feature_detected!("fma")
             && std::arch::is_x86_feature_detected!("f16c")
         {
@@ -127,7 +128,8 @@ fn command(unit: &Unit) -> Command {
 
 fn compile(unit: &Unit) -> Result<(), String> {
     let mut command = command(unit);
-    let words = format!("{command:?}");
+    // Without the environment, which differs between calls of cargo.
+    let words = format!("{:?} {:?}", command.get_program(), command.get_args().collect::<Vec<_>>());
     let record = unit.object.with_extension("command");
     if fs::read_to_string(&record).is_ok_and(|old| old == words) && is_fresh(&unit.object) {
         return Ok(());

@@ -72,11 +72,11 @@ int cbp_emu_zero(Handle* handle, uint64_t at, size_t bytes) {
   });
 }
 
-int cbp_emu_launch(Handle* handle, const char* kernel, const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes,
-                   const void* args, size_t args_bytes, const char* label) {
+int cbp_emu_launch(Handle* handle, const char* kernel, const uint32_t grid[3], const uint32_t block[3],
+                   uint32_t shared_bytes, const void* args, size_t args_bytes, const char* label) {
   return guarded(handle, [&] {
-    return handle->device.launch(kernel, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared_bytes, args, args_bytes,
-                          label);
+    return handle->device.launch(kernel, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared_bytes,
+                                 args, args_bytes, label);
   });
 }
 

@@ -23,11 +23,11 @@ Finding Worker::inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Acc
     const Finding found = shadow.touch(offset, bytes, who);
     if (found.conflict != Conflict::None) return found;
   }
-  const bool writes = who.access == Access::Write || who.access == Access::AsyncCopy;
-  if (writes) {
+  if (!options_.uninitialised) return {};
+  if (who.access == Access::Write || who.access == Access::AsyncCopy) {
     shadow.set_written(offset, bytes, true);
-  } else if (options_.uninitialised && !shadow.written(offset, bytes)) {
-    return {Conflict::Uninitialised};
+  } else if (!shadow.written(offset, bytes)) {
+    return {Conflict::Uninitialised, who.block, who.thread};
   }
   return {};
 }
@@ -35,29 +35,32 @@ Finding Worker::inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Acc
 uint8_t* Worker::check_global(uint64_t address, uint32_t bytes, uint32_t alignment, Access access) {
   Allocation* in = memory_.owner(address);
   if (!in) {
-    fail(std::string(name(access)) + " of global memory: the address is in no allocation of this device (freed, of another device, or never an address)");
+    fail(std::string(name(access)) + " of global memory: " + NO_ALLOCATION);
   }
   const int64_t at = Memory::offset(*in, address);
   auto failed = [&](const std::string& why) {
-    fail(std::string(name(access)) + " of global memory, " + why + "\n  memory: " + describe_range(*in, address, bytes));
+    fail(std::string(name(access)) + " of global memory, " + why +
+         "\n  memory: " + describe_range(*in, address, bytes));
   };
   if (!in->holds(at, bytes)) failed("out of bounds");
   if (at % alignment) failed("misaligned: the address must be a multiple of " + std::to_string(alignment));
-  const Finding found = inspect(in->shadow, static_cast<size_t>(at), bytes, accessor(access, launch_->number));
-  if (found.conflict != Conflict::None) failed(describe(found, true));
+  const Accessor who = accessor(access, launch_->number);
+  const Finding found = inspect(in->shadow, static_cast<size_t>(at), bytes, who);
+  if (found.conflict != Conflict::None) failed(describe(found, who));
   return in->bytes + at;
 }
 
 uint8_t* Worker::check_shared(uint32_t address, uint32_t bytes, uint32_t alignment, Access access) {
   const int64_t at = int64_t{address} - SHARED_BASE, size = view_.shared_bytes;
   auto failed = [&](const std::string& why) {
-    fail(std::string(name(access)) + " of shared memory, " + why + "\n  memory: " + std::to_string(bytes) + " bytes at byte " +
-         std::to_string(at) + " of the block's " + std::to_string(size));
+    fail(std::string(name(access)) + " of shared memory, " + why + "\n  memory: " + std::to_string(bytes) +
+         " bytes at byte " + std::to_string(at) + " of the block's " + std::to_string(size));
   };
   if (at < 0 || at + bytes > size) failed("out of bounds");
   if (at % alignment) failed("misaligned: the address must be a multiple of " + std::to_string(alignment));
-  const Finding found = inspect(shared_shadow_, static_cast<size_t>(at), bytes, accessor(access, runs_));
-  if (found.conflict != Conflict::None) failed(describe(found, false));
+  const Accessor who = accessor(access, runs_);
+  const Finding found = inspect(shared_shadow_, static_cast<size_t>(at), bytes, who);
+  if (found.conflict != Conflict::None) failed(describe(found, who));
   return view_.shared + at;
 }
 

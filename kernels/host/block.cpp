@@ -39,6 +39,7 @@ bool Worker::run(const Launch& launch, uint3 index, std::string* error) {
   block_now = &view_;
   thread_now = &fibers_[0];
   thread_now = &fibers_[options_.checked ? next_ready() : 0];
+  main_ = nullptr;  // what an earlier launch left belongs to another OS thread
   switch_context(&main_, now().context);
   *error = std::move(error_);
   return error->empty();
@@ -53,7 +54,8 @@ void Worker::prepare_threads() {
     fiber.linear = t;
     fiber.index = {t % dim.x, t / dim.x % dim.y, t / (dim.x * dim.y)};
     fiber.context = stacks_.start(t, fiber_main);
-    if (!fiber.context) throw std::runtime_error("no memory for the stacks of " + std::to_string(threads_) + " threads");
+    if (!fiber.context)
+      throw std::runtime_error("no memory for the stacks of " + std::to_string(threads_) + " threads");
     fiber.passed = {nullptr, 0};
     fiber.copies.clear();
     fiber.groups = 0;
@@ -75,19 +77,14 @@ void Worker::leave() {
   warp.live &= ~bit;
   warp.ready &= ~bit;
   live_--;
-  if (warp.arrived) fail("a thread returned while other lanes of its warp wait for it" + waiting());
+  if (warp.arrived) fail_waiting("a thread returned while other lanes of its warp wait for it");
   if (live_ == 0) return_to_caller();
-  if (at_barrier_ == live_) fail("a thread returned while the rest of its block waits in block_sync" + waiting());
+  if (at_barrier_ == live_) fail_waiting("a thread returned while the rest of its block waits in block_sync");
   wait_turn();
 }
 
 void Worker::return_to_caller() {
-  Context gone;
-  Context* save = &gone;
-#ifndef EMU_OWN_SWITCH
-  save = &now().context;  // ucontext saves into an object of its own
-#endif
-  switch_context(save, main_);
+  switch_context(&now().context, main_);
   abort();  // nobody continues this fiber
 }
 
@@ -100,16 +97,17 @@ static uint32_t lane_from(uint32_t lanes, uint32_t first) {  // the lane at or a
 
 // A thread that can go on.
 uint32_t Worker::next_ready() {
-  const auto count = static_cast<uint32_t>(warps_.size());
   const uint32_t here = now().linear;
+  if (!options_.checked) {
+    if (const uint32_t ready = warps_[here / 32].ready) return here / 32 * 32 + lane_from(ready, (here + 1) & 31);
+  }
+  const auto count = static_cast<uint32_t>(warps_.size());
   const uint32_t first = options_.checked ? random_.below(count) : here / 32;
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t w = first + i < count ? first + i : first + i - count;
-    if (const uint32_t ready = warps_[w].ready) {
-      return w * 32 + lane_from(ready, options_.checked ? random_.below(32) : (here + 1) & 31);
-    }
+    if (warps_[w].ready) return w * 32 + lane_from(warps_[w].ready, options_.checked ? random_.below(32) : 0);
   }
-  fail("deadlock: every thread of the block waits" + waiting());
+  fail_waiting("deadlock: every thread of the block waits");
 }
 
 void Worker::continue_at(uint32_t linear) {
@@ -139,15 +137,13 @@ void Worker::barrier(Site site) {
   now().passed = site;
   // Warps may come to different barriers of the source, but bar.sync is for whole warps.
   if (warp.arrived || (warp.at_barrier && !same(warp.barrier, site))) {
-    fail("lanes of one warp diverge: this one is in block_sync at " + text(site) + waiting());
+    fail_waiting("lanes of one warp diverge: this one is in block_sync");
   }
   warp.barrier = site;
   warp.at_barrier |= bit;
   warp.ready &= ~bit;
   if (++at_barrier_ < live_) return wait_turn();
-  if (live_ < threads_) {
-    fail("block_sync at " + text(site) + " after " + std::to_string(threads_ - live_) + " threads of the block returned");
-  }
+  if (live_ < threads_) fail_waiting("block_sync after threads of the block have returned");
   for (auto& each : warps_) {
     each.ready = each.at_barrier;
     each.at_barrier = 0;
@@ -162,8 +158,8 @@ void Worker::meet(Collective what, Site site, void* payload, void (*complete)(vo
   const uint32_t lane = now().linear % 32;
   now().passed = site;
   const bool elsewhere = warp.arrived && (warp.what != what || !same(warp.meeting, site));
-  if (elsewhere || warp.at_barrier) fail("lanes of one warp diverge: this one is at " + text(site) + waiting());
-  if (~warp.live) fail("a collective at " + text(site) + " in a warp with fewer than 32 running lanes");
+  if (elsewhere || warp.at_barrier) fail_waiting("lanes of one warp diverge: this one is elsewhere");
+  if (~warp.live) fail_waiting("a collective in a warp with fewer than 32 running lanes");
   warp.what = what;
   warp.meeting = site;
   warp.payloads[lane] = payload;

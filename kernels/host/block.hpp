@@ -113,8 +113,8 @@ class Worker {
 
   // Ends the block with a report (report.cpp). The fibers are never continued, so what their stacks own is lost.
   [[noreturn]] void fail(const std::string& what);
-  // Who waits where, a line a place.
-  std::string waiting() const;
+  // The same, with who waits where, a line a place.
+  [[noreturn]] void fail_waiting(const char* what);
 
   Memory& memory_;
   const Options& options_;

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <mutex>
+
 #ifndef EMU_OWN_SWITCH
 #include <ucontext.h>
 #endif
@@ -16,12 +18,35 @@ constexpr size_t STACK_BYTES = 128 << 10;
 // number of lines below its end: 13 lines is coprime to the 64 sets of a first-level cache.
 constexpr size_t COLOURS = 16 << 10, COLOUR_STEP = 13 * 64;
 
-uint8_t* map_stack() {
+// Stacks that no device uses. Making one takes three system calls and a page fault, far more than a small launch.
+struct Spare {
+  std::mutex lock;
+  std::vector<uint8_t*> stacks;
+};
+Spare& spare() {
+  static Spare pool;
+  return pool;
+}
+
+uint8_t* take_stack() {
+  {
+    std::lock_guard<std::mutex> guard(spare().lock);
+    if (!spare().stacks.empty()) {
+      uint8_t* stack = spare().stacks.back();
+      spare().stacks.pop_back();
+      return stack;
+    }
+  }
   const size_t guard = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   void* at = mmap(nullptr, STACK_BYTES + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) return nullptr;
   mprotect(at, guard, PROT_NONE);  // running over the end faults at once instead of reaching another stack
   return static_cast<uint8_t*>(at);
+}
+
+void give_stacks(const std::vector<uint8_t*>& stacks) {
+  std::lock_guard<std::mutex> guard(spare().lock);
+  spare().stacks.insert(spare().stacks.end(), stacks.begin(), stacks.end());
 }
 
 size_t mapped_bytes() { return STACK_BYTES + static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
@@ -30,9 +55,9 @@ uint8_t* stack_top(uint8_t* stack, size_t i) { return stack + mapped_bytes() - (
 
 }  // namespace
 
-#if defined(__x86_64__)
+#if defined(EMU_OWN_SWITCH) && defined(__x86_64__)
 
-// rdi: where to save, rsi: what to continue.
+// x86_64. rdi: where to save, rsi: what to continue.
 __asm__(R"(
 .text
 .p2align 4
@@ -65,9 +90,9 @@ static Context first_frame(uint8_t* top, void (*entry)()) {
   return sp;
 }
 
-#elif defined(__aarch64__)
+#elif defined(EMU_OWN_SWITCH)
 
-// x0: where to save, x1: what to continue. Callee-saved: x19-x30, the low halves of v8-v15.
+// aarch64. x0: where to save, x1: what to continue. Callee-saved: x19-x30, the low halves of v8-v15.
 __asm__(R"(
 .text
 .p2align 4
@@ -117,16 +142,14 @@ void switch_context(Context* from, Context to) { cbp_emu_switch(from, to); }
 
 Context Stacks::start(size_t i, void (*entry)()) {
   while (stacks_.size() <= i) {
-    uint8_t* stack = map_stack();
+    uint8_t* stack = take_stack();
     if (!stack) return nullptr;
     stacks_.push_back(stack);
   }
   return first_frame(stack_top(stacks_[i], i), entry);
 }
 
-Stacks::~Stacks() {
-  for (uint8_t* stack : stacks_) munmap(stack, mapped_bytes());
-}
+Stacks::~Stacks() { give_stacks(stacks_); }
 
 #else
 
@@ -139,7 +162,7 @@ void switch_context(Context* from, Context to) {
 
 Context Stacks::start(size_t i, void (*entry)()) {
   while (stacks_.size() <= i) {
-    uint8_t* stack = map_stack();
+    uint8_t* stack = take_stack();
     if (!stack) return nullptr;
     stacks_.push_back(stack);
     contexts_.push_back(new ucontext_t);
@@ -155,7 +178,7 @@ Context Stacks::start(size_t i, void (*entry)()) {
 }
 
 Stacks::~Stacks() {
-  for (uint8_t* stack : stacks_) munmap(stack, mapped_bytes());
+  give_stacks(stacks_);
   for (void* context : contexts_) delete static_cast<ucontext_t*>(context);
 }
 

@@ -42,15 +42,15 @@ template <class T> struct Global {
 };
 static_assert(sizeof(Global<float>) == 8, "mirrored by engine/cuda/device.rs");
 
-template <class S, class F> CBP_DEVICE size_t member_offset(F S::*field) {
+template <class S, class F> CBP_DEVICE size_t member_offset(F S::* field) {
   alignas(S) static const char storage[sizeof(S)] = {};
   const S* object = reinterpret_cast<const S*>(storage);
   return reinterpret_cast<const char*>(&(object->*field)) - storage;
 }
-template <class S, class F> CBP_DEVICE Global<F> member(Global<S> p, F S::*field) {
+template <class S, class F> CBP_DEVICE Global<F> member(Global<S> p, F S::* field) {
   return Global<F>{p.address + member_offset(field)};
 }
-template <class S, class F> CBP_DEVICE Global<const F> member(Global<const S> p, F S::*field) {
+template <class S, class F> CBP_DEVICE Global<const F> member(Global<const S> p, F S::* field) {
   return Global<const F>{p.address + member_offset(field)};
 }
 
@@ -75,7 +75,6 @@ CBP_DEVICE uint32_t atomic_or(Global<uint32_t> p, uint32_t v) {
 CBP_DEVICE uint32_t atomic_min(Global<uint32_t> p, uint32_t v) {
   auto* at = reinterpret_cast<uint32_t*>(global_bytes(p.address, 4, emu::Access::Atomic));
   uint32_t old = __atomic_load_n(at, __ATOMIC_RELAXED);
-  while (v < old && !__atomic_compare_exchange_n(at, &old, v, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
+  while (v < old && !__atomic_compare_exchange_n(at, &old, v, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
   return old;
 }

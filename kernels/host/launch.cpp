@@ -14,11 +14,12 @@ std::map<std::string, Kernel>& registry() {
   return kernels;
 }
 
-Register::Register(const char* name, size_t args_bytes, uint32_t max_threads, bool checked, Entry entry) {
+Register::Register(const char* name, size_t args_bytes, uint32_t max_threads, bool avx2, bool checked, Entry entry) {
   Kernel& kernel = registry()[name];
   kernel.name = name;
   kernel.args_bytes = static_cast<uint32_t>(args_bytes);
   kernel.max_threads = max_threads;
+  kernel.avx2 = avx2;
   kernel.entry[checked] = entry;
 }
 
@@ -27,12 +28,18 @@ constexpr uint32_t SHARED_LIMIT = 232448;
 
 // What the driver would refuse, and what it cannot know.
 static std::string refusal(const Kernel& kernel, uint3 grid, uint3 block, uint32_t shared_bytes, size_t args_bytes) {
+#ifdef __x86_64__
+  if (kernel.avx2 && !__builtin_cpu_supports("avx2"))
+    return "compiled on a machine with AVX2, this one has none: build it here";
+#endif
   if (args_bytes != kernel.args_bytes) {
-    return "arguments of " + std::to_string(args_bytes) + " bytes, the kernel's struct has " + std::to_string(kernel.args_bytes);
+    return "arguments of " + std::to_string(args_bytes) + " bytes, the kernel's struct has " +
+           std::to_string(kernel.args_bytes);
   }
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > kernel.max_threads) {
-    return "a block of " + std::to_string(threads) + " threads, the kernel's bound is " + std::to_string(kernel.max_threads);
+    return "a block of " + std::to_string(threads) + " threads, the kernel's bound is " +
+           std::to_string(kernel.max_threads);
   }
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7FFFFFFF || grid.y > 65535 || grid.z > 65535) {
     return "a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z) +
@@ -58,10 +65,11 @@ std::string Device::launch(const std::string& kernel, uint3 grid, uint3 block, u
   const Launch launch{&found->second, copy.get(), grid, block, shared_bytes, label, ++launches};
   error = run_blocks(launch);
   const Allocation* overrun = error.empty() ? memory.overrun() : nullptr;
-  if (overrun) error = "a write out of bounds beside \"" + overrun->label + "\"\n  where: kernel " + kernel + " (" + label + ")";
+  if (overrun)
+    error = "a write out of bounds beside \"" + overrun->label + "\"\n  where: kernel " + kernel + " (" + label + ")";
   if (error.empty()) return error;
-  return error + "\n  schedule: " + (options.checked ? "checked, seed " + std::to_string(options.seed) : "fast") + ", launch " +
-         std::to_string(launch.number);
+  return error + "\n  schedule: " + (options.checked ? "checked, seed " + std::to_string(options.seed) : "fast") +
+         ", launch " + std::to_string(launch.number);
 }
 
 std::string Device::run_blocks(const Launch& launch) {
@@ -89,7 +97,8 @@ std::string Device::run_blocks(const Launch& launch) {
         const auto b = static_cast<uint32_t>((first + n * stride) % blocks);
         const uint3 grid = launch.grid;
         std::string report;
-        if (!worker.run(launch, {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y}, &report)) fail(std::move(report));
+        if (!worker.run(launch, {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y}, &report))
+          fail(std::move(report));
       }
     } catch (const std::exception& e) {
       fail(e.what());

@@ -2,7 +2,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,6 +16,8 @@ constexpr uint8_t POISON = 0xFF;
 constexpr size_t RED_ZONE = 256;
 constexpr uint8_t RED = 0xA5;
 
+extern const char* const NO_ALLOCATION;
+
 struct Allocation {
   std::string label;
   uint8_t* bytes;  // 256-byte aligned, red zones on both sides
@@ -29,7 +30,7 @@ struct Allocation {
 
 class Memory {
  public:
-  // `shadowed`: every allocation gets shadow memory, 12 bytes a byte.
+  // `shadowed`: every allocation gets shadow memory, 12 bytes a byte or more.
   explicit Memory(bool shadowed);
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -40,7 +41,7 @@ class Memory {
   bool free(uint64_t address);
 
   // The allocation an address was made from, wherever it points now; nullptr when it is none of this device's.
-  Allocation* owner(uint64_t address) const { return by_tag_[address >> TAG_SHIFT].get(); }
+  Allocation* owner(uint64_t address) const { return by_tag_[address >> TAG_SHIFT]; }
   // Where in it an address points; may be outside.
   static int64_t offset(const Allocation& in, uint64_t address) {
     return static_cast<int64_t>((address & POINTER_MASK) - reinterpret_cast<uint64_t>(in.bytes));
@@ -49,12 +50,13 @@ class Memory {
   uint8_t* range(uint64_t address, size_t bytes, std::string* error) const;
   // The same for a write, after which those bytes count as initialised.
   uint8_t* writable(uint64_t address, size_t bytes, std::string* error);
-  // The first allocation whose red zones were written over, or nullptr.
-  const Allocation* overrun() const;
+  // The first allocation whose red zones were written over, or nullptr. Restores them, so that the next launch answers
+  // only for itself.
+  const Allocation* overrun();
 
  private:
   bool shadowed_;
-  std::vector<std::unique_ptr<Allocation>> by_tag_;
+  Allocation** by_tag_;  // from calloc: of 65,536 entries, those used take memory
   std::vector<uint32_t> live_;
 };
 

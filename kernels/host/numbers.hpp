@@ -1,8 +1,12 @@
 // 16-bit and tf32 numbers on the host, rounded as the GPU's conversions round.
 #pragma once
 
-struct half_t { uint16_t bits; };
-struct bf16_t { uint16_t bits; };
+struct half_t {
+  uint16_t bits;
+};
+struct bf16_t {
+  uint16_t bits;
+};
 
 CBP_DEVICE uint32_t multiply_high(uint32_t a, uint32_t b) { return static_cast<uint32_t>((uint64_t{a} * b) >> 32); }
 CBP_DEVICE uint32_t float_bits(float f) {

@@ -12,11 +12,11 @@ constexpr bool CHECKED = false;
 #define CBP_DEVICE inline __attribute__((always_inline))
 #endif
 
-#define CBP_KERNEL(name, Args, MAX_THREADS, MIN_BLOCKS_PER_SM)                                               \
-  static void name(const Args& p);                                                                           \
-  static const emu::Register register_##name(#name, sizeof(Args), MAX_THREADS, CHECKED,                      \
+#define CBP_KERNEL(name, Args, MAX_THREADS, MIN_BLOCKS_PER_SM)                                                 \
+  static_assert(std::is_trivially_copyable<Args>::value, "a kernel's arguments are copied as bytes");          \
+  static void name(const Args& p);                                                                             \
+  static const emu::Register register_##name(#name, sizeof(Args), MAX_THREADS, emu::BUILT_FOR_AVX2, CHECKED,   \
                                              [](const void* args) { name(*static_cast<const Args*>(args)); }); \
-  static_assert(std::is_trivially_copyable<Args>::value, "a kernel's arguments are copied as bytes");         \
   static void name(const Args& p)
 
 #define threadIdx (emu::thread_now->index)

@@ -12,14 +12,15 @@ static std::string text(uint3 v) {
 }
 
 void Worker::fail(const std::string& what) {
-  error_ = what + "\n  where: kernel " + launch_->kernel->name + " (" + launch_->label + "), block " + text(view_.index) +
-           " of " + text(view_.grid_dim) + ", thread " + text(now().index) + " of " + text(view_.block_dim);
+  error_ = what + "\n  where: kernel " + launch_->kernel->name + " (" + launch_->label + "), block " +
+           text(view_.index) + " of " + text(view_.grid_dim) + ", thread " + text(now().index) + " of " +
+           text(view_.block_dim);
   error_ += now().passed.file ? ", last synchronised at " + text(now().passed) : ", before its first synchronisation";
   return_to_caller();
 }
 
-std::string Worker::waiting() const {
-  std::string lines;
+void Worker::fail_waiting(const char* what) {
+  std::string lines = what;
   for (size_t w = 0; w < warps_.size(); w++) {
     const WarpState& warp = warps_[w];
     auto add = [&](uint32_t lanes, const std::string& how) {
@@ -27,11 +28,12 @@ std::string Worker::waiting() const {
       snprintf(mask, sizeof mask, "%08x", lanes);
       lines += "\n  warp " + std::to_string(w) + ", lanes " + mask + ": " + how;
     };
+    const uint32_t all = threads_ - w * 32 < 32 ? (1u << (threads_ - w * 32)) - 1 : ~0u;
     if (warp.at_barrier) add(warp.at_barrier, "in block_sync at " + text(warp.barrier));
     if (warp.arrived) add(warp.arrived, "in a warp collective at " + text(warp.meeting));
-    if (const uint32_t gone = ~warp.live; gone && w < threads_ / 32) add(gone, "returned");
+    if (all & ~warp.live) add(all & ~warp.live, "returned");
   }
-  return lines;
+  fail(lines);
 }
 
 }  // namespace emu

@@ -88,11 +88,18 @@ using Entry = void (*)(const void* args);
 struct Kernel {
   const char* name;
   uint32_t args_bytes, max_threads;
+  bool avx2;       // compiled for it
   Entry entry[2];  // fast, checked
 };
 
+#ifdef __AVX2__
+constexpr bool BUILT_FOR_AVX2 = true;
+#else
+constexpr bool BUILT_FOR_AVX2 = false;
+#endif
+
 struct Register {
-  Register(const char* name, size_t args_bytes, uint32_t max_threads, bool checked, Entry entry);
+  Register(const char* name, size_t args_bytes, uint32_t max_threads, bool avx2, bool checked, Entry entry);
 };
 
 }  // namespace emu

@@ -117,13 +117,16 @@ bool Shadow::written(size_t offset, size_t bytes) const {
   return true;
 }
 
-std::string describe(const Finding& finding, bool global) {
-  const std::string who = "thread " + std::to_string(finding.thread) + (global ? " of block " + std::to_string(finding.block) : "");
+std::string describe(const Finding& finding, const Accessor& who) {
+  const bool elsewhere = finding.block != who.block;
+  const std::string other =
+      "thread " + std::to_string(finding.thread) + (elsewhere ? " of block " + std::to_string(finding.block) : "");
+  const char* unordered = elsewhere ? ": the blocks of a launch have no order" : " with no barrier between";
   switch (finding.conflict) {
-    case Conflict::WithWrite: return "written by " + who + " with no barrier between";
-    case Conflict::WithRead: return "read by " + who + " with no barrier between";
+    case Conflict::WithWrite: return "written by " + other + unordered;
+    case Conflict::WithRead: return "read by " + other + unordered;
     case Conflict::WithReadElsewhere: return "read by other warps or blocks with no barrier between";
-    case Conflict::WithCopy: return "an asynchronous copy by " + who + " that it has not waited for is writing there";
+    case Conflict::WithCopy: return "where an asynchronous copy by " + other + " is under way, not waited for";
     case Conflict::Uninitialised: return "never written";
     case Conflict::None: break;
   }

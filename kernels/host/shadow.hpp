@@ -70,7 +70,7 @@ class Shadow {
   std::vector<uint8_t> written_;  // 1 or 0 a byte
 };
 
-// `write by thread 33 of block 2`
-std::string describe(const Finding& finding, bool global);
+// `written by thread 33 with no barrier between`
+std::string describe(const Finding& finding, const Accessor& who);
 
 }  // namespace emu

@@ -61,7 +61,8 @@ template <int K> CBP_DEVICE void multiply_tile(void* const* lanes, const float (
   Row8 d[16];
   for (int l = 0; l < 32; l++) {
     const float* fragment = static_cast<Mma*>(lanes[l])->d;
-    for (int half = 0; half < 2; half++) memcpy(reinterpret_cast<float*>(&d[l / 4 + half * 8]) + l % 4 * 2, fragment + half * 2, 8);
+    for (int half = 0; half < 2; half++)
+      memcpy(reinterpret_cast<float*>(&d[l / 4 + half * 8]) + l % 4 * 2, fragment + half * 2, 8);
   }
   for (int first = 0; first < 16; first += 8) {
     Row8 sum[8];
@@ -73,7 +74,8 @@ template <int K> CBP_DEVICE void multiply_tile(void* const* lanes, const float (
   }
   for (int l = 0; l < 32; l++) {
     float* fragment = static_cast<Mma*>(lanes[l])->d;
-    for (int half = 0; half < 2; half++) memcpy(fragment + half * 2, reinterpret_cast<float*>(&d[l / 4 + half * 8]) + l % 4 * 2, 8);
+    for (int half = 0; half < 2; half++)
+      memcpy(fragment + half * 2, reinterpret_cast<float*>(&d[l / 4 + half * 8]) + l % 4 * 2, 8);
   }
 }
 
@@ -86,9 +88,8 @@ template <class T> CBP_DEVICE void unpack8(const uint32_t* in, float* low, float
   }
 }
 
-template <class T>
-CBP_DEVICE void mma_16816(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                          emu::Site site = emu::Site::here()) {
+template <class T> CBP_DEVICE void mma_16816(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                                             emu::Site site = emu::Site::here()) {
   Mma mine{d, a, b0, b1};
   emu::meet(emu::Collective::Mma, site, &mine, [](void* const* lanes) {
     uint32_t pairs_a[16][8], pairs_b[8][8];  // [row][k / 2], [k / 2][column]

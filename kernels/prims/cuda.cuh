@@ -46,8 +46,10 @@ template <class T> struct Global<const T> {
   template <class I> CBP_DEVICE Global operator+(I n) const { return Global(pointer + n); }
   template <class U> CBP_DEVICE Global<U> as() const { return Global<U>(reinterpret_cast<U*>(pointer)); }
 };
-template <class S, class F> CBP_DEVICE Global<F> member(Global<S> p, F S::*field) { return Global<F>(&(p.pointer->*field)); }
-template <class S, class F> CBP_DEVICE Global<const F> member(Global<const S> p, F S::*field) {
+template <class S, class F> CBP_DEVICE Global<F> member(Global<S> p, F S::* field) {
+  return Global<F>(&(p.pointer->*field));
+}
+template <class S, class F> CBP_DEVICE Global<const F> member(Global<const S> p, F S::* field) {
   return Global<const F>(&(p.pointer->*field));
 }
 
@@ -84,8 +86,8 @@ CBP_DEVICE uint32_t atomic_min(Global<uint32_t> p, uint32_t v) { return atomicMi
 
 template <class T> CBP_DEVICE void cp_async16(uint32_t to, Global<const T> src, bool valid) {
   // A source size of 0 fills with zeros; the address is then not read.
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to),
-               "l"(__cvta_generic_to_global(src.pointer)), "r"(valid ? 16 : 0)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(src.pointer)),
+               "r"(valid ? 16 : 0)
                : "memory");
 }
 template <class T> CBP_DEVICE void cp_async16(uint32_t to, Global<T> src, bool valid) {
@@ -96,8 +98,12 @@ template <int N> CBP_DEVICE void cp_async_wait() { asm volatile("cp.async.wait_g
 
 // ---- numbers
 
-struct half_t { uint16_t bits; };
-struct bf16_t { uint16_t bits; };
+struct half_t {
+  uint16_t bits;
+};
+struct bf16_t {
+  uint16_t bits;
+};
 
 CBP_DEVICE uint32_t multiply_high(uint32_t a, uint32_t b) { return __umulhi(a, b); }
 CBP_DEVICE uint32_t float_bits(float f) { return __float_as_uint(f); }
@@ -151,14 +157,12 @@ CBP_DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t address) {
 }
 
 template <class T> CBP_DEVICE void mma_16816(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
-template <>
-CBP_DEVICE void mma_16816<half_t>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+template <> CBP_DEVICE void mma_16816<half_t>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-template <>
-CBP_DEVICE void mma_16816<bf16_t>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+template <> CBP_DEVICE void mma_16816<bf16_t>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));

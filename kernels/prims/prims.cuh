@@ -18,8 +18,11 @@
 //   load_vec<V>(p, i)  store_vec(p, i, v)    V = uint32_t, uint2, uint4, float2, float4 at element i of p (i counts
 //                               elements of p's own type); the address must be a multiple of sizeof(V)
 //
-//   block_sync() warp_sync()    the only two that order memory between threads
-//   shfl(v, lane) shfl_xor(v, mask) shfl_down(v, delta) ballot(pred)         all 32 lanes take part, always
+//   block_sync() warp_sync()    the only two that order memory between threads. Without one between them, two
+//                               accesses of one byte by two threads are a race unless both read or both are atomic,
+//                               also when both write the same value; blocks of one launch are never ordered
+//   shfl(v, lane) shfl_xor(v, mask) shfl_down(v, delta) ballot(pred)         all 32 lanes take part, always;
+//                               so do they in warp_sync, ldmatrix and mma
 //   cp_async16(shared_address, src, valid)   16 bytes, both ends aligned to 16; valid = false writes zeros and does
 //                               not touch src; done only after commit and wait by the same thread, and seen by
 //                               other threads only after a block_sync behind that wait

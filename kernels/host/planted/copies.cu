@@ -81,3 +81,16 @@ CBP_KERNEL(invalid_copy_zero_fills, Planted, THREADS, 1) {
   block_sync();
   p.out[own()] = tile[threadIdx.x];
 }
+
+// Shared addresses do not start at 0: an offset is not one.
+CBP_KERNEL(offset_for_an_address, Planted, THREADS, 1) {
+  const auto tile = shared_at<float>(0);
+  if (threadIdx.x < 32) {
+    const uint32_t to = p.bug ? threadIdx.x * 16 : (tile + threadIdx.x * 4).address();
+    cp_async16(to, p.in + (blockIdx.x * THREADS + threadIdx.x * 4), true);
+  }
+  cp_async_commit();
+  cp_async_wait<0>();
+  block_sync();
+  p.out[own()] = tile[other()];
+}

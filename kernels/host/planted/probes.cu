@@ -3,8 +3,8 @@
 
 // ldmatrix of 64 rows of 8 16-bit values, twice `pitch` bytes apart; row r of matrix m is row 8m + r of `in`.
 struct LoadMatrixProbe {
-  Global<const uint4> in;   // [32] rows of 16 bytes
-  Global<uint32_t> out;     // [32][4] registers
+  Global<const uint4> in;  // [32] rows of 16 bytes
+  Global<uint32_t> out;    // [32][4] registers
   uint32_t transposed, pitch, bug, unused;
 };
 CBP_KERNEL(probe_ldmatrix, LoadMatrixProbe, 32, 1) {

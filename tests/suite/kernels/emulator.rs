@@ -107,10 +107,10 @@ fn races_in_shared_memory() {
 fn races_in_device_memory() {
     caught(
         "blocks_write_one_address",
-        &["write of global", "\"out\": 4 bytes", "written by"],
+        &["write of global", "\"out\": 4 bytes", "of block ", "no order"],
         input,
     );
-    caught("block_reads_another", &["global memory", "\"out\"", "no barrier between"], input);
+    caught("block_reads_another", &["global memory", "\"out\"", "no order"], input);
     caught("missing_sync_in_global", &["global memory", "\"out\"", "no barrier"], of_other);
     let flag = |block, thread| f32::from_bits((block == 0 && thread == 0).into());
     caught("flag_without_atomic", &["write of global memory", "written by"], flag);
@@ -227,6 +227,21 @@ fn addresses_of_nothing() {
     launch(&mut device, x, y).unwrap();
     let report = device.upload(y, &[0; 257]).unwrap_err().to_string();
     assert!(report.contains("\"y\": 257 bytes at byte 0 of 256"), "{report}");
+}
+
+/// Red zones tell on the launch that wrote over them, and on no later one.
+#[test]
+fn an_overrun_is_reported_once() {
+    let mut device = EmulatedDevice::new(Options::fast());
+    let x = device.alloc(256, "x").unwrap();
+    let y = device.alloc(252, "y").unwrap();
+    device.upload(x, &[0; 256]).unwrap();
+    let mut launch = |n| {
+        let args = DoubleIt { x, y, n, unused: 0 };
+        device.launch(&Launch::new("double_it", [1, 1, 1], [64, 1, 1], 0, &args, "twice"))
+    };
+    assert!(launch(64).unwrap_err().to_string().contains("beside \"y\""));
+    launch(63).unwrap();
 }
 
 #[test]

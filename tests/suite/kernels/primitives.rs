@@ -133,7 +133,8 @@ fn mma(device: &mut EmulatedDevice, kind: u32, a: &[u32], b: &[u32], depth: usiz
 /// (+ 8 if i >= 4); b_i at row 2 (T % 4) + (i & 1) (+ 8 if i >= 2), column T / 4. Two elements a register.
 #[test]
 fn mma_of_16_bit_types() {
-    let half = |f: f32| nearest(&half_values(), f);
+    let halves = half_values();
+    let half = |f: f32| nearest(&halves, f);
     let bf16 = |f: f32| (f.to_bits() >> 16) as u16; // exact for whole numbers this small
     for mut device in devices() {
         for kind in [0, 1] {
