@@ -141,7 +141,7 @@ impl Layer {
             _ => 128,
         };
         let channels = self.channels;
-        TILE_COLUMNS.into_iter().filter(move |n| *n <= widest && channels % n == 0)
+        TILE_COLUMNS.into_iter().filter(move |n| *n <= widest && channels.is_multiple_of(*n))
     }
 
     fn widest(&self) -> usize {
@@ -172,7 +172,7 @@ impl Layer {
         assert!(self.batch > 0 && self.dilation > 0, "{self:?}: batch and dilation are positive");
         assert!(self.length_in > 2 * self.dilation, "{self:?}: no output is left");
         assert!(
-            self.channels > 0 && self.channels % 32 == 0,
+            self.channels > 0 && self.channels.is_multiple_of(32),
             "{self:?}: channels are padded to 32"
         );
         // FastDiv and the kernels' row numbers.
