@@ -65,7 +65,7 @@ struct BiasReluResidual {
       if (valid && (lane() & 3) == 0) mask[at / 32] = word;
     }
 #pragma unroll
-    for (int j = 0; j < 8; j++) v[j] = fmaxf(v[j], 0.f) + residual[j];
+    for (int j = 0; j < 8; j++) v[j] = (v[j] <= 0.f ? 0.f : v[j]) + residual[j];  // NaN stays NaN
     store_row<T>(y, at, v, valid);
   }
 

@@ -63,7 +63,7 @@ struct RowMap {
   static CBP_DEVICE uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 };
 
-// The chunks of a stage that thread `id` copies: one column of chunks, every STRIDE-th row.
+// The chunks of a stage that a thread copies: one column of chunks, every STRIDE-th row.
 template <class Stage, int THREADS>
 struct Share {
   static constexpr int STRIDE = THREADS / Stage::CHUNKS;

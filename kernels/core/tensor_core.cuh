@@ -99,7 +99,8 @@ struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B> {
       for (int i = 0; i < FRAGMENTS_M; i++) {
         Math::template load<Role::A, A>(a[i], stage, m0 + 16 * i, k);
 #pragma unroll
-        for (int j = 0; j < FRAGMENTS_N; j++) Math::multiply(sums.d[i][j], a[i], b[j / 2], j % 2);
+        for (int j = 0; j < FRAGMENTS_N; j += 2)
+          Math::multiply(sums.d[i][j], sums.d[i][j + 1], a[i], b[j / 2]);
       }
     }
   }

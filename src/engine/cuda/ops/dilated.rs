@@ -133,10 +133,15 @@ impl Layer {
         self.possible_columns().find(enough).unwrap_or(32)
     }
 
-    /// Tile widths that divide the channels, widest first.
+    /// Tile widths that there are kernels for and that divide the channels, widest first.
     pub fn possible_columns(&self) -> impl Iterator<Item = usize> + use<> {
-        let (channels, plain) = (self.channels, self.precision == Precision::Plain);
-        TILE_COLUMNS.into_iter().filter(move |n| channels % n == 0 && (!plain || *n == 32))
+        let widest = match self.precision {
+            Precision::Plain => 32,
+            Precision::F32 => 64, // wider, the parts of operands and sums do not fit the registers
+            _ => 128,
+        };
+        let channels = self.channels;
+        TILE_COLUMNS.into_iter().filter(move |n| *n <= widest && channels.is_multiple_of(*n))
     }
 
     fn widest(&self) -> usize {
@@ -167,7 +172,7 @@ impl Layer {
         assert!(self.batch > 0 && self.dilation > 0, "{self:?}: batch and dilation are positive");
         assert!(self.length_in > 2 * self.dilation, "{self:?}: no output is left");
         assert!(
-            self.channels > 0 && self.channels % 32 == 0,
+            self.channels > 0 && self.channels.is_multiple_of(32),
             "{self:?}: channels are padded to 32"
         );
         // FastDiv and the kernels' row numbers.
@@ -359,7 +364,7 @@ pub fn args_bytes(pass: Pass) -> usize {
 
 /// The kernel of a pass.
 ///
-/// Panics when `columns` is none of `TILE_COLUMNS`, or the plain kernel is asked for more than 32.
+/// Panics when there is none of these `columns` (`Layer::possible_columns`).
 pub fn symbol(pass: Pass, precision: Precision, columns: usize) -> &'static str {
     macro_rules! by_columns {
         ($op:literal, $kind:literal) => {
@@ -377,9 +382,9 @@ pub fn symbol(pass: Pass, precision: Precision, columns: usize) -> &'static str 
                 Precision::Fp16 => by_columns!($op, "f16"),
                 Precision::Bf16 => by_columns!($op, "bf16"),
                 Precision::Tf32 => by_columns!($op, "tf32"),
-                Precision::F32 => by_columns!($op, "f32x3"),
+                Precision::F32 if columns <= 64 => by_columns!($op, "f32x3"),
                 Precision::Plain if columns == 32 => concat!("dilated_", $op, "_f32"),
-                Precision::Plain => panic!("the plain kernel's tiles have 32 columns"),
+                _ => panic!("no {precision} kernel for tiles of {columns} columns"),
             }
         };
     }
