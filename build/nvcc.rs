@@ -18,11 +18,13 @@ const GPUS: [&str; 6] = ["80", "86", "89", "90", "100", "120"];
 const GPUS_NEEDED: [&str; 4] = ["80", "86", "89", "90"];
 /// The driver compiles this for any GPU that is newer than all of `GPUS`.
 const PTX: &str = "80";
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "-std=c++17",
     "-O3",
     "-lineinfo",
     "--fatbin",
+    // A quarter of the size; the driver unpacks what it loads.
+    "-Xfatbin=-compress-all",
     "--Werror=all-warnings",
     // A spill or a local array in a kernel is a defect, not a remark.
     "-Xptxas=-v",
