@@ -39,10 +39,13 @@ pub const AWKWARD: [Case; 5] = [
     Case { main: (140, 10, 96, 1), bias: None, examples: 1 },
 ];
 
-/// The official models, few examples.
-pub const REAL: [Case; 2] = [
+/// The official models with few examples; then enough rows for the widest tiles of 512 and of 64 channels,
+/// which training at batch 64 uses.
+pub const REAL: [Case; 4] = [
     Case { main: (2114, 1000, 512, 8), bias: Some((2114, 1000, 128, 4)), examples: 2 },
     Case { main: (2114, 1000, 128, 4), bias: None, examples: 3 },
+    Case { main: (2114, 1000, 512, 1), bias: None, examples: 5 },
+    Case { main: (2114, 1000, 64, 1), bias: None, examples: 17 },
 ];
 
 /// Relative L2 distance that a tensor may have.

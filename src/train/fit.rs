@@ -158,7 +158,7 @@ fn train_epoch(
             at.batches_done += 1;
             let note = format!("loss {:.3}", at.running.mean().total);
             progress.advance(examples as u64, &note);
-            if let Some(rate) = pace.batch(examples) {
+            if let Some(rate) = pace.batch(examples, Instant::now()) {
                 too_slow = announce(rate, sampler, at.epoch, cfg, console);
             }
             match too_slow.is_err() || should_stop() || saved.elapsed() > SAVE_EVERY {

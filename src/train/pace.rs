@@ -10,9 +10,10 @@ use crate::batch::sampler::Sampler;
 use crate::console::{Console, duration};
 use crate::error::Problem;
 
-/// The rate is known after this many batches (the first, which warms up, does not count), or after
-/// fewer when those take this long.
+/// The rate is known after this many batches and this long (a GPU tells of several batches at once; the
+/// first, which warms up, does not count), or after fewer when those take very long.
 const BATCHES: usize = 8;
+const ENOUGH: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(20);
 
 /// A run that fell back to the CPU may take this long.
@@ -30,15 +31,16 @@ pub struct Pace {
 
 impl Pace {
     /// One more batch is done. Once: examples per second.
-    pub fn batch(&mut self, examples: usize) -> Option<f64> {
+    pub fn batch(&mut self, examples: usize, now: Instant) -> Option<f64> {
         let Some(start) = self.start else {
-            self.start = Some(Instant::now());
+            self.start = Some(now);
             return None;
         };
         self.batches += 1;
         self.examples += examples;
-        let elapsed = start.elapsed();
-        if self.told || (self.batches < BATCHES && elapsed < LONG) {
+        let elapsed = now - start;
+        let known = (self.batches >= BATCHES && elapsed >= ENOUGH) || elapsed >= LONG;
+        if self.told || !known {
             return None;
         }
         self.told = true;
@@ -82,11 +84,23 @@ pub fn announce(
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_batch_is_not_timed_and_the_rate_is_told_once() {
+    /// Batches until told, and the rate.
+    fn told(seconds_a_batch: f64) -> (usize, f64) {
         let mut pace = Pace::default();
-        let told: Vec<bool> = (0..20).map(|_| pace.batch(64).is_some()).collect();
-        assert_eq!(told.iter().filter(|&&t| t).count(), 1);
-        assert!(told[BATCHES] && !told[0]);
+        let start = Instant::now();
+        let at = |i: usize| start + Duration::from_secs_f64(i as f64 * seconds_a_batch);
+        let found: Vec<(usize, f64)> =
+            (0..2000).filter_map(|i| Some((i, pace.batch(64, at(i))?))).collect();
+        assert_eq!(found.len(), 1, "told once");
+        found[0]
+    }
+
+    #[test]
+    fn slow_batches_are_told_early_and_fast_ones_when_there_are_enough() {
+        for (seconds, batches) in [(30.0, 1), (1.0, 8), (0.01, 300)] {
+            let (at, rate) = told(seconds);
+            assert!(at.abs_diff(batches) <= 1, "{seconds} s a batch: told at {at}");
+            assert!((rate * seconds / 64.0 - 1.0).abs() < 1e-6, "{rate}");
+        }
     }
 }
