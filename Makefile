@@ -1,9 +1,12 @@
-# make demo   build in release and run the demo        make test   run all tests
-# Both install what is missing first and are safe to repeat.
+# make demo      build in release and run the demo
+# make test      run all tests, the CUDA kernels on emulated GPUs
+# make kernels   build with the CUDA kernels and check what the compiler made of them
+# All install what is missing first and are safe to repeat; none needs a GPU.
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH):$(HOME)/.cargo/bin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build setup
+.PHONY: demo test build kernels setup
 
 setup:
 	@scripts/setup.sh
@@ -12,13 +15,18 @@ build: setup
 	cargo build --release --locked
 
 demo: build
-	target/release/cbp-fast demo -o demo-out --force
+	$(TARGET)/release/cbp-fast demo -o demo-out --force
 
-# nextest leaves doc tests out, so they run on their own.
+# With the kernels, compiled for the host. nextest leaves doc tests out, so they run on their own.
 test: setup
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		echo "cargo nextest run --locked" && cargo nextest run --locked && \
-		echo "cargo test --doc --locked" && cargo test --doc --locked --quiet; \
+		echo "cargo nextest run --locked --features emulate" && cargo nextest run --locked --features emulate && \
+		echo "cargo test --doc --locked --features emulate" && cargo test --doc --locked --features emulate --quiet; \
 	else \
-		echo "cargo test --locked" && cargo test --locked; \
+		echo "cargo test --locked --features emulate" && cargo test --locked --features emulate; \
 	fi
+
+kernels: setup
+	@scripts/nvcc.sh
+	CBP_REQUIRE_KERNELS=1 cargo build --release --locked
+	CBP_REQUIRE_KERNELS=1 python3 scripts/kernel_gates.py $(TARGET)/kernels

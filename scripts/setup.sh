@@ -3,6 +3,7 @@
 #
 #   cargo             not installed by us: how Rust gets onto a machine is its owner's choice
 #   a C compiler      for the bundled HDF5; apt-get, dnf or Xcode's tools
+#   a C++ compiler    for the kernels' emulation in tests; likewise
 #   cmake >= 3.18     likewise; apt-get, dnf or brew, else a pinned copy in .tools/ (no root needed)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,6 +86,12 @@ if ! have cc && ! have gcc && ! have clang; then
     install_package build-essential gcc "" ||
         fail "no C compiler (cc, gcc or clang)" \
             "install one: apt-get install build-essential, dnf install gcc, or xcode-select --install"
+fi
+
+if ! have c++ && ! have g++ && ! have clang++; then
+    install_package build-essential gcc-c++ "" ||
+        fail "no C++ compiler (c++, g++ or clang++)" \
+            "install one: apt-get install build-essential, dnf install gcc-c++, or xcode-select --install"
 fi
 
 if ! cmake_fits; then

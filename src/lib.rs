@@ -12,12 +12,14 @@
 //!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
 //!    -> 6 model    layer table, parameters, initialisation
-//!    -> 7 engine   plans in, numbers out: forward, backward, Adam (cpu: the reference)
+//!    -> 7 engine   plans in, numbers out: forward, backward, Adam
+//!                  cpu   the definition of right
+//!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! On top: preflight (every input against every other, before the long work), commands, cli, demo, bench.
-//! console, error and plot serve every stage.
+//! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
+//! bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -60,4 +62,5 @@ pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod demo;
+pub mod doctor;
 pub mod preflight;

@@ -2,4 +2,5 @@
 
 pub mod ceiling;
 pub mod data;
+pub mod kernels;
 pub mod train;

@@ -1,5 +1,6 @@
 //! Training steps on random data in memory, beside the matrix-product ceiling of the same process.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,10 +9,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::ceiling;
+use super::ceiling::{self, Ceiling};
+use super::kernels::Ceilings;
 use crate::batch::Example;
 use crate::engine::cpu::{CpuEngine, Options};
-use crate::engine::{Engine, EngineSpec};
+use crate::engine::cuda::cuda_device::CudaDevice;
+use crate::engine::{self, Device, Engine, EngineSpec};
 use crate::model::arch::BASES;
 use crate::model::{Architecture, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
@@ -19,13 +22,15 @@ use crate::store::{GenomePack, SignalPack, Tracks};
 const CONTIG: usize = 4 << 20;
 
 /// What to time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     pub main: Architecture,
     /// frozen bias branch
     pub bias: Option<Architecture>,
     pub batch_size: usize,
     pub steps: usize,
+    pub device: Device,
+    /// of the CPU engine
     pub options: Options,
 }
 
@@ -36,8 +41,8 @@ pub fn flops_per_example(main: &Architecture, bias: Option<&Architecture>) -> f6
     3.0 * main.forward_flops() - first + bias.map_or(0.0, Architecture::forward_flops)
 }
 
-/// One warm-up step, then `steps` timed ones. The ceiling is measured before and after.
-pub fn run(config: &Config) -> Result<Value> {
+/// A model, a genome and a signal in memory, and a source of plans of a batch.
+pub fn experiment(config: &Config) -> (EngineSpec, Tracks, impl FnMut() -> Vec<Example> + use<>) {
     let network = |arch: Architecture, seed| Network {
         arch,
         parameters: ParameterSet::glorot_uniform(&arch, seed),
@@ -58,31 +63,51 @@ pub fn run(config: &Config) -> Result<Value> {
         Arc::new(GenomePack::from_sequences([("chr1", &bases[..])])),
         Some(Arc::new(SignalPack::from_dense([("chr1", &signal[..])]))),
     );
-    let mut engine = CpuEngine::with_options(spec, tracks, config.options)?;
     let last_start = (CONTIG - config.main.inputlen) as u32;
-    let mut plan = || -> Vec<Example> {
+    let batch_size = config.batch_size as u32;
+    let plan = move || -> Vec<Example> {
         let example = |row| Example {
             contig: 0,
             start: rng.random_range(0..last_start),
             flags: if row % 2 == 0 { Example::REVCOMP } else { Example::PEAK },
             row,
         };
-        (0..config.batch_size as u32).map(example).collect()
+        (0..batch_size).map(example).collect()
     };
+    (spec, tracks, plan)
+}
 
-    let before = ceiling::measure(3);
-    engine.train_step(&plan())?;
-    let mut seconds = Vec::new();
+/// A warm-up (one step on a CPU, ten on a GPU), then `steps` timed ones. The ceiling is measured before and after.
+pub fn run(config: &Config) -> Result<Value> {
+    let (spec, tracks, mut plan) = experiment(config);
+    let on_cpu = config.device == Device::Cpu;
+    let mut engine: Box<dyn Engine> = match on_cpu {
+        true => Box::new(CpuEngine::with_options(spec, tracks, config.options)?),
+        false => engine::open(&config.device, spec, &tracks)?,
+    };
+    let before = ceiling(config)?;
+    let mut plans = |steps: usize| (0..steps).flat_map(|_| plan()).collect::<Vec<Example>>();
+    let warm_up = plans(if on_cpu { 1 } else { 10 });
+    let go_on = ControlFlow::Continue(());
+    engine.train_steps(&warm_up, config.batch_size, &mut |_, _| go_on)?;
+
+    let timed = plans(config.steps);
+    let (mut seconds, mut loss) = (Vec::new(), 0.0);
     let cpu_start = cpu_seconds();
-    let mut loss = 0.0;
-    for _ in 0..config.steps {
-        let plan = plan();
-        let start = Instant::now();
-        loss = engine.train_step(&plan)?.total;
-        seconds.push(start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    let mut last = start;
+    engine.train_steps(&timed, config.batch_size, &mut |step, _| {
+        seconds.push(last.elapsed().as_secs_f64());
+        last = Instant::now();
+        loss = step.total;
+        go_on
+    })?;
+    if !on_cpu {
+        // A GPU tells of several steps at once: only their mean is known.
+        seconds = vec![start.elapsed().as_secs_f64() / config.steps as f64];
     }
     let cpu = cpu_start.zip(cpu_seconds()).map(|(start, end)| end - start);
-    let ceiling = before.max(ceiling::measure(3));
+    let ceiling = before.max(ceiling(config)?);
 
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
@@ -97,6 +122,10 @@ pub fn run(config: &Config) -> Result<Value> {
         100.0 * gflop / cpu / ceiling
     });
     Ok(json!({
+        "device": config.device.to_string(),
+        "precision": config.device.precision().name(),
+        "ms_per_step": 1e3 * median,
+        "gpu_memory_bytes": engine.memory_bytes(),
         "filters": config.main.filters,
         "n_dilation_layers": config.main.n_dilation_layers,
         "bias_filters": config.bias.map_or(0, |b| b.filters),
@@ -117,6 +146,19 @@ pub fn run(config: &Config) -> Result<Value> {
         "peak_rss_bytes": peak_rss(),
         "last_loss": loss,
     }))
+}
+
+/// Of matrix products, on the device. An emulated GPU has none.
+fn ceiling(config: &Config) -> Result<Ceiling> {
+    match &config.device {
+        Device::Cpu => Ok(ceiling::measure(3)),
+        Device::Cuda { gpu, precision } => {
+            let found = Ceilings::measure(&mut CudaDevice::open(gpu.clone())?, gpu, *precision)?;
+            Ok(Ceiling { gflops: 1e3 * found.matrix_tflops, gflop_per_cpu_second: None })
+        }
+        #[cfg(feature = "emulate")]
+        Device::Emulated { .. } => Ok(Ceiling { gflops: f64::NAN, gflop_per_cpu_second: None }),
+    }
 }
 
 /// CPU time of this process so far, all threads; `None` where /proc does not tell.

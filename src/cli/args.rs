@@ -8,53 +8,119 @@ use clap::Args;
 use super::reads_args::{ReadsArgs, SignalInput};
 use crate::console::Console;
 use crate::engine::Device;
+use crate::engine::cuda::driver;
+use crate::engine::cuda::precision::Precision;
 use crate::error::Problem;
 pub use crate::pack::shift::DataType;
 
 /// Where the numbers are computed.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// auto, cpu, or cuda[:N]
+    /// auto, cuda[:N] or cpu
     ///
-    /// This build has the CPU engine only: `auto` says so and uses it, `cuda` is an error.
+    /// `auto` takes the first GPU that can be used, else the CPU, and says why; a training run that
+    /// would then take more than an hour stops and asks for `--device cpu`. `cuda` without a usable
+    /// GPU is an error.
     #[arg(long, default_value = "auto")]
     pub device: String,
+
+    /// Numbers of the large layers on a GPU: fp16, bf16, tf32 or f32
+    ///
+    /// Heads, loss, weights and optimizer are f32 in all of them. tf32, the default, is what
+    /// TensorFlow uses on the same GPUs. The CPU computes in f32.
+    #[arg(long)]
+    pub precision: Option<Precision>,
 
     /// Threads; 0 takes every core. The result does not depend on it
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
 }
 
+/// The device that `--device` stands for on this machine.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub device: Device,
+    /// Why `auto` ended on the CPU.
+    pub fallback: Option<String>,
+}
+
 impl DeviceArgs {
-    /// Checks the device and sets the thread pool up. Call once, first thing in a command.
-    pub fn apply(&self, console: &Console) -> Result<Device> {
-        let device = match self.device.as_str() {
-            "cpu" => Device::Cpu,
-            "auto" => {
-                console.info(
-                    "device: cpu (this build has no CUDA engine, so --device auto ends here)",
-                );
-                Device::Cpu
-            }
-            cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
-                return Err(Problem::new(format!(
-                    "--device {cuda}: this build has no CUDA engine"
-                ))
-                .fix("pass --device cpu")
-                .into());
-            }
-            other => {
-                return Err(Problem::new(format!("--device {other} is not a device"))
-                    .fix("pass auto, cpu or cuda[:N]")
-                    .into());
-            }
-        };
+    /// Finds the device, says which it is, and sets the thread pool up. Call once, first thing in a
+    /// command: a GPU that cannot be used is an error before anything is read.
+    pub fn apply(&self, console: &Console) -> Result<Chosen> {
+        let chosen = self.choose()?;
+        let text = format!("device: {}", chosen.device);
+        match &chosen.fallback {
+            None => console.info(text),
+            Some(reason) => console.warning(format!("{text}, because {reason}")),
+        }
         if self.threads > 0 {
             // The pool can be built only once; a second command in one process keeps the first.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
         }
-        Ok(device)
+        Ok(chosen)
     }
+
+    /// The flags that say the same on another command line; nothing for defaults.
+    pub fn flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        if self.device != "auto" {
+            flags.extend(["--device".into(), self.device.clone()]);
+        }
+        if let Some(precision) = self.precision {
+            flags.extend(["--precision".into(), precision.to_string()]);
+        }
+        if self.threads > 0 {
+            flags.extend(["--threads".into(), self.threads.to_string()]);
+        }
+        flags
+    }
+
+    /// Finds the device and says nothing.
+    pub fn choose(&self) -> Result<Chosen> {
+        let precision = self.precision.unwrap_or(Precision::DEFAULT);
+        let asked = |device| Ok(Chosen { device, fallback: None });
+        match self.device.as_str() {
+            "cpu" => asked(self.cpu()?),
+            "auto" => match driver::choose(None) {
+                Ok(gpu) => asked(Device::Cuda { gpu, precision }),
+                Err(reason) => Ok(Chosen { device: self.cpu()?, fallback: Some(reason) }),
+            },
+            #[cfg(feature = "emulate")]
+            "emulated" => asked(Device::Emulated { precision }),
+            other => {
+                let ordinal = match other.strip_prefix("cuda") {
+                    Some("") => None,
+                    Some(number) => Some(
+                        number
+                            .strip_prefix(':')
+                            .and_then(|n| n.parse().ok())
+                            .ok_or_else(|| not_a_device(other))?,
+                    ),
+                    None => return Err(not_a_device(other).into()),
+                };
+                let gpu = driver::choose(ordinal).map_err(|reason| {
+                    Problem::new(format!("--device {other}: {reason}"))
+                        .fix("see `cbp-fast doctor`, or pass --device cpu")
+                })?;
+                asked(Device::Cuda { gpu, precision })
+            }
+        }
+    }
+
+    fn cpu(&self) -> Result<Device, Problem> {
+        match self.precision {
+            None | Some(Precision::F32) => Ok(Device::Cpu),
+            Some(other) => {
+                Err(Problem::new(format!("--precision {other}: the CPU computes in f32"))
+                    .fix("leave --precision out, or pass --device cuda"))
+            }
+        }
+    }
+}
+
+fn not_a_device(text: &str) -> Problem {
+    Problem::new(format!("--device {text} is not a device")).fix("pass auto, cpu or cuda[:N]")
 }
 
 /// How much is said.

@@ -42,6 +42,8 @@ enum Command {
     /// Time the engine and the data path
     #[command(subcommand)]
     Bench(commands::bench::BenchCommand),
+    /// Show what this machine and this binary can do, and test it
+    Doctor(commands::doctor::DoctorArgs),
 }
 
 /// Runs one command line; exit codes: 0 done, 1 failed, 2 bad usage.
@@ -63,6 +65,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Pack(args) => commands::pack::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Bench(command) => commands::bench::run(command),
+        Command::Doctor(args) => commands::doctor::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

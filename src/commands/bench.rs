@@ -3,7 +3,10 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::bench::{data, train};
+use crate::bench::{data, kernels, train};
+use crate::cli::args::DeviceArgs;
+use crate::console::Console;
+use crate::engine::Device;
 use crate::engine::cpu::{Isa, Options};
 use crate::error::Problem;
 use crate::model::Architecture;
@@ -12,15 +15,16 @@ use crate::model::Architecture;
 pub enum BenchCommand {
     /// Training steps on random data, beside the machine's matrix-product ceiling
     Train(TrainArgs),
+    /// Every kernel of a training step on a GPU, beside its copy and matrix ceilings
+    Kernels(TrainArgs),
     /// Plans and windows per second, with the engine off
     Data(DataArgs),
 }
 
 #[derive(clap::Args)]
 pub struct TrainArgs {
-    /// auto or cpu
-    #[arg(long, default_value = "auto")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Channels of the trained branch
     #[arg(long, default_value_t = 512)]
     filters: usize,
@@ -45,9 +49,6 @@ pub struct TrainArgs {
     /// Timed steps, after one that is not
     #[arg(long, default_value_t = 3)]
     steps: usize,
-    /// Threads; 0 uses every core
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
     /// Use a narrower instruction set than the machine has: portable, avx2, avx512
     #[arg(long)]
     instruction_set: Option<String>,
@@ -72,6 +73,14 @@ pub struct DataArgs {
 pub fn run(command: BenchCommand) -> Result<()> {
     let (result, json) = match command {
         BenchCommand::Train(args) => (run_train(&args)?, args.json),
+        BenchCommand::Kernels(args) => {
+            let result = run_kernels(&args)?;
+            if !args.json {
+                print!("{}", kernels::table(&result));
+                return Ok(());
+            }
+            (result, true)
+        }
         BenchCommand::Data(args) => (data::run(args.peaks)?, args.json),
     };
     if json {
@@ -83,25 +92,27 @@ pub fn run(command: BenchCommand) -> Result<()> {
 }
 
 fn run_train(args: &TrainArgs) -> Result<Value> {
-    match args.device.as_str() {
-        "cpu" | "auto" => {}
-        device if device.starts_with("cuda") => {
-            return Err(Problem::new("this binary has no CUDA engine yet")
-                .at(format!("--device {device}"))
-                .fix("use --device cpu")
-                .into());
-        }
-        device => {
-            return Err(Problem::new(format!("unknown device {device:?}, expected auto or cpu"))
-                .at("--device")
-                .into());
-        }
+    let config = config(args)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.device.threads).build()?;
+    pool.install(|| train::run(&config))
+}
+
+fn run_kernels(args: &TrainArgs) -> Result<Value> {
+    let config = config(args)?;
+    match &config.device {
+        Device::Cuda { gpu, precision } => kernels::run(gpu, *precision, &config),
+        other => Err(Problem::new(format!("bench kernels times kernels on a GPU, not on {other}"))
+            .fix("pass --device cuda on a machine that has one")
+            .into()),
     }
+}
+
+fn config(args: &TrainArgs) -> Result<train::Config> {
     if args.batch_size == 0 || args.steps == 0 {
         return Err(Problem::new("--batch-size and --steps must be at least 1").into());
     }
     let shape = |filters, layers| Architecture::new(args.inputlen, args.outputlen, filters, layers);
-    let config = train::Config {
+    Ok(train::Config {
         main: shape(args.filters, args.n_dilation_layers)?,
         bias: match args.bias_filters {
             0 => None,
@@ -110,9 +121,8 @@ fn run_train(args: &TrainArgs) -> Result<Value> {
         batch_size: args.batch_size,
         steps: args.steps,
         options: Options { isa: instruction_set(args)?, pairs: args.pairs },
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build()?;
-    pool.install(|| train::run(&config))
+        device: args.device.apply(&Console::new(args.json, false))?.device,
+    })
 }
 
 fn instruction_set(args: &TrainArgs) -> Result<Isa> {

@@ -128,7 +128,7 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         learning_rate: common.learning_rate,
         counts_loss_weight: selection.regions.counts_loss_weight,
     };
-    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
     let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
 
     run.write_args(common, None, &nonpeaks_bed)?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::cli::args::ConsoleArgs;
+use crate::cli::args::{ConsoleArgs, DeviceArgs};
 use crate::console::{Console, duration};
 use crate::demo::check::{self, Trained};
 use crate::demo::experiment::Experiment;
@@ -35,6 +35,8 @@ pub struct DemoArgs {
     #[arg(long)]
     pub force: bool,
 
+    #[command(flatten)]
+    pub device: DeviceArgs,
     #[command(flatten)]
     pub console: ConsoleArgs,
 }
@@ -163,6 +165,7 @@ impl Steps<'_> {
             arguments.extend([flag.to_string(), value]);
         }
         arguments.extend(more.split_whitespace().map(String::from));
+        arguments.extend(self.args.device.flags());
         let shown: Vec<String> = arguments.iter().map(|a| quoted(a)).collect();
         self.console.info(format!("\n$ cbp-fast {}", shown.join(" ")));
         let ConsoleArgs { quiet, log_json } = self.args.console;

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod bias;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod pack;
 pub mod predict;
 pub mod prep;

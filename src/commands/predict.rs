@@ -97,7 +97,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
-    let device = args.device.apply(&console)?;
+    let device = args.device.apply(&console)?.device;
     let model = keras_h5::read(&args.model)?;
     let arch = *model.arch();
     console.info(format!(
@@ -115,7 +115,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         return Err(Problem::new("no region is left to predict").into());
     }
     let (main, bias) = model.into_branches();
-    let mut engine = engine::open(device, EngineSpec::for_prediction(main, bias), &work.tracks)?;
+    let mut engine = engine::open(&device, EngineSpec::for_prediction(main, bias), &work.tracks)?;
     let scored = score::predict_and_score(
         engine.as_mut(),
         &score::Job {

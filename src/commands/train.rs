@@ -127,7 +127,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         learning_rate: common.learning_rate,
         counts_loss_weight: selection.regions.counts_loss_weight,
     };
-    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
     let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
 
     let peaks_bed = run.tree.auxiliary("filtered.peaks.bed");
@@ -218,7 +218,7 @@ fn scale_bias(
         .collect();
     let plan = fixed_plan(bias.arch.inputlen, &[], &sites);
     let spec = EngineSpec::for_prediction(bias.clone(), None);
-    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
     let mut predicted = Predictions::default();
     let mut progress = run.console.progress("scaling the bias model", plan.len() as u64);
     for batch in plan.chunks(batch_size) {
@@ -259,7 +259,7 @@ fn bias_in_peaks(
     }
     let plan = fixed_plan(bias.arch.inputlen, &sites, &[]);
     let spec = EngineSpec::for_prediction(bias.clone(), None);
-    let mut engine = engine::open(run.device, spec, &data.tracks)?;
+    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
     let scored = score::predict_and_score(
         engine.as_mut(),
         &score::Job {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::reads::{self, Reads};
 use super::{check, inputs};
 use crate::batch::sampler::{Sampler, Site};
-use crate::cli::args::TrainingArgs;
+use crate::cli::args::{Chosen, TrainingArgs};
 use crate::cli::reads_args::SignalInput;
 use crate::console::Console;
 use crate::engine::{Device, Engine};
@@ -37,6 +37,8 @@ pub struct Run {
     pub arch: Architecture,
     pub console: Console,
     pub device: Device,
+    /// Why the device is the CPU although nobody asked for it.
+    fallback: Option<String>,
     /// `bias` or `chrombpnet`: the stem of every file name.
     pub stem: &'static str,
     record: RunRecord,
@@ -66,7 +68,7 @@ impl Run {
     ) -> Result<Option<Self>> {
         let console = args.console.console();
         args.refuse_unsupported()?;
-        let device = args.device.apply(&console)?;
+        let Chosen { device, fallback } = args.device.apply(&console)?;
         check::before_packing(args, arch)?;
         let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
 
@@ -105,7 +107,7 @@ impl Run {
             outcome: Value::Null,
         };
         let record_path = tree.logs(&format!("{stem}.run.json"));
-        let run = Self { tree, arch, console, device, stem, record, record_path };
+        let run = Self { tree, arch, console, device, fallback, stem, record, record_path };
         if run.is_done_before(args.force)? {
             return Ok(None);
         }
@@ -278,6 +280,8 @@ impl Run {
             state: self.state_path(),
             run_key: self.record.key(),
             arch: self.arch,
+            fallback: self.fallback.clone(),
+            precision: self.device.precision(),
         };
         let outcome =
             fit(engine, sampler, valid, &cfg, &self.console, &mut || stop.is_requested())?;

@@ -66,7 +66,7 @@ impl Model {
             .collect();
         let genome = GenomePack::from_sequences(letters.iter().map(|s| ("sequence", &s[..])));
         let tracks = Tracks::new(Arc::new(genome), None);
-        let mut engine = engine::open(Device::Cpu, self.spec.clone(), &tracks)?;
+        let mut engine = engine::open(&Device::Cpu, self.spec.clone(), &tracks)?;
         let plan: Vec<Example> = (0..sequences.len() as u32)
             .map(|contig| Example { contig, start: 0, flags: 0, row: contig })
             .collect();

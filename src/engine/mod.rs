@@ -1,23 +1,77 @@
 //! Stage 7: plans in, numbers out. An engine knows no files.
 
+mod checks;
 pub mod cpu;
+pub mod cuda;
+
+use std::fmt;
+use std::ops::ControlFlow;
 
 use anyhow::Result;
 
+use self::cuda::cuda_device::CudaDevice;
+use self::cuda::driver::Gpu;
+#[cfg(feature = "emulate")]
+use self::cuda::emulated::{EmulatedDevice, Options};
+use self::cuda::engine::CudaEngine;
+use self::cuda::precision::Precision;
 use crate::batch::Example;
 use crate::model::{Network, ParameterSet};
 use crate::store::Tracks;
 
 /// Where an engine computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Device {
     Cpu,
+    Cuda {
+        gpu: Gpu,
+        precision: Precision,
+    },
+    /// The CUDA engine with its kernels built for the host: slow, for tests.
+    #[cfg(feature = "emulate")]
+    Emulated {
+        precision: Precision,
+    },
+}
+
+impl Device {
+    /// The numbers that the large layers compute in.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Device::Cpu => Precision::F32,
+            Device::Cuda { precision, .. } => *precision,
+            #[cfg(feature = "emulate")]
+            Device::Emulated { precision } => *precision,
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu, f32"),
+            Device::Cuda { gpu, precision } => {
+                write!(f, "cuda:{}, {}, {precision}", gpu.ordinal, gpu.line())
+            }
+            #[cfg(feature = "emulate")]
+            Device::Emulated { precision } => write!(f, "emulated, {precision}"),
+        }
+    }
 }
 
 /// Builds the engine of a device. Everything beyond this call is the same on every device.
-pub fn open(device: Device, spec: EngineSpec, tracks: &Tracks) -> Result<Box<dyn Engine>> {
+pub fn open(device: &Device, spec: EngineSpec, tracks: &Tracks) -> Result<Box<dyn Engine>> {
     match device {
         Device::Cpu => Ok(Box::new(cpu::CpuEngine::new(spec, tracks.clone())?)),
+        Device::Cuda { gpu, precision } => {
+            let device = CudaDevice::open(gpu.clone())?;
+            Ok(Box::new(CudaEngine::new(device, *precision, spec, tracks.clone())?))
+        }
+        #[cfg(feature = "emulate")]
+        Device::Emulated { precision } => {
+            let device = EmulatedDevice::new(Options::fast());
+            Ok(Box::new(CudaEngine::new(device, *precision, spec, tracks.clone())?))
+        }
     }
 }
 
@@ -67,7 +121,21 @@ pub struct OptimizerState {
     pub step: u64,
     pub first_moment: ParameterSet,
     pub second_moment: ParameterSet,
+    /// fp16 only.
+    pub loss_scale: Option<LossScale>,
 }
+
+/// The power of two that losses are multiplied by before the backward pass, so that small gradients
+/// do not vanish in fp16.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossScale {
+    pub scale: f32,
+    /// Updates since it last changed.
+    pub clean_steps: u32,
+}
+
+/// Told the losses of a batch and how many examples it had; `Break` asks to stop.
+pub type AfterBatch<'a> = dyn FnMut(StepLoss, usize) -> ControlFlow<()> + 'a;
 
 /// The contract between the training loop and any device.
 ///
@@ -77,13 +145,50 @@ pub trait Engine {
     fn train_step(&mut self, plan: &[Example]) -> Result<StepLoss>;
     /// Forward and losses only.
     fn evaluate(&mut self, plan: &[Example]) -> Result<StepLoss>;
+    /// Trains on consecutive batches of `plan`, telling `after` of each, in order. A device works
+    /// ahead of what it tells: after `Break` it tells of the batches already under way and stops
+    /// there, so that on return its state is that after the last batch told of. On an error the
+    /// batches told of are good and the one after them is the bad one.
+    fn train_steps(
+        &mut self,
+        plan: &[Example],
+        batch_size: usize,
+        after: &mut AfterBatch,
+    ) -> Result<()> {
+        for batch in plan.chunks(batch_size) {
+            let loss = self.train_step(batch)?;
+            if after(loss, batch.len()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+    /// Like `train_steps`, forward and losses only.
+    fn evaluate_steps(
+        &mut self,
+        plan: &[Example],
+        batch_size: usize,
+        after: &mut AfterBatch,
+    ) -> Result<()> {
+        for batch in plan.chunks(batch_size) {
+            let loss = self.evaluate(batch)?;
+            if after(loss, batch.len()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
     /// Appends the outputs of one batch to `out`. Counts are not read, so no signal is needed.
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()>;
     /// Parameters of the trained branch.
-    fn parameters(&self) -> Result<ParameterSet>;
+    fn parameters(&mut self) -> Result<ParameterSet>;
     fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()>;
-    fn optimizer_state(&self) -> Result<OptimizerState>;
+    fn optimizer_state(&mut self) -> Result<OptimizerState>;
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()>;
+    /// Device memory that it has asked for; `None` on the CPU.
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
     /// One line for the log: device, threads, instruction set.
     fn describe(&self) -> String;
 }

@@ -2,7 +2,7 @@
 //!
 //! Tensors are `parameters/<name>`, `first_moment/<name>`, `second_moment/<name>` and, once an epoch
 //! has been validated, `best/<name>`, all f32 with Keras shapes. The header's metadata holds the
-//! format version, Adam's step, the caller's JSON, and a checksum over all of it: a flipped bit in
+//! format version, Adam's step and loss scale, the caller's JSON, and a checksum over all of it: a flipped bit in
 //! the middle of a weight would otherwise train on unnoticed.
 
 use std::borrow::Cow;
@@ -15,12 +15,12 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensors, View, serialize_to_file}
 use xxhash_rust::xxh3::Xxh3;
 
 use super::atomic;
-use crate::engine::OptimizerState;
+use crate::engine::{LossScale, OptimizerState};
 use crate::error::Problem;
 use crate::model::{Architecture, ParameterSet, Tensor};
 
 /// Raised when the meaning of a tensor or a metadata key changes.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 const FORMAT: &str = "cbp-fast training state";
 
 const PARAMETERS: &str = "parameters";
@@ -71,8 +71,8 @@ impl View for Bytes<'_> {
     }
 }
 
-/// In the order of groups and of `Architecture::parameter_shapes`, then step and metadata.
-fn checksum(groups: &[(&str, &ParameterSet)], step: &str, meta: &str) -> String {
+/// In the order of groups and of `Architecture::parameter_shapes`, then what else there is.
+fn checksum(groups: &[(&str, &ParameterSet)], header: [&str; 3]) -> String {
     let mut hasher = Xxh3::new();
     for (group, set) in groups {
         hasher.update(group.as_bytes());
@@ -81,21 +81,36 @@ fn checksum(groups: &[(&str, &ParameterSet)], step: &str, meta: &str) -> String 
             hasher.update(bytemuck::cast_slice(&tensor.data));
         }
     }
-    hasher.update(step.as_bytes());
-    hasher.update(meta.as_bytes());
+    header.iter().for_each(|text| hasher.update(text.as_bytes()));
     format!("{:016x}", hasher.digest())
+}
+
+/// `none`, or `1024 17`: the scale and the clean steps.
+fn loss_scale_text(scale: Option<LossScale>) -> String {
+    scale.map_or("none".into(), |s| format!("{} {}", s.scale, s.clean_steps))
+}
+
+fn loss_scale_of(text: &str) -> Result<Option<LossScale>, ()> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let (scale, clean_steps) = text.split_once(' ').ok_or(())?;
+    let (scale, clean_steps) = (scale.parse().map_err(drop)?, clean_steps.parse().map_err(drop)?);
+    Ok(Some(LossScale { scale, clean_steps }))
 }
 
 /// Writes `state` to `path`, atomically.
 pub fn save(path: &Path, state: &TrainState) -> Result<()> {
     let groups = state.groups();
     let step = state.optimizer.step.to_string();
+    let loss_scale = loss_scale_text(state.optimizer.loss_scale);
     let meta = serde_json::to_string(&state.meta)?;
     let header = HashMap::from([
         ("format".to_string(), FORMAT.to_string()),
         ("version".to_string(), VERSION.to_string()),
-        ("checksum_xxh3".to_string(), checksum(&groups, &step, &meta)),
+        ("checksum_xxh3".to_string(), checksum(&groups, [&step, &loss_scale, &meta])),
         ("step".to_string(), step),
+        ("loss_scale".to_string(), loss_scale),
         ("meta".to_string(), meta),
     ]);
     let tensors: Vec<(String, Bytes)> = groups
@@ -150,6 +165,8 @@ pub fn load(path: &Path, arch: &Architecture) -> Result<TrainState> {
             step: header.step.parse().map_err(|_| wrong("the step is not a number".into()))?,
             first_moment: set(FIRST_MOMENT)?,
             second_moment: set(SECOND_MOMENT)?,
+            loss_scale: loss_scale_of(header.loss_scale)
+                .map_err(|()| wrong("the loss scale is not two numbers".into()))?,
         },
         best: if has_best { Some(set(BEST)?) } else { None },
         meta: serde_json::from_str(header.meta)
@@ -164,7 +181,7 @@ pub fn load(path: &Path, arch: &Architecture) -> Result<TrainState> {
         ))
         .into());
     }
-    let found = checksum(&groups, header.step, header.meta);
+    let found = checksum(&groups, [header.step, header.loss_scale, header.meta]);
     if found != header.checksum {
         return Err(wrong(format!(
             "the training state is damaged: checksum {found}, expected {}",
@@ -177,6 +194,7 @@ pub fn load(path: &Path, arch: &Architecture) -> Result<TrainState> {
 
 struct Header<'a> {
     step: &'a str,
+    loss_scale: &'a str,
     meta: &'a str,
     checksum: &'a str,
 }
@@ -194,7 +212,12 @@ fn header(metadata: &Metadata) -> Result<Header<'_>, String> {
         return Err(format!("training state of version {version}, expected {VERSION}"));
     }
     let get = |name| key(name).map_err(|()| format!("the training state has no {name}"));
-    Ok(Header { step: get("step")?, meta: get("meta")?, checksum: get("checksum_xxh3")? })
+    Ok(Header {
+        step: get("step")?,
+        loss_scale: get("loss_scale")?,
+        meta: get("meta")?,
+        checksum: get("checksum_xxh3")?,
+    })
 }
 
 #[cfg(test)]
@@ -214,6 +237,7 @@ mod tests {
                 step: u64::MAX - 1,
                 first_moment: set(2),
                 second_moment: set(3),
+                loss_scale: best.then_some(LossScale { scale: 2f32.powi(-7), clean_steps: 1999 }),
             },
             best: best.then(|| set(4)),
             meta: json!({"epoch": 3, "loss": 0.1 + 0.2, "key": "a\"ü"}),

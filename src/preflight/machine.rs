@@ -128,6 +128,8 @@ pub struct Speed {
     pub one_thread: bool,
     /// Bytes by which the process grew: engine, weights, feature maps of the threads.
     pub memory: u64,
+    /// Bytes of GPU memory beside the packs; `None` on the CPU.
+    pub gpu_memory: Option<u64>,
 }
 
 /// Times training steps of `main` beside `bias` on random sequence, for about `patience`.
@@ -135,7 +137,7 @@ pub struct Speed {
 /// A step has two examples for each thread, which loads them as a whole batch does (fewer where the
 /// batch has fewer). Where one example on one thread takes too long for that, it stands for all.
 pub fn measure(
-    device: Device,
+    device: &Device,
     main: Architecture,
     bias: Option<Architecture>,
     batch_size: usize,
@@ -163,7 +165,11 @@ pub fn measure(
     let grown = |since: u64| peak_rss().unwrap_or(0).saturating_sub(since);
     let weights = grown(before);
     let threads = rayon::current_num_threads();
-    let batch = batch_size.min(2 * threads).max(1);
+    let batch = match device {
+        Device::Cpu => batch_size.min(2 * threads).max(1),
+        // A GPU takes a batch at once.
+        _ => batch_size,
+    };
     let plan: Vec<Example> = (0..batch as u32)
         .map(|row| Example {
             contig: 0,
@@ -181,7 +187,15 @@ pub fn measure(
         let examples_per_s = busy as f64 / single.as_secs_f64();
         // Each thread will take as much for its feature maps and gradients as this one did.
         let memory = weights + busy as u64 * grown(before + weights);
-        return Ok(Speed { examples_per_s, steps: 1, batch: 1, one_thread: true, memory });
+        let gpu_memory = engine.memory_bytes();
+        return Ok(Speed {
+            examples_per_s,
+            steps: 1,
+            batch: 1,
+            one_thread: true,
+            memory,
+            gpu_memory,
+        });
     }
     let (mut steps, mut best) = (0, f64::INFINITY);
     while steps == 0 || (steps < 20 && start.elapsed() + Duration::from_secs_f64(best) < patience) {
@@ -191,7 +205,8 @@ pub fn measure(
         steps += 1;
     }
     let examples_per_s = batch as f64 / best;
-    Ok(Speed { examples_per_s, steps, batch, one_thread: false, memory: grown(before) })
+    let (memory, gpu_memory) = (grown(before), engine.memory_bytes());
+    Ok(Speed { examples_per_s, steps, batch, one_thread: false, memory, gpu_memory })
 }
 
 /// Time of an epoch of `train` examples and a validation of `valid`, which goes forward only: a
@@ -276,9 +291,9 @@ mod tests {
     #[test]
     fn a_small_engine_is_timed() {
         let arch = Architecture::new(306, 100, 4, 2).unwrap();
-        let speed = measure(Device::Cpu, arch, None, 8, Duration::from_secs(5)).unwrap();
+        let speed = measure(&Device::Cpu, arch, None, 8, Duration::from_secs(5)).unwrap();
         assert!(speed.examples_per_s > 0.0 && speed.steps >= 1);
-        let slow = measure(Device::Cpu, arch, None, 8, Duration::ZERO).unwrap();
+        let slow = measure(&Device::Cpu, arch, None, 8, Duration::ZERO).unwrap();
         assert_eq!((slow.batch, slow.steps), (1, 1));
         let text = time(&slow, 1000, 300, 5).problem.to_string();
         assert!(text.contains("one example on one of"), "{text}");

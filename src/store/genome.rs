@@ -180,6 +180,15 @@ impl GenomePack {
         count
     }
 
+    /// The nibbles of all contigs, and of each contig the byte where its own begin: what a device
+    /// keeps a copy of.
+    pub fn all_nibbles(&self) -> (&[u8], Vec<u64>) {
+        let start = self.bases.iter().map(|b| b.start).min().unwrap_or(0);
+        let end = self.bases.iter().map(|b| b.end).max().unwrap_or(0);
+        let first_bytes = self.bases.iter().map(|b| (b.start - start) as u64).collect();
+        (&self.bytes.as_slice()[start..end], first_bytes)
+    }
+
     /// Base codes 0..=3 = ACGT, 4 = anything else, of `[start, start + out.len())`; positions
     /// outside the contig read as 4. With `revcomp`, the reverse complement of that window.
     pub fn codes(&self, contig: u32, start: i64, revcomp: bool, out: &mut [u8]) {
@@ -381,5 +390,7 @@ mod tests {
         assert_eq!((pack.contig_id("b"), pack.contig_id("c")), (Some(1), None));
         assert_eq!(pack.nibbles(1), [0x21, 0x84, 0x01]);
         assert!(pack.nibbles(1).as_ptr().addr().is_multiple_of(128));
+        let (all, first_bytes) = pack.all_nibbles();
+        assert_eq!(all[first_bytes[1] as usize..][..3], [0x21, 0x84, 0x01]);
     }
 }

@@ -147,6 +147,19 @@ impl SignalPack {
         }
     }
 
+    /// Offsets and values of all entries, and where each bin begins: what a device keeps a copy of.
+    pub fn all_entries(&self) -> (&[u16], Values<'_>, &[u64]) {
+        let bytes = self.bytes.as_slice();
+        let offsets = bytemuck::cast_slice(&bytes[self.offsets.clone()]);
+        let bins = bytemuck::cast_slice(&bytes[self.bins.clone()]);
+        (offsets, self.all_values(), bins)
+    }
+
+    /// First bin of a contig.
+    pub fn first_bin(&self, contig: u32) -> u64 {
+        self.first_bin[contig as usize] as u64
+    }
+
     /// Offsets and counts of `[start, end)` (inside the contig), bin by bin, with the position of
     /// each bin. Nothing read from the body is trusted as an index: a damaged body gives wrong
     /// counts, never a crash.

@@ -24,6 +24,11 @@ impl Tracks {
         Self { genome, signal, signal_contigs }
     }
 
+    /// Contig of the signal for a contig of the genome; `None` where the signal does not know it.
+    pub fn signal_contig(&self, contig: u32) -> Option<u32> {
+        self.signal_contigs[contig as usize]
+    }
+
     /// Base codes of an example, reverse-complemented where it says so; `out` has inputlen bytes.
     pub fn fill_codes(&self, example: &Example, out: &mut [u8]) {
         self.genome.codes(example.contig, i64::from(example.start), example.is_revcomp(), out);

@@ -4,6 +4,7 @@
 //! plans depend on (seed, epoch) only, engines are deterministic, and the state file holds
 //! everything else, also in the middle of an epoch.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,12 @@ use serde_json::json;
 
 use super::early_stop::Best;
 use super::log::{self, EpochRow, Losses, RunningLoss};
+use super::pace::{Pace, announce};
 use crate::batch::Example;
 use crate::batch::sampler::Sampler;
 use crate::console::{Console, duration};
 use crate::engine::Engine;
+use crate::engine::cuda::precision::Precision;
 use crate::error::Problem;
 use crate::files::train_state::{self, TrainState};
 use crate::model::{Architecture, ParameterSet};
@@ -39,6 +42,10 @@ pub struct FitConfig {
     /// Identifies config and inputs; a state of another run is not continued.
     pub run_key: String,
     pub arch: Architecture,
+    /// Why this run is on a CPU although nobody asked for one; it must not take long then.
+    pub fallback: Option<String>,
+    /// A run that goes on in another one does not have the same bits.
+    pub precision: Precision,
 }
 
 /// How a run ended.
@@ -54,6 +61,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Position {
     run_key: String,
+    precision: String,
     epoch: usize,
     batches_done: usize,
     running: RunningLoss,
@@ -119,6 +127,9 @@ pub fn fit(
 }
 
 /// The rest of the current epoch; false when asked to stop before its end.
+///
+/// The engine gets the plan whole and works through it by itself; it is interrupted only to stop or
+/// to save.
 fn train_epoch(
     engine: &mut dyn Engine,
     sampler: &Sampler,
@@ -129,16 +140,33 @@ fn train_epoch(
     best: impl Fn() -> Option<ParameterSet>,
 ) -> Result<bool> {
     let plan = sampler.epoch(at.epoch as u64);
-    let done = at.batches_done;
-    let left = plan.len().saturating_sub(done * cfg.batch_size);
+    let batches = plan.len().div_ceil(cfg.batch_size);
+    let left = plan.len().saturating_sub(at.batches_done * cfg.batch_size);
     let mut progress =
         console.progress(&format!("epoch {}/{}", at.epoch + 1, cfg.epochs), left as u64);
+    let mut pace = Pace::default();
     let mut saved = Instant::now();
-    for batch in plan.chunks(cfg.batch_size).skip(done) {
+    while at.batches_done < batches {
         if should_stop() {
             return Ok(false);
         }
-        let loss = engine.train_step(batch).with_context(|| {
+        let mut too_slow = Ok(());
+        let rest = &plan[at.batches_done * cfg.batch_size..];
+        let trained = engine.train_steps(rest, cfg.batch_size, &mut |loss, examples| {
+            at.running.add(&loss, examples);
+            at.batch_rows.push(at.running.mean());
+            at.batches_done += 1;
+            let note = format!("loss {:.3}", at.running.mean().total);
+            progress.advance(examples as u64, &note);
+            if let Some(rate) = pace.batch(examples, Instant::now()) {
+                too_slow = announce(rate, sampler, at.epoch, cfg, console);
+            }
+            match too_slow.is_err() || should_stop() || saved.elapsed() > SAVE_EVERY {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        trained.with_context(|| {
             format!(
                 "epoch {}, batch {}: training stopped; {} keeps the last good state",
                 at.epoch + 1,
@@ -146,10 +174,7 @@ fn train_epoch(
                 cfg.state.display()
             )
         })?;
-        at.running.add(&loss, batch.len());
-        at.batch_rows.push(at.running.mean());
-        at.batches_done += 1;
-        progress.advance(batch.len() as u64, &format!("loss {:.3}", at.running.mean().total));
+        too_slow?;
         if saved.elapsed() > SAVE_EVERY {
             save(engine, cfg, at, best())?;
             saved = Instant::now();
@@ -167,13 +192,15 @@ fn evaluate(
     should_stop: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Losses>> {
     let mut running = RunningLoss::default();
-    for batch in plan.chunks(batch_size) {
-        if should_stop() {
-            return Ok(None);
-        }
-        running.add(&engine.evaluate(batch)?, batch.len());
+    let mut stopped = should_stop();
+    if !stopped {
+        engine.evaluate_steps(plan, batch_size, &mut |loss, examples| {
+            running.add(&loss, examples);
+            stopped = should_stop();
+            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
     }
-    Ok(Some(running.mean()))
+    Ok((!stopped).then(|| running.mean()))
 }
 
 fn start_or_resume(
@@ -181,7 +208,11 @@ fn start_or_resume(
     cfg: &FitConfig,
     console: &Console,
 ) -> Result<(Position, Option<ParameterSet>)> {
-    let fresh = Position { run_key: cfg.run_key.clone(), ..Position::default() };
+    let fresh = Position {
+        run_key: cfg.run_key.clone(),
+        precision: cfg.precision.to_string(),
+        ..Position::default()
+    };
     if !cfg.state.exists() {
         return Ok((fresh, None));
     }
@@ -199,14 +230,20 @@ fn start_or_resume(
         .fix("pass --force to start over, or choose another output folder")
         .into());
     }
+    if at.precision != fresh.precision {
+        console.warning(format!(
+            "the run was begun in {} and goes on in {}: it will not end with the same bits",
+            at.precision, fresh.precision
+        ));
+    }
     engine.set_parameters(&state.parameters)?;
     engine.restore_optimizer(&state.optimizer)?;
     console.info(format!("resuming at epoch {}, batch {}", at.epoch + 1, at.batches_done + 1));
-    Ok((at, state.best))
+    Ok((Position { precision: fresh.precision, ..at }, state.best))
 }
 
 fn save(
-    engine: &dyn Engine,
+    engine: &mut dyn Engine,
     cfg: &FitConfig,
     at: &Position,
     best: Option<ParameterSet>,

@@ -5,5 +5,6 @@ pub mod early_stop;
 pub mod fit;
 pub mod log;
 pub mod output;
+pub mod pace;
 pub mod record;
 pub mod stop;

@@ -188,10 +188,22 @@ const CASES: &[Case] = &[
     },
     Case { name: "odd lengths", spoil: NOTHING, flags: &["-ol", "99"], says: &["must be even"] },
     Case {
-        name: "no CUDA engine",
+        name: "no GPU",
         spoil: NOTHING,
         flags: &["--device", "cuda"],
-        says: &["no CUDA engine", "--device cpu"],
+        says: &["--device cuda: ", "driver", "--device cpu"],
+    },
+    Case {
+        name: "no such device",
+        spoil: NOTHING,
+        flags: &["--device", "cuda:x"],
+        says: &["cuda:x is not a device", "cuda[:N]"],
+    },
+    Case {
+        name: "a precision that the CPU lacks",
+        spoil: NOTHING,
+        flags: &["--device", "cpu", "--precision", "fp16"],
+        says: &["--precision fp16: the CPU computes in f32"],
     },
     Case {
         name: "a file where the output folder should be",

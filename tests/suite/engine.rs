@@ -343,6 +343,7 @@ fn training_lowers_the_loss() {
 fn bench(args: &[&str]) -> std::process::Output {
     assert_cmd::Command::cargo_bin("cbp-fast")
         .unwrap()
+        .env("CUDA_VISIBLE_DEVICES", "")
         .args(["bench", "train", "--filters", "8", "--n-dilation-layers", "2"])
         .args(["--bias-filters", "4", "--bias-layers", "1", "--batch-size", "3"])
         .args(args)
@@ -370,8 +371,8 @@ fn bench_train_ends_with_one_json_line() {
 #[test]
 fn bench_train_refuses_what_it_cannot_do() {
     for (args, wanted) in [
-        (["--device", "cuda"], "no CUDA engine yet"),
-        (["--device", "tpu"], "expected auto or cpu"),
+        (["--device", "cuda"], "--device cuda: "),
+        (["--device", "tpu"], "tpu is not a device"),
         (["--instruction-set", "mmx"], "it has portable"),
         (["--inputlen", "500"], "at least"),
         (["--steps", "0"], "at least 1"),

@@ -8,9 +8,13 @@ mod bad_reads;
 mod check;
 mod cli;
 mod corrupt;
+#[cfg(feature = "emulate")]
+mod cuda;
 mod demo;
 mod engine;
 mod from_reads;
+#[cfg(feature = "emulate")]
+mod kernels;
 mod model_files;
 mod output_folder;
 mod packs;

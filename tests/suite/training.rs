@@ -109,7 +109,7 @@ fn an_interrupted_run_goes_on_as_if_it_never_stopped() {
     );
 }
 
-fn terminate(process: u32) {
+pub fn terminate(process: u32) {
     let status = std::process::Command::new("kill").arg(process.to_string()).status().unwrap();
     assert!(status.success());
 }

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{PATIENCE_STEPS, Report, Subject};
-use crate::engine::Device;
 use crate::error::Problem;
 use crate::input::folds::{Folds, Split};
 use crate::input::regions::Region;
@@ -19,28 +18,27 @@ pub(super) fn measure(
     report: &mut Report,
 ) -> Option<Speed> {
     let device = &subject.common.device;
-    let place = format!("--device {}", device.device);
-    match device.device.as_str() {
-        "cpu" | "auto" => {}
-        cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
-            // A login node may check what a GPU node will train, so this is no failure.
-            let what = "time and GPU memory are not estimated: this build has no CUDA engine";
-            report.findings.push(Finding::warn("device", Problem::new(what).at(place)));
+    let number = device.device.strip_prefix("cuda:").map(str::parse::<usize>);
+    let names_gpu = device.device == "cuda" || matches!(number, Some(Ok(_)));
+    let chosen = match device.choose() {
+        Ok(chosen) => chosen.device,
+        // A login node may check what a GPU node will train, so this is no failure.
+        Err(error) if names_gpu => {
+            let what = format!("time and GPU memory are not estimated: {error:#}");
+            report.findings.push(Finding::warn("device", Problem::new(what)));
             return None;
         }
-        other => {
-            let problem = Problem::new(format!("--device {other} is not a device"));
-            let fix = "pass auto, cpu or cuda[:N]";
-            report.findings.push(Finding::fail("device", problem.fix(fix)));
+        Err(error) => {
+            report.findings.push(super::failed("device", &error));
             return None;
         }
-    }
+    };
     if device.threads > 0 {
         // As in DeviceArgs::apply.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(device.threads).build_global();
     }
     let batch = subject.common.batch_size;
-    report.read("time", machine::measure(Device::Cpu, arch, bias, batch, PATIENCE_STEPS))
+    report.read("time", machine::measure(&chosen, arch, bias, batch, PATIENCE_STEPS))
 }
 
 pub(super) fn about_machine(
@@ -56,6 +54,14 @@ pub(super) fn about_machine(
         report.findings.push(machine::time(&speed, train, valid, subject.common.epochs));
         let seconds = machine::epoch_seconds(&speed, train, valid);
         report.estimates.insert("epoch_seconds".into(), json!(seconds));
+    }
+    if let Some(gpu) = speed.gpu_memory {
+        let text = format!(
+            "{:.1} GB on the GPU, and the packs of genome and signal beside it",
+            gpu as f64 / 1e9
+        );
+        report.findings.push(Finding::pass("GPU memory", text));
+        report.estimates.insert("gpu_memory_bytes".into(), json!(gpu));
     }
     let memory = speed.memory + machine::table_size(rows(regions));
     report.estimates.insert("memory_bytes".into(), json!(memory));

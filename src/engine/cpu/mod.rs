@@ -41,9 +41,8 @@ use self::adam::Adam;
 use self::branch::{Branch, Buffers};
 use self::loss::ExampleLoss;
 use self::weights::{PackedGradient, PackedWeights};
-use super::{Engine, EngineSpec, OptimizerState, Predictions, StepLoss};
+use super::{Engine, EngineSpec, OptimizerState, Predictions, StepLoss, checks};
 use crate::batch::Example;
-use crate::error::Problem;
 use crate::model::{Network, ParameterSet};
 use crate::store::Tracks;
 
@@ -139,19 +138,7 @@ impl<T: Scalar> CpuEngineOf<T> {
 
     /// Like `new`, with the instruction set and the algorithm chosen.
     pub fn with_options(spec: EngineSpec, tracks: Tracks, options: Options) -> Result<Self> {
-        check_network("main", &spec.main)?;
-        if let Some(bias) = &spec.bias {
-            check_network("bias", bias)?;
-            let (main, bias) = (&spec.main.arch, &bias.arch);
-            if (main.inputlen, main.outputlen) != (bias.inputlen, bias.outputlen) {
-                return Err(Problem::new(format!(
-                    "the bias model reads {} bp and predicts {}, the main branch reads {} and predicts {}",
-                    bias.inputlen, bias.outputlen, main.inputlen, main.outputlen
-                ))
-                .fix("use a bias model of the same --inputlen and --outputlen")
-                .into());
-            }
-        }
+        checks::check_spec(&spec)?;
         let parameters = plain(&spec.main.parameters);
         let main = branch(&spec.main, &parameters, true, options);
         let bias = spec.bias.map(|bias| branch(&bias, &plain(&bias.parameters), false, options));
@@ -212,7 +199,7 @@ impl<T: Scalar> CpuEngineOf<T> {
 
     /// Forward and backward of the batch: fills `self.gradients`.
     fn differentiate(&mut self, plan: &[Example], records: &mut [Record<T>]) -> Result<StepLoss> {
-        self.check_plan(plan, true)?;
+        checks::check_plan(&self.tracks, plan, true)?;
         let gradient = self.sum_gradients(plan, records, plan.len());
         let loss = self.step_loss(plan, records);
         gradient.unpack(&self.main.arch, &mut self.gradients);
@@ -327,49 +314,21 @@ impl<T: Scalar> CpuEngineOf<T> {
         let weight = self.counts_loss_weight;
         let broken = |r: &Record<T>| !(r.loss.profile + weight * r.loss.counts).is_finite();
         if let Some(at) = records.iter().position(broken) {
-            let example = &plan[at];
-            let contig = &self.tracks.genome.contigs()[example.contig as usize].name;
-            let loss = records[at].loss;
-            return Err(Problem::new(format!(
-                "the loss is not a finite number: profile {}, counts {} (example {} of a batch of {}, logcounts {})",
-                loss.profile,
-                loss.counts,
-                at + 1,
-                plan.len(),
-                records[at].logcounts
-            ))
-            .at(format!(
-                "{contig}:{}-{}",
-                example.start,
-                u64::from(example.start) + self.main.arch.inputlen as u64
-            ))
-            .fix("lower --learning-rate, look for extreme values in the signal there, and check the bias model")
-            .into());
+            let Record { loss, logcounts, .. } = records[at];
+            let broken = checks::BrokenLoss {
+                profile: loss.profile,
+                counts: loss.counts,
+                logcounts,
+                example: at,
+                batch: plan.len(),
+            };
+            let place = checks::place(&self.tracks, &plan[at], self.main.arch.inputlen);
+            return Err(broken.problem(place).into());
         }
         let n = records.len() as f64;
         let profile = records.iter().map(|r| r.loss.profile).sum::<f64>() / n;
         let counts = records.iter().map(|r| r.loss.counts).sum::<f64>() / n;
         Ok(StepLoss { total: profile + weight * counts, profile, counts })
-    }
-
-    fn check_plan(&self, plan: &[Example], with_signal: bool) -> Result<()> {
-        if plan.is_empty() {
-            return Err(Problem::new("a batch without examples").into());
-        }
-        if with_signal && self.tracks.signal.is_none() {
-            return Err(Problem::new("losses need a signal, and none was given")
-                .fix("pass --bigwig or a signal pack")
-                .into());
-        }
-        let contigs = self.tracks.genome.contigs().len();
-        if let Some(example) = plan.iter().find(|e| e.contig as usize >= contigs) {
-            return Err(Problem::new(format!(
-                "an example names contig {} of a genome with {contigs}",
-                example.contig
-            ))
-            .into());
-        }
-        Ok(())
     }
 
     fn worker(&self, trained: bool) -> Worker<T> {
@@ -405,17 +364,6 @@ impl<T: Scalar> CpuEngineOf<T> {
         }
         set
     }
-
-    fn check_set(&self, what: &str, set: &ParameterSet) -> Result<()> {
-        if set.matches(&self.main.arch) {
-            return Ok(());
-        }
-        Err(Problem::new(format!(
-            "{what} do not fit a model of {} filters and {} dilated layers",
-            self.main.arch.filters, self.main.arch.n_dilation_layers
-        ))
-        .into())
-    }
 }
 
 impl<T: Scalar> Engine for CpuEngineOf<T> {
@@ -428,7 +376,7 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
     }
 
     fn evaluate(&mut self, plan: &[Example]) -> Result<StepLoss> {
-        self.check_plan(plan, true)?;
+        checks::check_plan(&self.tracks, plan, true)?;
         let this = &*self;
         let records: Vec<Record<T>> = plan
             .par_iter()
@@ -444,7 +392,7 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
     }
 
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()> {
-        self.check_plan(plan, false)?;
+        checks::check_plan(&self.tracks, plan, false)?;
         let outputlen = self.main.arch.outputlen;
         let (logits, logcounts) = (out.logits.len(), out.logcounts.len());
         out.logits.resize(logits + plan.len() * outputlen, 0.0);
@@ -464,27 +412,28 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
         Ok(())
     }
 
-    fn parameters(&self) -> Result<ParameterSet> {
+    fn parameters(&mut self) -> Result<ParameterSet> {
         Ok(self.named(&self.parameters))
     }
 
     fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()> {
-        self.check_set("the parameters", parameters)?;
+        checks::check_set("the parameters", parameters, &self.main.arch)?;
         self.set_weights(&plain(parameters));
         Ok(())
     }
 
-    fn optimizer_state(&self) -> Result<OptimizerState> {
+    fn optimizer_state(&mut self) -> Result<OptimizerState> {
         Ok(OptimizerState {
             step: self.adam.step,
             first_moment: self.named(&self.adam.first),
             second_moment: self.named(&self.adam.second),
+            loss_scale: None,
         })
     }
 
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()> {
-        self.check_set("the optimizer's first moments", &state.first_moment)?;
-        self.check_set("the optimizer's second moments", &state.second_moment)?;
+        checks::check_set("the optimizer's first moments", &state.first_moment, &self.main.arch)?;
+        checks::check_set("the optimizer's second moments", &state.second_moment, &self.main.arch)?;
         self.adam.step = state.step;
         self.adam.first = plain(&state.first_moment);
         self.adam.second = plain(&state.second_moment);
@@ -494,25 +443,6 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
     fn describe(&self) -> String {
         format!("cpu, {} threads, {}, {}", rayon::current_num_threads(), self.isa.name(), T::NAME)
     }
-}
-
-fn check_network(which: &str, network: &Network) -> Result<()> {
-    network.arch.check()?;
-    if !network.parameters.matches(&network.arch) {
-        return Err(Problem::new(format!(
-            "the tensors of the {which} model do not have the names and shapes of {} filters and {} dilated layers",
-            network.arch.filters, network.arch.n_dilation_layers
-        ))
-        .into());
-    }
-    if let Some(name) = network.parameters.first_non_finite() {
-        return Err(Problem::new(format!(
-            "tensor {name} of the {which} model holds NaN or infinity"
-        ))
-        .fix("use a model whose training did not diverge")
-        .into());
-    }
-    Ok(())
 }
 
 fn plain<T: Scalar>(set: &ParameterSet) -> Vec<Vec<T>> {

@@ -252,7 +252,7 @@ fn scaled_bias_model() {
             })
             .collect();
         let spec = EngineSpec::for_prediction(bias.clone(), None);
-        let mut engine = engine::open(Device::Cpu, spec, &inputs.tracks).unwrap();
+        let mut engine = engine::open(&Device::Cpu, spec, &inputs.tracks).unwrap();
         let mut predicted = Predictions::default();
         engine.predict(&fixed_plan(bias.arch.inputlen, &[], &sites), &mut predicted).unwrap();
         let offset = select::bias_logcount_offset(&selection.scaling_counts, &predicted.logcounts);

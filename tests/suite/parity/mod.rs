@@ -4,7 +4,7 @@ mod batches;
 mod cut_sites;
 mod data;
 mod forward;
-mod golden;
+pub mod golden;
 mod gradients;
 mod loss;
 mod metrics;

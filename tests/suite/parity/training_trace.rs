@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use cbp_fast::batch::Example;
 use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf};
-use cbp_fast::engine::{Engine, StepLoss};
+use cbp_fast::engine::{Engine, EngineSpec, StepLoss};
 use cbp_fast::model::ParameterSet;
+use cbp_fast::store::Tracks;
 
 use super::batches::{batches, golden_name, model, to_f64, worst};
 use super::golden::Tensors;
@@ -24,12 +26,49 @@ fn losses(loss: StepLoss) -> [f64; 3] {
 #[test]
 fn twenty_steps_of_both_models() {
     let Some(goldens) = shared::goldens() else { return };
-    for (run, start, weight, tolerance) in RUNS {
-        follow(&goldens, run, start, weight, tolerance);
+    for of in RUNS {
+        follow(&goldens, of, |spec, tracks, plan| {
+            let mut engine = CpuEngine::new(spec, tracks).unwrap();
+            let gradients = engine.gradients(plan).unwrap().parameters;
+            (engine, gradients)
+        });
     }
 }
 
-fn follow(goldens: &Path, run: &str, start: &str, weight: &str, tolerance: f64) {
+/// The same on an emulated GPU, in f32 without tensor cores; a test a model, so that they run side by side.
+#[cfg(feature = "emulate")]
+mod emulated {
+    use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
+    use cbp_fast::engine::cuda::engine::CudaEngine;
+    use cbp_fast::engine::cuda::precision::Precision;
+
+    fn follow(run: usize) {
+        let Some(goldens) = super::shared::goldens() else { return };
+        super::follow(&goldens, super::RUNS[run], |spec, tracks, plan| {
+            let device = EmulatedDevice::new(Options::fast());
+            let mut engine = CudaEngine::new(device, Precision::Plain, spec, tracks).unwrap();
+            let gradients = engine.gradients(plan).unwrap().parameters;
+            (engine, gradients.tensors.into_iter().map(|t| t.data).collect())
+        });
+    }
+
+    #[test]
+    fn twenty_steps_of_the_bias_model() {
+        follow(0);
+    }
+
+    #[test]
+    fn twenty_steps_of_the_full_model() {
+        follow(1);
+    }
+}
+
+/// Runs the engine that `open` gives, together with the gradients of the first batch.
+fn follow<E: Engine>(
+    goldens: &Path,
+    (run, start, weight, tolerance): (&str, &str, &str, f64),
+    open: impl FnOnce(EngineSpec, Tracks, &[Example]) -> (E, Vec<Vec<f32>>),
+) {
     let trace = Tensors::read(&goldens.join("train/trace.safetensors"));
     let file = Tensors::read(&goldens.join("train/batches.safetensors"));
     let metadata = Tensors::read(&goldens.join("loss/gradients.safetensors")).metadata;
@@ -45,11 +84,8 @@ fn follow(goldens: &Path, run: &str, start: &str, weight: &str, tolerance: f64) 
     assert_eq!(wanted.len(), plans.len() * 3);
 
     let mut exact = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
-    let mut engine = CpuEngine::new(spec, tracks).unwrap();
-    let gradients = Gradients {
-        exact: exact.gradients(&plans[0]).unwrap().parameters,
-        single: engine.gradients(&plans[0]).unwrap().parameters,
-    };
+    let (mut engine, single) = open(spec, tracks, &plans[0]);
+    let gradients = Gradients { exact: exact.gradients(&plans[0]).unwrap().parameters, single };
     for (step, (plan, wanted)) in plans.iter().zip(wanted.chunks_exact(3)).enumerate() {
         let found = losses(engine.train_step(plan).unwrap());
         let bound = if step < 2 { 5e-6 } else { 5e-3 };

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Everything to measure on a machine with a GPU, in one run of under ten minutes: ceilings, selftest,
+# every kernel, training steps in every precision, and the peers on the same GPU. One table, raw JSON.
+#
+#   benches/gpu/check.sh [-b BINARY] [-o FOLDER] [-p PYTHON] [--quick] [--dry-run]
+#
+# Needs: this folder and the built binary (nothing else of the repository, no Rust), and for the peers a
+# python with PyTorch and/or JAX; a peer that is not installed is left out and said so.
+#   -b   the binary; default target/release/cbp-fast, else cbp-fast on PATH
+#   -o   where results go; default benches/runs/DATE-GPU in a checkout, else gpu-check-DATE-GPU here
+#   -p   default python3
+#   --quick     small model, few steps: to see that everything runs
+#   --dry-run   print the commands instead of running them
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+binary="" out="" python=python3 dry="" quick=""
+while [ $# -gt 0 ]; do
+    case $1 in
+    -b) binary=$2 && shift 2 ;;
+    -o) out=$2 && shift 2 ;;
+    -p) python=$2 && shift 2 ;;
+    --dry-run) dry=1 && shift ;;
+    --quick) quick=1 && shift ;;
+    *) echo "error: unknown argument $1" >&2 && sed -n '5,15p' "$0" >&2 && exit 2 ;;
+    esac
+done
+if [ -z "$binary" ]; then
+    binary=$root/target/release/cbp-fast
+    [ -x "$binary" ] || binary=$(command -v cbp-fast || echo "$binary")
+fi
+if [ -z "$dry" ] && [ ! -x "$binary" ]; then
+    echo "error: no binary at $binary" >&2
+    echo "  fix: build it with make kernels, or name it with -b" >&2
+    exit 1
+fi
+
+gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n1 |
+    tr 'A-Z ' 'a-z-' | sed 's/^nvidia-//; s/[^a-z0-9-]//g')
+name=$(date +%F)-${gpu:-no-gpu}
+if [ -z "$out" ]; then
+    if [ -d "$root/benches/runs" ]; then out=$root/benches/runs/$name; else out=gpu-check-$name; fi
+fi
+
+model="--filters 512 --n-dilation-layers 8 --batch-size 64"
+bias="--filters 128 --n-dilation-layers 4 --bias-filters 0 --batch-size 64"
+steps="--steps 50"
+peers="--filters 512 --layers 8 --batch-size 64 --warmup 10 --steps 30"
+if [ -n "$quick" ]; then
+    model="--filters 64 --n-dilation-layers 4 --batch-size 8"
+    bias="--filters 32 --n-dilation-layers 2 --bias-filters 0 --batch-size 8"
+    steps="--steps 3"
+    peers="--filters 64 --layers 4 --batch-size 8 --warmup 2 --steps 3"
+fi
+
+failed=0
+# run SECONDS FILE COMMAND...: its stdout goes to FILE, its stderr to FILE.log
+run() {
+    local limit=$1 file=$2
+    shift 2
+    if [ -n "$dry" ]; then
+        echo "$* > $file"
+        return
+    fi
+    echo "== $*" >&2
+    local start=$SECONDS
+    if timeout "$limit" "$@" >"$out/$file" 2>"$out/$file.log"; then
+        echo "   $((SECONDS - start)) s" >&2
+    else
+        echo "   failed ($?) after $((SECONDS - start)) s: $(tail -n 3 "$out/$file.log" | tr '\n' ' ')" >&2
+        failed=1
+    fi
+}
+
+[ -n "$dry" ] || mkdir -p "$out"
+run 20 machine.csv nvidia-smi --format=csv \
+    --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit,compute_cap
+run 20 doctor.json "$binary" doctor --json
+run 150 selftest.txt "$binary" doctor --selftest --device cuda
+for precision in fp16 bf16 tf32 f32; do
+    run 60 kernels-$precision.json "$binary" bench kernels --device cuda --precision $precision $model --json
+    run 60 train-$precision.json "$binary" bench train --device cuda --precision $precision $model $steps --json
+    run 30 train-bias-$precision.json "$binary" bench train --device cuda --precision $precision $bias $steps --json
+done
+# Clocks and power while our fastest form and the peers run.
+if [ -z "$dry" ]; then
+    nvidia-smi dmon -s pcut -d 1 >"$out/dmon.txt" 2>/dev/null &
+    dmon=$!
+fi
+for form in ceilings tf32 amp-bf16 amp-bf16-cl; do
+    run 60 torch-$form.json "$python" "$here/torch_step.py" $peers --forms $form
+done
+run 200 torch-compiled-bf16.json "$python" "$here/torch_step.py" $peers --forms compiled-bf16
+for form in tf32 bf16; do
+    run 90 jax-$form.json "$python" "$here/jax_step.py" $peers --forms $form
+done
+if [ -n "$dry" ]; then exit 0; fi
+kill "$dmon" 2>/dev/null
+"$python" "$here/table.py" "$out" | tee "$out/table.txt"
+echo "results are in $out" >&2
+exit $failed

@@ -1,0 +1,5 @@
+//! What this machine and this binary can do, and whether the kernels compute what they should.
+
+pub mod machine;
+pub mod reference;
+pub mod selftest;

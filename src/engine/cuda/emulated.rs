@@ -1,0 +1,267 @@
+//! A device without a GPU: the kernels' own sources, compiled for the host (`kernels/host`).
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+
+use anyhow::Result;
+
+use super::device::{Address, Device, Launch, LaunchList};
+use crate::error::Problem;
+
+/// When an asynchronous copy's bytes arrive in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Delivery {
+    /// With the instruction.
+    AtOnce = 0,
+    /// At any time, in any order.
+    Random = 1,
+    /// Only in the wait that demands them.
+    Starved = 2,
+}
+
+/// How to run kernels. Results of a correct kernel do not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// None: plain speed. Blocks run on several OS threads, threads in a fixed order, copies arrive at once; of
+    /// checks, those of divergence and of red zones remain, and a wild access is a crash of this process.
+    pub checks: Option<Checks>,
+    /// Without checks; 0 means all the machine has.
+    pub os_threads: u32,
+}
+
+/// What to check beyond divergence, bounds and alignment, and under which schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Of the order in which threads and blocks run.
+    pub seed: u64,
+    /// Of asynchronous copies.
+    pub delivery: Delivery,
+    /// Report accesses that nothing orders.
+    pub races: bool,
+    /// Report reads of bytes that nothing has written. Otherwise they are NaN.
+    pub uninitialised: bool,
+}
+
+impl Options {
+    pub fn checked(seed: u64, delivery: Delivery) -> Self {
+        let checks = Checks { seed, delivery, races: true, uninitialised: false };
+        Self { checks: Some(checks), os_threads: 1 }
+    }
+
+    pub fn fast() -> Self {
+        Self { checks: None, os_threads: 0 }
+    }
+}
+
+/// A kernel that the emulator holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmulatedKernel {
+    pub name: String,
+    /// Size of its argument struct.
+    pub args_bytes: usize,
+    /// Threads of its largest block.
+    pub max_threads: u32,
+}
+
+/// All kernels that the emulator holds, by name. Those of `kernels/host/planted` are the emulator's own tests.
+pub fn kernels() -> Vec<EmulatedKernel> {
+    let mut kernels = Vec::new();
+    let (mut name, mut args_bytes, mut max_threads) = (ptr::null(), 0, 0);
+    // SAFETY: the out pointers are valid, and the names are static strings of the kernels' objects.
+    unsafe {
+        while cbp_emu_kernel(kernels.len(), &mut name, &mut args_bytes, &mut max_threads) == 1 {
+            let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+            kernels.push(EmulatedKernel { name, args_bytes: args_bytes as usize, max_threads });
+        }
+    }
+    kernels
+}
+
+pub struct EmulatedDevice {
+    handle: NonNull<Handle>,
+    options: Options,
+}
+
+// SAFETY: the handle is owned and every call on it takes `self`; the runtime keeps no state of the calling thread
+// between calls.
+unsafe impl Send for EmulatedDevice {}
+
+impl EmulatedDevice {
+    pub fn new(options: Options) -> Self {
+        let os_threads = match options.os_threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+            n => n,
+        };
+        let raw = match options.checks {
+            Some(checks) => RawOptions {
+                seed: checks.seed,
+                checked: 1,
+                delivery: checks.delivery as u32,
+                races: checks.races.into(),
+                uninitialised: checks.uninitialised.into(),
+                os_threads,
+            },
+            None => RawOptions { os_threads, ..RawOptions::default() },
+        };
+        // SAFETY: the options are copied during the call.
+        let handle =
+            NonNull::new(unsafe { cbp_emu_open(&raw) }).expect("memory for an emulated device");
+        Self { handle, options }
+    }
+
+    fn check(&self, status: c_int) -> Result<()> {
+        if status == 0 {
+            return Ok(());
+        }
+        // SAFETY: the handle is open; its text lives until the next call on it.
+        let text = unsafe { CStr::from_ptr(cbp_emu_error(self.handle.as_ptr())) };
+        Err(Problem::new(format!("emulated device: {}", text.to_string_lossy())).into())
+    }
+}
+
+impl Drop for EmulatedDevice {
+    fn drop(&mut self) {
+        // SAFETY: opened in `new`, closed only here.
+        unsafe { cbp_emu_close(self.handle.as_ptr()) }
+    }
+}
+
+impl Device for EmulatedDevice {
+    fn alloc(&mut self, bytes: usize, label: &str) -> Result<Address> {
+        let label = c_string(label);
+        let mut address = 0;
+        // SAFETY: the handle is open, the label is copied during the call.
+        let status =
+            unsafe { cbp_emu_alloc(self.handle.as_ptr(), bytes, label.as_ptr(), &mut address) };
+        self.check(status)?;
+        Ok(Address::from_raw(address))
+    }
+
+    /// Later use of the memory is reported.
+    fn free(&mut self, at: Address) -> Result<()> {
+        // SAFETY: the handle is open.
+        let status = unsafe { cbp_emu_free(self.handle.as_ptr(), at.raw()) };
+        self.check(status)
+    }
+
+    fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
+        // SAFETY: the handle is open, the runtime checks the range of `to` and reads `bytes` only.
+        let status = unsafe {
+            cbp_emu_upload(self.handle.as_ptr(), to.raw(), bytes.as_ptr().cast(), bytes.len())
+        };
+        self.check(status)
+    }
+
+    fn download(&mut self, from: Address, out: &mut [u8]) -> Result<()> {
+        // SAFETY: the handle is open, the runtime checks the range of `from` and fills `out` only.
+        let status = unsafe {
+            cbp_emu_download(self.handle.as_ptr(), from.raw(), out.as_mut_ptr().cast(), out.len())
+        };
+        self.check(status)
+    }
+
+    fn zero(&mut self, at: Address, bytes: usize) -> Result<()> {
+        // SAFETY: the handle is open, the runtime checks the range.
+        let status = unsafe { cbp_emu_zero(self.handle.as_ptr(), at.raw(), bytes) };
+        self.check(status)
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<()> {
+        let (kernel, label) = (c_string(launch.kernel), c_string(&launch.label));
+        // SAFETY: the handle is open; strings, shapes and arguments are copied or only read during the call, and the
+        // runtime compares the size of the arguments with the kernel's. With checks off, addresses inside the
+        // arguments are the caller's promise (`Options::checks`).
+        let status = unsafe {
+            cbp_emu_launch(
+                self.handle.as_ptr(),
+                kernel.as_ptr(),
+                launch.grid.as_ptr(),
+                launch.block.as_ptr(),
+                launch.shared_bytes,
+                launch.args.as_ptr().cast(),
+                launch.args.len(),
+                label.as_ptr(),
+            )
+        };
+        self.check(status)
+    }
+
+    fn prepare(&mut self, list: Vec<Launch>) -> Result<LaunchList> {
+        Ok(LaunchList { launches: list, handle: 0 })
+    }
+
+    fn run(&mut self, list: &LaunchList) -> Result<()> {
+        list.launches.iter().try_for_each(|launch| self.launch(launch))
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        match self.options.checks {
+            Some(Checks { seed, delivery, .. }) => {
+                format!("emulated device (host, checked, seed {seed}, copies {delivery:?})")
+            }
+            None => "emulated device (host, unchecked)".to_owned(),
+        }
+    }
+}
+
+/// Labels and names are ours and hold no NUL; one that did would be cut there.
+fn c_string(text: &str) -> CString {
+    let text = text.split('\0').next().unwrap_or_default();
+    CString::new(text).expect("no NUL is left")
+}
+
+// ---- the other side: kernels/host/abi.cpp
+
+#[repr(C)]
+struct Handle {
+    _opaque: [u8; 0],
+}
+
+/// Mirror of `emu::Options` in `block.hpp`.
+#[repr(C)]
+#[derive(Default)]
+struct RawOptions {
+    seed: u64,
+    checked: u32,
+    delivery: u32,
+    races: u32,
+    uninitialised: u32,
+    os_threads: u32,
+}
+
+unsafe extern "C" {
+    fn cbp_emu_open(options: *const RawOptions) -> *mut Handle;
+    fn cbp_emu_close(device: *mut Handle);
+    fn cbp_emu_error(device: *const Handle) -> *const c_char;
+    fn cbp_emu_alloc(
+        device: *mut Handle,
+        bytes: usize,
+        label: *const c_char,
+        address: *mut u64,
+    ) -> c_int;
+    fn cbp_emu_free(device: *mut Handle, address: u64) -> c_int;
+    fn cbp_emu_upload(device: *mut Handle, to: u64, from: *const c_void, bytes: usize) -> c_int;
+    fn cbp_emu_download(device: *mut Handle, from: u64, to: *mut c_void, bytes: usize) -> c_int;
+    fn cbp_emu_zero(device: *mut Handle, at: u64, bytes: usize) -> c_int;
+    fn cbp_emu_launch(
+        device: *mut Handle,
+        kernel: *const c_char,
+        grid: *const u32,
+        block: *const u32,
+        shared_bytes: u32,
+        args: *const c_void,
+        args_bytes: usize,
+        label: *const c_char,
+    ) -> c_int;
+    fn cbp_emu_kernel(
+        index: usize,
+        name: *mut *const c_char,
+        args_bytes: *mut u32,
+        max_threads: *mut u32,
+    ) -> c_int;
+}

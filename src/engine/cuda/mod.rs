@@ -1,0 +1,17 @@
+//! The CUDA engine: one launch list, run on a GPU or, for tests, by kernels built for the host.
+
+pub mod arena;
+pub mod binaries;
+pub mod cuda_device;
+pub mod device;
+pub mod driver;
+#[cfg(feature = "emulate")]
+pub mod emulated;
+pub mod engine;
+pub mod fast_div;
+pub mod ops;
+pub mod precision;
+pub mod resident;
+pub mod step;
+pub mod weights;
+pub mod workspace;

@@ -1,0 +1,345 @@
+//! `kernels/head.cu`: profile and counts head of a branch, and their gradients.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Element, Floor, MULTIPROCESSORS, assert_channels, size};
+use crate::engine::cuda::device::{Address, Launch};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct HeadForward {
+    x: Address,
+    w: Address,
+    dense: Address,
+    diagonals: Address,
+    pooled: Address,
+    batch: u32,
+    length: u32,
+    channels: u32,
+    width: u32,
+    crop: u32,
+    outputlen: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct HeadGather {
+    diagonals: Address,
+    pooled: Address,
+    profile_bias: Address,
+    dense_bias: Address,
+    logits: Address,
+    logcounts: Address,
+    batch: u32,
+    length: u32,
+    crop: u32,
+    outputlen: u32,
+    row_tiles: u32,
+    column_tiles: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct HeadInputGradient {
+    dlogits: Address,
+    dlogcounts: Address,
+    w: Address,
+    dense: Address,
+    mask: Address,
+    g: Address,
+    dz: Address,
+    column_sums: Address,
+    overflow: Address,
+    length: u32,
+    channels: u32,
+    width: u32,
+    crop: u32,
+    outputlen: u32,
+    padding: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct HeadWeightGradient {
+    x: Address,
+    dlogits: Address,
+    dlogcounts: Address,
+    partials: Address,
+    batch: u32,
+    length: u32,
+    channels: u32,
+    width: u32,
+    crop: u32,
+    outputlen: u32,
+}
+
+/// Rows and columns of a tile, channels of a gradient's tile, and so on: as in the kernel file.
+const ROWS: usize = 128;
+const COLUMNS: usize = 80;
+const CHANNELS: usize = 64;
+const DEPTH: usize = 16;
+const THREADS: u32 = 128;
+const W_THREADS: u32 = 64;
+const W_ROWS: usize = 32;
+/// Blocks of the weight gradient that a multiprocessor holds at once.
+const W_BLOCKS: u32 = 4;
+
+/// Shape of both heads.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    pub batch: usize,
+    /// rows of an example in the last feature map
+    pub length: usize,
+    /// padded
+    pub channels: usize,
+    /// taps of the profile convolution
+    pub width: usize,
+    /// `Architecture::profile_crop`
+    pub crop: usize,
+    pub outputlen: usize,
+}
+
+/// Weights of both heads, f32.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadWeights {
+    /// [width][channels]
+    pub profile: Address,
+    /// [1]
+    pub profile_bias: Address,
+    /// [channels]
+    pub dense: Address,
+    /// [1]
+    pub dense_bias: Address,
+}
+
+/// What the first forward launch leaves for the second, f32.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadScratch {
+    /// `diagonals_len` elements
+    pub diagonals: Address,
+    /// `pooled_len` elements
+    pub pooled: Address,
+}
+
+/// What the input gradient writes.
+#[derive(Clone, Copy, Debug)]
+pub struct InputGradient {
+    /// [batch, length, channels] element type; without dilated layers nobody wants it
+    pub g: Option<Address>,
+    /// [batch, length, channels] element type
+    pub dz: Address,
+    /// f32 [batch * row_tiles][channels]
+    pub column_sums: Address,
+    /// `StepState::overflow`
+    pub overflow: Address,
+}
+
+impl Head {
+    fn check(&self) {
+        assert_channels(size(self.channels));
+        assert!(self.width >= 1 && self.outputlen >= 1);
+        assert!(self.crop + self.outputlen + self.width - 1 <= self.length, "{self:?}");
+        assert!(self.length < 1 << 30 && self.batch < 1 << 16, "{self:?}");
+    }
+
+    /// Tiles of an example's rows.
+    pub fn row_tiles(&self) -> usize {
+        self.length.div_ceil(ROWS)
+    }
+
+    fn column_tiles(&self) -> usize {
+        (self.width + 1).div_ceil(COLUMNS)
+    }
+
+    pub fn diagonals_len(&self) -> usize {
+        self.column_tiles() * self.batch * self.row_tiles() * (ROWS + COLUMNS - 1)
+    }
+
+    pub fn pooled_len(&self) -> usize {
+        self.batch * self.row_tiles()
+    }
+
+    /// `x` [batch, length, channels] -> `logits` f32 [batch, outputlen], `logcounts` f32 [batch].
+    pub fn forward(
+        &self,
+        element: Element,
+        x: Address,
+        weights: &HeadWeights,
+        scratch: HeadScratch,
+        logits: Address,
+        logcounts: Address,
+    ) -> [Launch; 2] {
+        self.check();
+        let HeadScratch { diagonals, pooled } = scratch;
+        let forward = HeadForward {
+            x,
+            w: weights.profile,
+            dense: weights.dense,
+            diagonals,
+            pooled,
+            batch: size(self.batch),
+            length: size(self.length),
+            channels: size(self.channels),
+            width: size(self.width),
+            crop: size(self.crop),
+            outputlen: size(self.outputlen),
+        };
+        let gather = HeadGather {
+            diagonals,
+            pooled,
+            profile_bias: weights.profile_bias,
+            dense_bias: weights.dense_bias,
+            logits,
+            logcounts,
+            batch: size(self.batch),
+            length: size(self.length),
+            crop: size(self.crop),
+            outputlen: size(self.outputlen),
+            row_tiles: size(self.row_tiles()),
+            column_tiles: size(self.column_tiles()),
+        };
+        let kernels = ["head_forward_f16", "head_forward_bf16", "head_forward_f32"];
+        let grid = [size(self.row_tiles()), size(self.batch), size(self.column_tiles())];
+        // The operands of the product, then in their place the products.
+        let shared = 4 * (DEPTH * (ROWS + COLUMNS + 2)).max(ROWS * (COLUMNS + 1));
+        [
+            Launch::new(
+                element.pick(kernels),
+                grid,
+                [THREADS, 1, 1],
+                size(shared),
+                &forward,
+                "head forward",
+            ),
+            Launch::new(
+                "head_gather",
+                [size(self.batch), 1, 1],
+                [256, 1, 1],
+                0,
+                &gather,
+                "head gather",
+            ),
+        ]
+    }
+
+    /// Gradient of the last feature map, before and behind its ReLU's mask.
+    pub fn input_gradient(
+        &self,
+        element: Element,
+        dlogits: Address,
+        dlogcounts: Address,
+        weights: &HeadWeights,
+        mask: Address,
+        out: &InputGradient,
+    ) -> Launch {
+        self.check();
+        let args = HeadInputGradient {
+            dlogits,
+            dlogcounts,
+            w: weights.profile,
+            dense: weights.dense,
+            mask,
+            g: out.g.unwrap_or(Address::NULL),
+            dz: out.dz,
+            column_sums: out.column_sums,
+            overflow: out.overflow,
+            length: size(self.length),
+            channels: size(self.channels),
+            width: size(self.width),
+            crop: size(self.crop),
+            outputlen: size(self.outputlen),
+            padding: 0,
+        };
+        let kernels =
+            ["head_input_gradient_f16", "head_input_gradient_bf16", "head_input_gradient_f32"];
+        let tiles = size(self.channels.div_ceil(CHANNELS));
+        let grid = [tiles, size(self.row_tiles()), size(self.batch)];
+        let shared = 4 * (COLUMNS * CHANNELS + ROWS + COLUMNS - 1);
+        Launch::new(
+            element.pick(kernels),
+            grid,
+            [THREADS, 1, 1],
+            size(shared),
+            &args,
+            "head input gradient",
+        )
+    }
+
+    /// Partials of the weight gradient, each [width + 1][channels] f32: the profile's taps, then the
+    /// dense layer.
+    pub fn splits(&self) -> usize {
+        let tiles = self.channels.div_ceil(CHANNELS) * self.width.div_ceil(COLUMNS);
+        ((W_BLOCKS * MULTIPROCESSORS) as usize / tiles).clamp(1, self.batch)
+    }
+
+    /// f32 elements of one partial.
+    pub fn partial_len(&self) -> usize {
+        (self.width + 1) * self.channels
+    }
+
+    /// `x`, `dlogits` f32 [batch, outputlen], `dlogcounts` f32 [batch] -> `partials` f32
+    /// [splits][width + 1][channels].
+    pub fn weight_gradient(
+        &self,
+        element: Element,
+        x: Address,
+        dlogits: Address,
+        dlogcounts: Address,
+        partials: Address,
+    ) -> Launch {
+        self.check();
+        let args = HeadWeightGradient {
+            x,
+            dlogits,
+            dlogcounts,
+            partials,
+            batch: size(self.batch),
+            length: size(self.length),
+            channels: size(self.channels),
+            width: size(self.width),
+            crop: size(self.crop),
+            outputlen: size(self.outputlen),
+        };
+        let kernels =
+            ["head_weight_gradient_f16", "head_weight_gradient_bf16", "head_weight_gradient_f32"];
+        let tiles = size(self.channels.div_ceil(CHANNELS));
+        let grid = [tiles, size(self.width.div_ceil(COLUMNS)), size(self.splits())];
+        let shared = 4 * (W_ROWS * CHANNELS + W_ROWS + COLUMNS - 1);
+        Launch::new(
+            element.pick(kernels),
+            grid,
+            [W_THREADS, 1, 1],
+            size(shared),
+            &args,
+            "head weight gradient",
+        )
+    }
+
+    /// Of the profile and the pooling, each way.
+    fn flop(&self) -> f64 {
+        let profile = 2 * self.outputlen * self.width + 2 * self.length;
+        (self.batch * self.channels) as f64 * profile as f64
+    }
+
+    fn map_values(&self) -> f64 {
+        (self.batch * self.length * self.channels) as f64
+    }
+
+    fn small_bytes(&self) -> f64 {
+        (4 * (self.partial_len() + self.batch * (self.outputlen + 1))) as f64
+    }
+
+    pub fn forward_floor(&self, element: Element) -> Floor {
+        let bytes = self.map_values() * element.bytes() as f64 + self.small_bytes();
+        Floor { flop: self.flop(), bytes }
+    }
+
+    pub fn input_gradient_floor(&self, element: Element) -> Floor {
+        let bytes = self.map_values() * (2 * element.bytes()) as f64 + self.map_values() / 8.0;
+        Floor { flop: self.flop(), bytes: bytes + self.small_bytes() }
+    }
+
+    pub fn weight_gradient_floor(&self, element: Element) -> Floor {
+        self.forward_floor(element)
+    }
+}

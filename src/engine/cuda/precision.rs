@@ -1,0 +1,77 @@
+//! In which numbers the large layers compute. Heads, loss, weights and Adam are f32 in all of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::ops::Element;
+use crate::error::Problem;
+
+/// What activations, gradients and weight copies are stored as, and what the tensor cores multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// IEEE half with a dynamic loss scale: the mantissa of TF32 at half its size.
+    Fp16,
+    Bf16,
+    /// f32 in memory, rounded to 11 bits of mantissa in products: TensorFlow's default on Ampere.
+    Tf32,
+    /// f32: products of three bf16 parts on tensor cores.
+    F32,
+    /// f32 without tensor cores: slow, and what the others are tested against.
+    Plain,
+}
+
+impl Precision {
+    /// Without `--precision`.
+    pub const DEFAULT: Precision = Precision::Tf32;
+    /// What `--precision` offers; `f32-plain` is for tests.
+    pub const OFFERED: [Precision; 4] =
+        [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32];
+    pub const ALL: [Precision; 5] =
+        [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32, Precision::Plain];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Fp16 => "fp16",
+            Precision::Bf16 => "bf16",
+            Precision::Tf32 => "tf32",
+            Precision::F32 => "f32",
+            Precision::Plain => "f32-plain",
+        }
+    }
+
+    /// Type of activations, gradients and weight copies.
+    pub fn element(self) -> Element {
+        match self {
+            Precision::Fp16 => Element::F16,
+            Precision::Bf16 => Element::Bf16,
+            Precision::Tf32 | Precision::F32 | Precision::Plain => Element::F32,
+        }
+    }
+
+    /// Bytes of such an element.
+    pub fn bytes(self) -> usize {
+        self.element().bytes()
+    }
+
+    /// Whether the loss is scaled by a power of two that follows overflows.
+    pub fn scales_loss(self) -> bool {
+        self == Precision::Fp16
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        Self::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| {
+            Problem::new(format!("--precision {text} is not a precision"))
+                .fix(format!("choose from {}", Self::OFFERED.map(Precision::name).join(", ")))
+        })
+    }
+}

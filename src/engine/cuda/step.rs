@@ -1,0 +1,326 @@
+//! A step as a list of launches: pure functions of buffers and shapes.
+//!
+//! ```text
+//! begin -> batch -> [frozen bias branch] -> main branch -> loss
+//!       -> head gradients -> dilated layers n..1 -> first convolution -> Adam -> end
+//! ```
+//!
+//! An evaluation ends after the loss, a prediction combines the branches instead of it.
+
+use std::mem::offset_of;
+
+use super::arena::Arena;
+use super::device::{Address, Launch};
+use super::ops::adam::{Table, Update};
+use super::ops::batch::{Batch, ResidentGenome, ResidentSignal};
+use super::ops::head::{HeadScratch, InputGradient};
+use super::ops::loss::{Loss, OutputGradients, Outputs};
+use super::ops::step::StepState;
+use super::ops::{Floor, dilated, step};
+use super::weights::Weights;
+use super::workspace::{Activations, Backward, Shapes, Workspace};
+
+/// What a step reads and writes beside its workspace.
+pub struct Surroundings<'a> {
+    pub state: Address,
+    pub plan: Address,
+    /// f64 [steps][3]
+    pub losses: Address,
+    pub genome: &'a ResidentGenome,
+    pub signal: Option<&'a ResidentSignal>,
+    /// Weights of both branches.
+    pub weights: &'a Arena,
+    pub main: &'a Weights,
+    pub bias: Option<&'a Weights>,
+    pub counts_loss_weight: f64,
+}
+
+/// Which list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Forward, backward, update.
+    Train,
+    /// Forward and backward; the gradients stay in their partials.
+    Gradients,
+    /// Forward and losses.
+    Evaluate,
+    /// Forward; outputs of the whole model in place of the main branch's.
+    Predict,
+}
+
+impl Kind {
+    pub fn has_backward(self) -> bool {
+        matches!(self, Kind::Train | Kind::Gradients)
+    }
+}
+
+/// The launches of a step. `adam` is the table of updates and where it lies, for `Kind::Train`.
+pub fn launches(
+    kind: Kind,
+    ws: &Workspace,
+    at: &Surroundings,
+    adam: Option<(&Table, Address)>,
+) -> Vec<Launch> {
+    let outputlen = ws.main.head.outputlen;
+    let mut list = vec![step::begin(at.state)];
+    let batch = Batch { batch: ws.batch, inputlen: ws.main.first.inputlen, outputlen };
+    let (codes, counts) = (ws.arena[ws.codes], ws.arena[ws.counts]);
+    let signal = (kind != Kind::Predict)
+        .then(|| (at.signal.expect("losses need a signal, which the engine checks"), counts));
+    list.push(batch.launch(at.state, at.plan, at.genome, signal, codes));
+
+    let mut bias = None;
+    if let (Some(shapes), Some(out), Some(weights)) = (&ws.bias, &ws.bias_out, at.bias) {
+        forward(&mut list, "bias", shapes, out, weights, at.weights, ws, false);
+        bias = Some(outputs(out, &ws.arena));
+    }
+    let backward = ws.backward.as_ref().filter(|_| kind.has_backward());
+    forward(&mut list, "main", &ws.main, &ws.main_out, at.main, at.weights, ws, backward.is_some());
+
+    let main = outputs(&ws.main_out, &ws.arena);
+    let loss = Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
+    if kind == Kind::Predict {
+        list.push(loss.combine(at.state, main, bias));
+        list.push(step::end(at.state, false));
+        return list;
+    }
+    let gradients = backward.map(|b| OutputGradients {
+        logits: ws.arena[b.by_logits],
+        logits_sums: ws.arena[b.by_logits_sums],
+        logcounts: ws.arena[b.by_logcounts],
+    });
+    let example_losses = ws.arena[ws.example_losses];
+    list.extend(loss.launches(at.state, main, bias, counts, gradients, example_losses, at.losses));
+    if let Some(b) = backward {
+        backward_pass(&mut list, ws, b, at);
+    }
+    if let Some((table, address)) = adam.filter(|_| kind == Kind::Train) {
+        list.push(table.launch(ws.main.element(), at.state, address));
+    }
+    if kind != Kind::Gradients {
+        list.push(step::end(at.state, kind == Kind::Train));
+    }
+    list
+}
+
+fn outputs(out: &Activations, arena: &Arena) -> Outputs {
+    Outputs { logits: arena[out.logits], logcounts: arena[out.logcounts] }
+}
+
+/// X_0 .. X_n and the heads of one branch.
+#[allow(clippy::too_many_arguments)]
+fn forward(
+    list: &mut Vec<Launch>,
+    branch: &str,
+    shapes: &Shapes,
+    out: &Activations,
+    weights: &Weights,
+    weights_arena: &Arena,
+    ws: &Workspace,
+    with_masks: bool,
+) {
+    let arena = &ws.arena;
+    let mask = |i: usize| with_masks.then(|| arena[out.masks[i]]);
+    let (kernel, bias) = weights.first(weights_arena);
+    let mut push = |mut launch: Launch| {
+        launch.label = format!("{branch} {}", launch.label);
+        list.push(launch);
+    };
+    let (codes, x_0) = (arena[ws.codes], arena[out.maps[0]]);
+    push(shapes.first.forward(shapes.element(), codes, kernel, bias, x_0, mask(0)));
+    for (i, layer) in shapes.dilated.iter().enumerate() {
+        let (weights, bias) = weights.dilated(weights_arena, i + 1);
+        let operands = dilated::Forward {
+            x: arena[out.maps[i]],
+            weights,
+            bias,
+            y: arena[out.maps[i + 1]],
+            mask: mask(i + 1).unwrap_or(Address::NULL),
+        };
+        push(dilated::forward(layer, &operands, &format!("dilated_{} forward", i + 1)));
+    }
+    let scratch = HeadScratch { diagonals: arena[out.diagonals], pooled: arena[out.pooled] };
+    let x_n = arena[out.maps[shapes.dilated.len()]];
+    let (logits, logcounts) = (arena[out.logits], arena[out.logcounts]);
+    let head = weights.head(weights_arena);
+    for launch in shapes.head.forward(shapes.element(), x_n, &head, scratch, logits, logcounts) {
+        push(launch);
+    }
+}
+
+/// From the gradients by the outputs to every partial of a weight gradient.
+fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surroundings) {
+    let arena = &ws.arena;
+    let (shapes, out) = (&ws.main, &ws.main_out);
+    let element = shapes.element();
+    let n = shapes.dilated.len();
+    let overflow = at.state.offset(offset_of!(StepState, overflow));
+    let (by_logits, by_logcounts) = (arena[b.by_logits], arena[b.by_logcounts]);
+    // g_0 has no reader: no residual leads below the first dilated layer.
+    let g = |i: usize| (i > 0).then(|| arena[b.g[i % 2]]);
+    let dz = |i: usize| arena[b.dz[i % 2]];
+
+    let gradient =
+        InputGradient { g: g(n), dz: dz(n), column_sums: arena[b.column_sums[n]], overflow };
+    let head = at.main.head(at.weights);
+    list.push(shapes.head.input_gradient(
+        element,
+        by_logits,
+        by_logcounts,
+        &head,
+        arena[out.masks[n]],
+        &gradient,
+    ));
+    list.push(shapes.head.weight_gradient(
+        element,
+        arena[out.maps[n]],
+        by_logits,
+        by_logcounts,
+        arena[b.head_partials],
+    ));
+    for i in (1..=n).rev() {
+        let layer = &shapes.dilated[i - 1];
+        let wgrad = dilated::Wgrad {
+            x: arena[out.maps[i - 1]],
+            dz_out: dz(i),
+            partials: arena[b.dilated_partials[i - 1]],
+            overflow,
+        };
+        list.push(dilated::wgrad(layer, &wgrad, &format!("dilated_{i} wgrad")));
+        let dgrad = dilated::Dgrad {
+            dz_out: dz(i),
+            g_out: g(i).expect("every dilated layer has a residual"),
+            weights: at.main.dilated(at.weights, i).0,
+            mask: arena[out.masks[i - 1]],
+            g: g(i - 1).unwrap_or(Address::NULL),
+            dz: dz(i - 1),
+            column_sums: arena[b.column_sums[i - 1]],
+            overflow,
+        };
+        list.push(dilated::dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")));
+    }
+    let (codes, partials) = (arena[ws.codes], arena[b.first_partials]);
+    list.push(shapes.first.gradient(element, dz(0), codes, partials));
+}
+
+/// Where the partials of one parameter's gradient lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Partials {
+    pub address: Address,
+    pub splits: usize,
+    /// f32 elements from one partial to the next
+    pub stride: usize,
+}
+
+/// Of every parameter of the main branch, in the order of `Architecture::parameter_shapes`.
+pub fn partials(ws: &Workspace, b: &Backward) -> Vec<Partials> {
+    let arena = &ws.arena;
+    let channels = ws.main.first.channels;
+    let floats = |address: Address, elements: usize| address.offset(4 * elements);
+
+    let first = &ws.main.first;
+    let stride = first.partial_len();
+    let of_first = |from: usize| Partials {
+        address: floats(arena[b.first_partials], from),
+        splits: first.splits(),
+        stride,
+    };
+    let mut all = vec![of_first(0), of_first(stride - channels)];
+    for (i, layer) in ws.main.dilated.iter().enumerate() {
+        let size = 3 * channels * channels;
+        all.push(Partials {
+            address: arena[b.dilated_partials[i]],
+            splits: layer.splits(),
+            stride: size,
+        });
+        let sums = b.column_sums[i + 1];
+        all.push(Partials {
+            address: arena[sums],
+            splits: arena.bytes_of(sums) / (4 * channels),
+            stride: channels,
+        });
+    }
+    let head = &ws.main.head;
+    let stride = head.partial_len();
+    let of_head = |from: usize| Partials {
+        address: floats(arena[b.head_partials], from),
+        splits: head.splits(),
+        stride,
+    };
+    let an_example = |address| Partials { address, splits: ws.batch, stride: 1 };
+    all.push(of_head(0));
+    all.push(an_example(arena[b.by_logits_sums]));
+    all.push(of_head(stride - channels));
+    all.push(an_example(arena[b.by_logcounts]));
+    all
+}
+
+/// Adam's table: every parameter with its moments and the partials of its gradient.
+pub fn updates(
+    weights: &Weights,
+    first_moment: &[Address],
+    second_moment: &[Address],
+    arena: &Arena,
+    partials: &[Partials],
+) -> Table {
+    let moments = first_moment.iter().zip(second_moment);
+    let updates: Vec<Update> = weights
+        .tensors
+        .iter()
+        .zip(moments)
+        .zip(partials)
+        .map(|((tensor, (&m, &v)), partials)| Update {
+            w: arena[tensor.master],
+            m,
+            v,
+            len: tensor.layout.len(),
+            partials: partials.address,
+            splits: partials.splits,
+            stride: partials.stride,
+            copy: tensor.copy.map(|slot| arena[slot]),
+        })
+        .collect();
+    Table::new(&updates)
+}
+
+/// What one launch of a list has to do, by its label; `adam` is that of the update. Zero for what only
+/// has latency.
+pub fn floor(ws: &Workspace, launch: &Launch, adam: Floor) -> Floor {
+    let shapes = match (&ws.bias, launch.label.starts_with("bias ")) {
+        (Some(bias), true) => bias,
+        _ => &ws.main,
+    };
+    let label = launch.label.trim_start_matches("bias ").trim_start_matches("main ");
+    let element = shapes.element();
+    let head = &shapes.head;
+    if let Some((layer, pass)) =
+        label.strip_prefix("dilated_").and_then(|rest| rest.split_once(' '))
+    {
+        let pass = match pass {
+            "forward" => dilated::Pass::Forward,
+            "dgrad" => dilated::Pass::Dgrad,
+            _ => dilated::Pass::Wgrad,
+        };
+        let layer: usize = layer.parse().expect("labels are made above");
+        let floor = shapes.dilated[layer - 1].floor(pass);
+        return Floor { flop: floor.flop as f64, bytes: floor.bytes as f64 };
+    }
+    match launch.kernel.split('_').next().unwrap_or_default() {
+        "first" if label.ends_with("forward") => {
+            shapes.first.forward_floor(element, std::ptr::eq(shapes, &ws.main))
+        }
+        "first" => shapes.first.gradient_floor(element),
+        "head" if label == "head forward" => head.forward_floor(element),
+        "head" if label == "head input gradient" => head.input_gradient_floor(element),
+        "head" if label == "head weight gradient" => head.weight_gradient_floor(element),
+        "adam" => adam,
+        "batch" => {
+            let inputlen = shapes.first.inputlen;
+            Batch { batch: ws.batch, inputlen, outputlen: head.outputlen }.floor()
+        }
+        "loss" if launch.kernel == "loss" => {
+            Loss { batch: ws.batch, outputlen: head.outputlen, counts_loss_weight: 1.0 }.floor()
+        }
+        _ => Floor { flop: 0.0, bytes: 0.0 },
+    }
+}

@@ -1,0 +1,229 @@
+//! A branch's parameters in device memory, and the way there and back.
+//!
+//! Tensors keep their Keras order and layout; channels are padded with zeros to whole mask words.
+//! What tensor cores read (the dilated kernels) also lies there in their element type.
+
+use anyhow::Result;
+use half::{bf16, f16};
+
+use super::arena::{Arena, Slot};
+use super::device::{Address, Device};
+use super::ops::head::HeadWeights;
+use super::ops::{Element, padded_channels};
+use crate::model::{Architecture, ParameterSet, Tensor};
+
+/// How one tensor lies: `outer` matrices, whose rows and columns may be padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    outer: usize,
+    rows: [usize; 2],
+    columns: [usize; 2],
+}
+
+impl Layout {
+    /// Of the parameter `name`, with shape `shape` in files.
+    fn of(name: &str, shape: &[usize], filters: usize) -> Self {
+        let wide = [filters, padded_channels(filters)];
+        let plain = |n: usize| [n, n];
+        match (name, shape) {
+            ("bpnet_1st_conv/kernel", &[taps, bases, _]) => {
+                Self { outer: 1, rows: plain(taps * bases), columns: wide }
+            }
+            ("prof_out_precrop/kernel", &[taps, _, 1]) => {
+                Self { outer: 1, rows: plain(taps), columns: wide }
+            }
+            ("prof_out_precrop/bias" | "logcount_predictions/bias", &[1]) => {
+                Self { outer: 1, rows: plain(1), columns: plain(1) }
+            }
+            ("logcount_predictions/kernel", &[_, 1]) | (_, &[_]) => {
+                Self { outer: 1, rows: plain(1), columns: wide }
+            }
+            (_, &[taps, _, _]) => Self { outer: taps, rows: wide, columns: wide },
+            _ => unreachable!("{name} {shape:?} is no parameter of this architecture"),
+        }
+    }
+
+    /// Elements in device memory.
+    pub fn len(&self) -> usize {
+        self.outer * self.rows[1] * self.columns[1]
+    }
+
+    fn pad(&self, values: &[f32]) -> Vec<f32> {
+        let mut padded = vec![0.0; self.len()];
+        for (to, from) in self.places() {
+            padded[to..to + self.columns[0]].copy_from_slice(&values[from..from + self.columns[0]]);
+        }
+        padded
+    }
+
+    /// Leaves the padding out.
+    pub fn unpad(&self, padded: &[f32]) -> Vec<f32> {
+        let mut values = vec![0.0; self.outer * self.rows[0] * self.columns[0]];
+        for (from, to) in self.places() {
+            values[to..to + self.columns[0]].copy_from_slice(&padded[from..from + self.columns[0]]);
+        }
+        values
+    }
+
+    /// First element of every row, in device memory and in files.
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let Self { outer, rows, columns } = *self;
+        (0..outer).flat_map(move |o| {
+            (0..rows[0])
+                .map(move |r| ((o * rows[1] + r) * columns[1], (o * rows[0] + r) * columns[0]))
+        })
+    }
+}
+
+/// One tensor's f32 master, and its copy in 16 bits where there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    pub layout: Layout,
+    pub master: Slot,
+    pub copy: Option<Slot>,
+}
+
+/// All tensors of a branch, in the order of `Architecture::parameter_shapes`.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    arch: Architecture,
+    element: Element,
+    pub tensors: Vec<Parameter>,
+}
+
+impl Weights {
+    /// Plans them as `{branch}/{name}`.
+    pub fn plan(arch: &Architecture, element: Element, branch: &str, arena: &mut Arena) -> Self {
+        let tensors = arch
+            .parameter_shapes()
+            .iter()
+            .map(|(name, shape)| {
+                let layout = Layout::of(name, shape, arch.filters);
+                let master = arena.plan::<f32>(format!("{branch}/{name}"), layout.len());
+                let dilated = layout.outer > 1;
+                let copy = (dilated && element != Element::F32).then(|| {
+                    let label = format!("{branch}/{name}, {element:?}");
+                    arena.plan_bytes(label, layout.len() * element.bytes())
+                });
+                Parameter { layout, master, copy }
+            })
+            .collect();
+        Self { arch: *arch, element, tensors }
+    }
+
+    /// Plans f32 arrays of the same sizes, for Adam's moments.
+    pub fn plan_like(&self, what: &str, arena: &mut Arena) -> Vec<Slot> {
+        let shapes = self.arch.parameter_shapes();
+        let named = self.tensors.iter().zip(shapes);
+        named
+            .map(|(t, (name, _))| arena.plan::<f32>(format!("{what}/{name}"), t.layout.len()))
+            .collect()
+    }
+
+    pub fn upload(
+        &self,
+        arena: &Arena,
+        set: &ParameterSet,
+        device: &mut impl Device,
+    ) -> Result<()> {
+        for (parameter, tensor) in self.tensors.iter().zip(&set.tensors) {
+            let padded = parameter.layout.pad(&tensor.data);
+            device.upload(arena[parameter.master], bytemuck::cast_slice(&padded))?;
+            if let Some(copy) = parameter.copy {
+                device.upload(arena[copy], &rounded(&padded, self.element))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads into arrays of `plan_like`.
+    pub fn upload_like(
+        &self,
+        slots: &[Slot],
+        arena: &Arena,
+        set: &ParameterSet,
+        device: &mut impl Device,
+    ) -> Result<()> {
+        for ((parameter, &slot), tensor) in self.tensors.iter().zip(slots).zip(&set.tensors) {
+            let padded = parameter.layout.pad(&tensor.data);
+            device.upload(arena[slot], bytemuck::cast_slice(&padded))?;
+        }
+        Ok(())
+    }
+
+    /// Downloads the masters, or arrays of `plan_like`.
+    pub fn download(
+        &self,
+        slots: impl Iterator<Item = Slot>,
+        arena: &Arena,
+        device: &mut impl Device,
+    ) -> Result<ParameterSet> {
+        let mut tensors = Vec::with_capacity(self.tensors.len());
+        let shapes = self.arch.parameter_shapes();
+        for ((parameter, slot), (name, shape)) in self.tensors.iter().zip(slots).zip(shapes) {
+            let mut padded = vec![0.0f32; parameter.layout.len()];
+            device.download(arena[slot], bytemuck::cast_slice_mut(&mut padded))?;
+            tensors.push(Tensor { name, shape, data: parameter.layout.unpad(&padded) });
+        }
+        Ok(ParameterSet { tensors })
+    }
+
+    pub fn masters(&self) -> impl Iterator<Item = Slot> {
+        self.tensors.iter().map(|t| t.master)
+    }
+
+    /// Kernel and bias of the first convolution.
+    pub fn first(&self, arena: &Arena) -> (Address, Address) {
+        (arena[self.tensors[0].master], arena[self.tensors[1].master])
+    }
+
+    /// Kernel (as the tensor cores read it) and bias of dilated layer `i`, from 1.
+    pub fn dilated(&self, arena: &Arena, i: usize) -> (Address, Address) {
+        let [kernel, bias] = [self.tensors[2 * i], self.tensors[2 * i + 1]];
+        (arena[kernel.copy.unwrap_or(kernel.master)], arena[bias.master])
+    }
+
+    pub fn head(&self, arena: &Arena) -> HeadWeights {
+        let at = 2 + 2 * self.arch.n_dilation_layers;
+        let master = |i: usize| arena[self.tensors[at + i].master];
+        HeadWeights {
+            profile: master(0),
+            profile_bias: master(1),
+            dense: master(2),
+            dense_bias: master(3),
+        }
+    }
+}
+
+/// f32 values as bytes of the element type, to nearest even.
+fn rounded(values: &[f32], element: Element) -> Vec<u8> {
+    match element {
+        Element::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+        Element::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+        Element::F32 => bytemuck::cast_slice(values).to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_and_back() {
+        let arch = Architecture::new(160, 24, 5, 2).unwrap();
+        let set = ParameterSet::glorot_uniform(&arch, 1);
+        for tensor in &set.tensors {
+            let layout = Layout::of(&tensor.name, &tensor.shape, 5);
+            let padded = layout.pad(&tensor.data);
+            assert_eq!(layout.unpad(&padded), tensor.data, "{}", tensor.name);
+            let sum = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).sum::<f64>();
+            assert_eq!(sum(&padded), sum(&tensor.data), "{}: padding is zero", tensor.name);
+        }
+        // w[tap, in, out] of a dilated kernel
+        let kernel = &set.tensors[2];
+        let layout = Layout::of(&kernel.name, &kernel.shape, 5);
+        assert_eq!(layout.len(), 3 * 32 * 32);
+        let padded = layout.pad(&kernel.data);
+        assert_eq!(padded[(2 * 32 + 4) * 32 + 3], kernel.data[(2 * 5 + 4) * 5 + 3]);
+    }
+}

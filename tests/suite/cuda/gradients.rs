@@ -1,0 +1,58 @@
+//! Losses, outputs, every weight gradient and the update of a whole step, in every precision, against f64
+//! with the same ReLU decisions: the cases of `doctor --selftest`.
+
+use cbp_fast::doctor::selftest::{self, AWKWARD, Case};
+use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options};
+use cbp_fast::engine::cuda::precision::Precision;
+
+fn check(case: Case, precision: Precision, options: Options) {
+    let mut open = || Ok(EmulatedDevice::new(options));
+    let outcome = selftest::run(case, precision, &mut open).unwrap();
+    println!("{outcome}");
+    for difference in &outcome.differences {
+        assert!(difference.is_met(), "{case:?} {precision}: {difference}");
+    }
+    assert!(outcome.is_met(), "{outcome}");
+}
+
+fn check_all(precision: Precision) {
+    for case in AWKWARD {
+        check(case, precision, Options::fast());
+    }
+}
+
+#[test]
+fn steps_in_plain_f32() {
+    check_all(Precision::Plain);
+}
+
+#[test]
+fn steps_in_f32() {
+    check_all(Precision::F32);
+}
+
+#[test]
+fn steps_in_tf32() {
+    check_all(Precision::Tf32);
+}
+
+#[test]
+fn steps_in_fp16() {
+    check_all(Precision::Fp16);
+}
+
+#[test]
+fn steps_in_bf16() {
+    check_all(Precision::Bf16);
+}
+
+/// Every access checked, threads in random order, copies late.
+#[test]
+fn steps_under_random_schedules() {
+    let case = Case { main: (140, 40, 5, 1), bias: Some((140, 40, 3, 0)), examples: 2 };
+    for (seed, delivery) in [(1, Delivery::Random), (2, Delivery::Starved)] {
+        for precision in [Precision::Fp16, Precision::F32] {
+            check(case, precision, Options::checked(seed, delivery));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Several steps: losses and weights, partial batches, stopping and going on, overflows, NaN.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use cbp_fast::batch::Example;
+use cbp_fast::doctor::selftest::{plan, tracks};
+use cbp_fast::engine::cpu::CpuEngineOf;
+use cbp_fast::engine::cuda::emulated::Options;
+use cbp_fast::engine::cuda::precision::Precision;
+use cbp_fast::engine::{Engine, LossScale, StepLoss};
+use cbp_fast::model::ParameterSet;
+use cbp_fast::store::{GenomePack, SignalPack, Tracks};
+
+use super::{compare, engine, network, spec};
+
+const ARCH: (usize, usize, usize, usize) = (160, 24, 6, 2);
+
+/// Losses of consecutive batches.
+fn train(engine: &mut dyn Engine, plan: &[Example], batch_size: usize) -> Vec<(StepLoss, usize)> {
+    let mut losses = Vec::new();
+    engine
+        .train_steps(plan, batch_size, &mut |loss, examples| {
+            losses.push((loss, examples));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    losses
+}
+
+fn bytes(set: &ParameterSet) -> Vec<u32> {
+    set.tensors.iter().flat_map(|t| t.data.iter().map(|v| v.to_bits())).collect()
+}
+
+#[test]
+fn an_epoch_with_a_partial_batch_follows_the_cpu_engine() {
+    let spec = spec(network(ARCH, 1), Some(network((160, 24, 3, 1), 2)));
+    let tracks = tracks(160);
+    let plan = plan(8, 160);
+    let mut cpu = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
+    let mut gpu = engine(Options::fast(), Precision::Plain, &spec, &tracks);
+    let (wanted, found) = (train(&mut cpu, &plan, 3), train(&mut gpu, &plan, 3));
+    assert_eq!(found.iter().map(|l| l.1).collect::<Vec<_>>(), [3, 3, 2]);
+    for ((found, _), (wanted, _)) in found.iter().zip(&wanted) {
+        assert!((found.total - wanted.total).abs() < 1e-5 * wanted.total, "{found:?} {wanted:?}");
+    }
+    let (found, wanted) = (gpu.parameters().unwrap(), cpu.parameters().unwrap());
+    for (found, wanted) in found.tensors.iter().zip(&wanted.tensors) {
+        if found.name != "prof_out_precrop/bias" {
+            let wanted: Vec<f64> = wanted.data.iter().map(|&w| w.into()).collect();
+            let distance = compare(&found.data, &wanted);
+            assert!(distance < 1e-3, "{}: off by {distance:.1e}", found.name);
+        }
+    }
+    // Evaluated in pieces of the same size, the last of them partial.
+    let mut losses = [Vec::new(), Vec::new()];
+    for (engine, losses) in [&mut cpu as &mut dyn Engine, &mut gpu].into_iter().zip(&mut losses) {
+        engine
+            .evaluate_steps(&plan, 3, &mut |loss, _| {
+                losses.push(loss.total);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+    }
+    for (wanted, found) in losses[0].iter().zip(&losses[1]) {
+        assert!((found - wanted).abs() < 1e-4 * wanted, "{losses:?}");
+    }
+}
+
+#[test]
+fn a_run_that_stopped_goes_on_with_the_same_bits() {
+    let spec = spec(network(ARCH, 3), None);
+    let tracks = tracks(160);
+    let plan = plan(14, 160);
+    for precision in [Precision::Fp16, Precision::Tf32] {
+        let mut whole = engine(Options::fast(), precision, &spec, &tracks);
+        let losses = train(&mut whole, &plan, 4);
+        let again = train(&mut engine(Options::fast(), precision, &spec, &tracks), &plan, 4);
+        assert_eq!(losses, again, "{precision}");
+
+        let mut first = engine(Options::fast(), precision, &spec, &tracks);
+        let mut told = Vec::new();
+        first
+            .train_steps(&plan, 4, &mut |loss, examples| {
+                told.push((loss, examples));
+                ControlFlow::Break(())
+            })
+            .unwrap();
+        assert_eq!(told.len(), 1, "the first fetch is after one step");
+        let mut second = engine(Options::fast(), precision, &spec, &tracks);
+        second.set_parameters(&first.parameters().unwrap()).unwrap();
+        second.restore_optimizer(&first.optimizer_state().unwrap()).unwrap();
+        told.extend(train(&mut second, &plan[4..], 4));
+        assert_eq!(told, losses, "{precision}");
+        assert_eq!(second.optimizer_state().unwrap(), whole.optimizer_state().unwrap());
+        let parameters = [whole.parameters().unwrap(), second.parameters().unwrap()];
+        assert_eq!(bytes(&parameters[0]), bytes(&parameters[1]), "{precision}");
+    }
+}
+
+#[test]
+fn an_overflow_leaves_the_update_out_and_halves_the_scale() {
+    let spec = spec(network(ARCH, 4), None);
+    let tracks = tracks(160);
+    let plan = plan(3, 160);
+    let mut engine = engine(Options::fast(), Precision::Fp16, &spec, &tracks);
+    let mut state = engine.optimizer_state().unwrap();
+    assert_eq!(state.step, 0);
+    state.loss_scale = Some(LossScale { scale: 16_777_216.0, clean_steps: 7 });
+    engine.restore_optimizer(&state).unwrap();
+    let before = bytes(&engine.parameters().unwrap());
+
+    let first = engine.train_step(&plan).unwrap();
+    let after = engine.optimizer_state().unwrap();
+    assert_eq!(after.loss_scale, Some(LossScale { scale: 8_388_608.0, clean_steps: 0 }));
+    assert_eq!((after.step, &after.first_moment), (0, &state.first_moment));
+    assert_eq!(bytes(&engine.parameters().unwrap()), before);
+
+    // The scale comes down until gradients fit; then weights move, and the loss falls.
+    for _ in 0..24 {
+        engine.train_step(&plan).unwrap();
+    }
+    let state = engine.optimizer_state().unwrap();
+    assert!(state.step > 5, "{:?} after {} updates", state.loss_scale, state.step);
+    assert!(engine.evaluate(&plan).unwrap().total < first.total);
+}
+
+#[test]
+fn a_nan_in_the_signal_stops_at_once_and_names_the_example() {
+    let spec = spec(network(ARCH, 5), None);
+    let mut counts = vec![1.0f32; 1000];
+    counts[500] = f32::NAN;
+    let bases = vec![b'A'; 1000];
+    let tracks = Tracks::new(
+        Arc::new(GenomePack::from_sequences([("chr1", &bases[..]), ("chr2", &bases[..])])),
+        Some(Arc::new(SignalPack::from_dense([
+            ("chr1", &vec![1.0; 1000][..]),
+            ("chr2", &counts[..]),
+        ]))),
+    );
+    let at = |contig, start| Example { contig, start, flags: 0, row: 0 };
+    let good = [at(0, 100), at(0, 200), at(1, 0), at(1, 800)];
+    let plan = [&good[..], &[at(0, 300), at(1, 430), at(0, 1), at(0, 2)]].concat();
+
+    let mut engine = engine(Options::fast(), Precision::F32, &spec, &tracks);
+    let mut told = 0;
+    let error = engine
+        .train_steps(&plan, 2, &mut |_, _| {
+            told += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap_err()
+        .to_string();
+    assert_eq!(told, 2, "{error}");
+    for part in ["not a finite number", "example 2 of a batch of 2", "chr2:430-590"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // The weights are those after the last good batch.
+    let mut other = super::engine(Options::fast(), Precision::F32, &spec, &tracks);
+    train(&mut other, &good, 2);
+    assert_eq!(bytes(&engine.parameters().unwrap()), bytes(&other.parameters().unwrap()));
+    // And the engine can go on elsewhere.
+    engine.train_step(&good[..2]).unwrap();
+}
+
+#[test]
+fn plans_that_cannot_be_run_are_refused() {
+    let spec = spec(network(ARCH, 5), None);
+    let tracks = tracks(160);
+    let mut engine = engine(Options::fast(), Precision::Bf16, &spec, &tracks);
+    let message = |result: anyhow::Result<StepLoss>| result.unwrap_err().to_string();
+    assert!(message(engine.train_step(&[])).contains("without examples"));
+    let nowhere = [Example { contig: 7, start: 0, flags: 0, row: 0 }];
+    assert!(message(engine.evaluate(&nowhere)).contains("contig 7 of a genome with 2"));
+    let silent = Tracks::new(Arc::clone(&tracks.genome), None);
+    let mut engine = super::engine(Options::fast(), Precision::Bf16, &spec, &silent);
+    assert!(message(engine.evaluate(&plan(1, 160))).contains("losses need a signal"));
+}

@@ -1,0 +1,282 @@
+//! Both heads and their gradients against loops in f64.
+
+use cbp_fast::engine::cuda::emulated::Options;
+use cbp_fast::engine::cuda::ops::Element;
+use cbp_fast::engine::cuda::ops::head::{Head, HeadScratch, HeadWeights, InputGradient};
+
+use super::memory::{
+    Memory, Random, SameBits, assert_close, distance, half_ulp, rounded, schedule, schedules,
+};
+
+struct Case {
+    shape: Head,
+    x: Vec<f32>,
+    profile: Vec<f32>,
+    dense: Vec<f32>,
+    dlogits: Vec<f32>,
+    dlogcounts: Vec<f32>,
+    mask: Vec<u32>,
+}
+
+const PROFILE_BIAS: f32 = 0.3;
+const DENSE_BIAS: f32 = -0.7;
+
+impl Case {
+    /// The numbers are batch, length, filters, width, crop, outputlen.
+    fn new(element: Element, [batch, length, filters, width, crop, outputlen]: [usize; 6]) -> Self {
+        let channels = filters.next_multiple_of(32);
+        let shape = Head { batch, length, channels, width, crop, outputlen };
+        let mut random = Random::new(23);
+        let x = random.padded(batch * length, filters, channels);
+        Self {
+            shape,
+            x: x.into_iter().map(|v| rounded(element, v)).collect(),
+            profile: random.padded(width, filters, channels),
+            dense: random.padded(1, filters, channels),
+            dlogits: random.values(batch * outputlen),
+            dlogcounts: random.values(batch),
+            mask: (0..batch * length * channels / 32)
+                .map(|_| (random.below(1 << 16) << 16 | random.below(1 << 16)) as u32)
+                .collect(),
+        }
+    }
+
+    fn map_len(&self) -> usize {
+        self.shape.batch * self.shape.length * self.shape.channels
+    }
+
+    fn row(&self, b: usize, t: usize) -> &[f32] {
+        let channels = self.shape.channels;
+        &self.x[(b * self.shape.length + t) * channels..][..channels]
+    }
+
+    fn weights(&self, memory: &mut Memory) -> HeadWeights {
+        HeadWeights {
+            profile: memory.put("profile", &self.profile),
+            profile_bias: memory.put("profile bias", &[PROFILE_BIAS]),
+            dense: memory.put("dense", &self.dense),
+            dense_bias: memory.put("dense bias", &[DENSE_BIAS]),
+        }
+    }
+
+    /// Logits and logcounts.
+    fn check_forward(&self, element: Element, options: Options) -> Vec<f32> {
+        let Head { batch, length, channels, width, crop, outputlen } = self.shape;
+        let mut memory = Memory::new(options);
+        let x = memory.put_elements(element, "x", &self.x);
+        let weights = self.weights(&mut memory);
+        let scratch = HeadScratch {
+            diagonals: memory.room::<f32>("diagonals", self.shape.diagonals_len()),
+            pooled: memory.room::<f32>("pooled", self.shape.pooled_len()),
+        };
+        let logits = memory.room::<f32>("logits", batch * outputlen);
+        let logcounts = memory.room::<f32>("logcounts", batch);
+        memory.launch_all(&self.shape.forward(element, x, &weights, scratch, logits, logcounts));
+
+        let mut wanted_logits = Vec::new();
+        let mut wanted_logcounts = Vec::new();
+        for b in 0..batch {
+            for p in 0..outputlen {
+                let taps = (0..width).map(|k| {
+                    dot(self.row(b, crop + p + k), &self.profile[k * channels..][..channels])
+                });
+                wanted_logits.push(f64::from(PROFILE_BIAS) + taps.sum::<f64>());
+            }
+            let pooled: f64 = (0..length).map(|t| dot(self.row(b, t), &self.dense)).sum();
+            wanted_logcounts.push(f64::from(DENSE_BIAS) + pooled / length as f64);
+        }
+        let what = format!("{element:?} {:?}", self.shape);
+        let mut found: Vec<f32> = memory.get(logits, batch * outputlen);
+        let off = distance(&found, &wanted_logits);
+        println!("{what}: logits off by {off:.1e}");
+        assert!(off < 2e-6, "{what}: logits off by {off:e}");
+        let found_logcounts: Vec<f32> = memory.get(logcounts, batch);
+        assert_close(&what, &found_logcounts, &wanted_logcounts, 1e-6, 1e-6);
+        found.extend(found_logcounts);
+        found
+    }
+
+    /// The column sums.
+    fn check_input_gradient(&self, element: Element, options: Options, with_g: bool) -> Vec<f32> {
+        let Head { batch, length, channels, width, crop, outputlen } = self.shape;
+        let n = self.map_len();
+        let mut memory = Memory::new(options);
+        let weights = self.weights(&mut memory);
+        let dlogits = memory.put("dlogits", &self.dlogits);
+        let dlogcounts = memory.put("dlogcounts", &self.dlogcounts);
+        let mask = memory.put("mask", &self.mask);
+        let tiles = batch * self.shape.row_tiles();
+        let g = memory.element_room(element, "g", n);
+        let out = InputGradient {
+            g: with_g.then_some(g),
+            dz: memory.element_room(element, "dz", n),
+            column_sums: memory.room::<f32>("column sums", tiles * channels),
+            overflow: memory.put("overflow", &[0u32]),
+        };
+        memory
+            .launch(&self.shape.input_gradient(element, dlogits, dlogcounts, &weights, mask, &out));
+
+        let mut wanted = Vec::with_capacity(n);
+        let mut wanted_sums = vec![0f64; channels];
+        let mut wanted_dz = Vec::with_capacity(n);
+        for b in 0..batch {
+            let dense_scale = f64::from(self.dlogcounts[b]) / length as f64;
+            for t in 0..length {
+                for (c, column) in wanted_sums.iter_mut().enumerate() {
+                    let mut sum = dense_scale * f64::from(self.dense[c]);
+                    for k in 0..width {
+                        // dlogits[t - crop - k]
+                        if let Some(p) = t.checked_sub(crop + k).filter(|&p| p < outputlen) {
+                            let d = f64::from(self.dlogits[b * outputlen + p]);
+                            sum += d * f64::from(self.profile[k * channels + c]);
+                        }
+                    }
+                    let at = wanted.len();
+                    let dz = if self.mask[at / 32] >> (at % 32) & 1 == 1 { sum } else { 0.0 };
+                    wanted.push(sum);
+                    wanted_dz.push(dz);
+                    *column += dz;
+                }
+            }
+        }
+        let what = format!("{element:?} {:?}", self.shape);
+        let absolute = 1e-6 * width as f64;
+        if with_g {
+            let found = memory.get_elements(element, g, n);
+            assert_close(&format!("g {what}"), &found, &wanted, absolute, half_ulp(element));
+        }
+        let found = memory.get_elements(element, out.dz, n);
+        assert_close(&format!("dz {what}"), &found, &wanted_dz, absolute, half_ulp(element));
+        let mut sums = vec![0f32; channels];
+        for tile in memory.get::<f32>(out.column_sums, tiles * channels).chunks_exact(channels) {
+            sums.iter_mut().zip(tile).for_each(|(sum, t)| *sum += t);
+        }
+        let off = distance(&sums, &wanted_sums);
+        println!("{what}: column sums off by {off:.1e}");
+        assert!(off < 1e-5, "{what}: column sums off by {off:e}");
+        assert_eq!(memory.get::<u32>(out.overflow, 1), [0]);
+        sums
+    }
+
+    /// The sums of the partials.
+    fn check_weight_gradient(&self, element: Element, options: Options) -> Vec<f32> {
+        let Head { batch, length, channels, width, crop, outputlen } = self.shape;
+        let mut memory = Memory::new(options);
+        let x = memory.put_elements(element, "x", &self.x);
+        let dlogits = memory.put("dlogits", &self.dlogits);
+        let dlogcounts = memory.put("dlogcounts", &self.dlogcounts);
+        let (splits, len) = (self.shape.splits(), self.shape.partial_len());
+        let partials = memory.room::<f32>("partials", splits * len);
+        memory.launch(&self.shape.weight_gradient(element, x, dlogits, dlogcounts, partials));
+        let mut found = vec![0f32; len];
+        for partial in memory.get::<f32>(partials, splits * len).chunks_exact(len) {
+            found.iter_mut().zip(partial).for_each(|(f, p)| *f += p);
+        }
+
+        let mut wanted = vec![0f64; len];
+        let mut add = |tap: usize, factor: f64, row: &[f32]| {
+            let sums = wanted[tap * channels..][..channels].iter_mut();
+            sums.zip(row).for_each(|(sum, &x)| *sum += factor * f64::from(x));
+        };
+        for b in 0..batch {
+            for k in 0..width {
+                for p in 0..outputlen {
+                    let d = f64::from(self.dlogits[b * outputlen + p]);
+                    add(k, d, self.row(b, crop + p + k));
+                }
+            }
+            for t in 0..length {
+                add(width, f64::from(self.dlogcounts[b]) / length as f64, self.row(b, t));
+            }
+        }
+        let (taps, dense) = (width * channels, len);
+        for (what, range) in [("profile", 0..taps), ("dense", taps..dense)] {
+            let off = distance(&found[range.clone()], &wanted[range]);
+            println!("{element:?} {:?}: {what} off by {off:.1e}", self.shape);
+            assert!(off < 5e-6, "{element:?} {:?}: {what} off by {off:e}", self.shape);
+        }
+        found
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// Official width, with a crop and two row tiles.
+const USUAL: [usize; 6] = [2, 150, 40, 75, 4, 60];
+
+/// Batch, length, filters, width, crop, outputlen.
+const AWKWARD: [[usize; 6]; 5] = [
+    // the shortest map, one position
+    [1, 75, 8, 75, 0, 1],
+    // tiles outside the profile on both sides
+    [1, 520, 32, 75, 190, 60],
+    // three channel tiles; one tap
+    [3, 33, 160, 1, 3, 20],
+    // the dense layer alone in the second column tile
+    [1, 140, 32, 80, 7, 50],
+    // two column tiles of taps
+    [2, 260, 32, 130, 0, 131],
+];
+
+#[test]
+fn in_every_element_type_and_schedule() {
+    let mut bits = SameBits::default();
+    for (at, options) in schedules().enumerate() {
+        let element = Element::ALL[at % 3];
+        let case = Case::new(element, USUAL);
+        bits.check((element, "forward"), &case.check_forward(element, options));
+        bits.check((element, "input"), &case.check_input_gradient(element, options, true));
+        bits.check((element, "weights"), &case.check_weight_gradient(element, options));
+    }
+}
+
+#[test]
+fn at_awkward_shapes() {
+    for shape in AWKWARD {
+        for (element, with_g) in [(Element::F32, false), (Element::F16, true)] {
+            let case = Case::new(element, shape);
+            case.check_forward(element, schedule(1));
+            case.check_input_gradient(element, schedule(2), with_g);
+            case.check_weight_gradient(element, schedule(3));
+        }
+    }
+}
+
+/// Without checks, for the sums' lengths and for addresses beyond small numbers: the main model's
+/// head, and a bias model's with its crop.
+#[test]
+fn at_real_shapes() {
+    for shape in [[2, 1074, 512, 75, 0, 1000], [1, 2034, 128, 75, 480, 1000]] {
+        let case = Case::new(Element::F32, shape);
+        case.check_forward(Element::F32, Options::fast());
+        case.check_input_gradient(Element::F32, Options::fast(), true);
+        case.check_weight_gradient(Element::F32, Options::fast());
+    }
+}
+
+#[test]
+fn a_gradient_that_its_type_cannot_hold_raises_the_flag() {
+    // Sums of some 1e6 do not fit fp16; beyond 3e38 nothing is finite.
+    let cases = [(Element::F16, 1e5, 1u32), (Element::Bf16, 1e5, 0), (Element::F32, 1e5, 0)];
+    let beyond = Element::ALL.map(|element| (element, f32::MAX, 1));
+    for (element, factor, flag) in cases.into_iter().chain(beyond) {
+        let mut case = Case::new(element, USUAL);
+        case.dlogits.iter_mut().for_each(|d| *d *= factor);
+        let mut memory = Memory::new(schedule(5));
+        let weights = case.weights(&mut memory);
+        let dlogits = memory.put("dlogits", &case.dlogits);
+        let dlogcounts = memory.put("dlogcounts", &case.dlogcounts);
+        let mask = memory.put("mask", &case.mask);
+        let out = InputGradient {
+            g: None,
+            dz: memory.element_room(element, "dz", case.map_len()),
+            column_sums: memory.room::<f32>("column sums", 4 * case.shape.channels),
+            overflow: memory.put("overflow", &[0u32]),
+        };
+        let launch = case.shape.input_gradient(element, dlogits, dlogcounts, &weights, mask, &out);
+        memory.launch(&launch);
+        assert_eq!(memory.get::<u32>(out.overflow, 1), [flag], "{element:?}, {factor:e}");
+    }
+}

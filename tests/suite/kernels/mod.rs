@@ -1,0 +1,14 @@
+//! Kernels on the host: the emulator itself, and every kernel in it.
+
+mod memory;
+mod tensor;
+
+mod adam;
+mod batch;
+mod dilated;
+mod emulator;
+mod first_conv;
+mod head;
+mod loss;
+mod primitives;
+mod step;
