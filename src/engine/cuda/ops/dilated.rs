@@ -258,6 +258,7 @@ pub fn dgrad_with(layer: &Layer, columns: usize, at: &Dgrad, label: &str) -> Lau
 
 /// The weights' gradient, in `layer.splits()` parts.
 pub fn wgrad(layer: &Layer, at: &Wgrad, label: &str) -> Launch {
+    layer.check(); // before its shape is asked for a number of parts
     wgrad_with(layer, layer.columns(Pass::Wgrad), layer.splits(), at, label)
 }
 
