@@ -21,12 +21,12 @@
 //   memory        layer 2: 130 us at 4.3 TB/s (H200)
 //   measured      unmeasured
 //   registers     N =  128     64     32
-//          f16         224    152     96
-//          bf16        222    152     96
-//          tf32        240    142     96
+//          f16         224    152    102
+//          bf16        222    152    102
+//          tf32        240    142     97
 //          f32x3         -    203    127
 //          f32           -      -    233
-//                 the most of sm_80, 86, 89, 90 and 120, nvcc 13.0; no spills, no stack
+//                 the most of sm_80, 86, 89, 90, 100, 120, nvcc 13.0; no spills, no stack
 //   tolerance     relative L2: f16 3e-4, bf16 2.4e-3 (one rounding of g), tf32 4e-4 (operands), f32x3
 //                 1e-5 (core/math.cuh), f32 1e-6; column sums 1e-6 for T of 16 bits; see
 //                 tests/suite/kernels/dilated.rs

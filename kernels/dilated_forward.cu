@@ -21,10 +21,10 @@
 //   registers     N =  128     64     32
 //          f16         226    152    104
 //          bf16        226    152    102
-//          tf32        216    146    100
-//          f32x3         -    200    123
+//          tf32        218    146    100
+//          f32x3         -    204    127
 //          f32           -      -    204
-//                 the most of sm_80, 86, 89, 90 and 120, nvcc 13.0; no spills, no stack
+//                 the most of sm_80, 86, 89, 90, 100, 120, nvcc 13.0; no spills, no stack
 //   tolerance     relative L2: f16 3e-4, bf16 2.4e-3 (one rounding of y), tf32 4e-4 (operands), f32x3
 //                 1e-5 (core/math.cuh), f32 1e-6; see tests/suite/kernels/dilated.rs
 

@@ -21,12 +21,12 @@
 //   memory        layer 1: 72 us at 4.3 TB/s (H200)
 //   measured      unmeasured
 //   registers     N =  128     64     32
-//          f16         213    140     90
-//          bf16        213    140     90
+//          f16         215    148     95
+//          bf16        215    148     95
 //          tf32        216    140    101
 //          f32x3         -    195    122
 //          f32           -      -    178
-//                 the most of sm_80, 86, 89, 90 and 120, nvcc 13.0; no spills, no stack
+//                 the most of sm_80, 86, 89, 90, 100, 120, nvcc 13.0; no spills, no stack
 //   tolerance     relative L2: f16, bf16 1e-6 (their products are exact in f32), tf32 4e-4, f32x3 1e-5,
 //                 f32 1e-6; on a GPU the cut sums of f16 and bf16 may cost 5e-5; see
 //                 tests/suite/kernels/dilated.rs

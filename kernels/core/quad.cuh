@@ -1,6 +1,6 @@
 // 32 columns of one row of a result lie in the four lanes of a quad: lane q holds columns 8j + 2q
 // and 8j + 2q + 1 for j = 0..3, as v[2j] and v[2j + 1] (the accumulator layout of mma.sync). In
-// memory they are 32 elements on end. These helpers move between the two; all lanes of the warp
+// memory they are 32 elements on end. The functions here move between the two; all lanes of the warp
 // call them together, and lanes of a row that does not exist pass valid = false.
 #pragma once
 #include "../prims/prims.cuh"

@@ -165,7 +165,7 @@ impl<D: Device> CudaEngine<D> {
         let mut tensors = Vec::new();
         let wanted = main_weights.tensors.iter().zip(main.parameter_shapes());
         for ((parameter, (name, shape)), from) in wanted.zip(step::partials(workspace, backward)) {
-            let len = parameter.layout.len();
+            let len = parameter.layout.elements();
             let mut sum = vec![0.0f32; len];
             let mut part = vec![0.0f32; len];
             for split in 0..from.splits {

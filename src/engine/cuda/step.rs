@@ -273,7 +273,7 @@ pub fn updates(
             w: arena[tensor.master],
             m,
             v,
-            len: tensor.layout.len(),
+            len: tensor.layout.elements(),
             partials: partials.address,
             splits: partials.splits,
             stride: partials.stride,

@@ -44,12 +44,12 @@ impl Layout {
     }
 
     /// Elements in device memory.
-    pub fn len(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.outer * self.rows[1] * self.columns[1]
     }
 
     fn pad(&self, values: &[f32]) -> Vec<f32> {
-        let mut padded = vec![0.0; self.len()];
+        let mut padded = vec![0.0; self.elements()];
         for (to, from) in self.places() {
             padded[to..to + self.columns[0]].copy_from_slice(&values[from..from + self.columns[0]]);
         }
@@ -99,11 +99,11 @@ impl Weights {
             .iter()
             .map(|(name, shape)| {
                 let layout = Layout::of(name, shape, arch.filters);
-                let master = arena.plan::<f32>(format!("{branch}/{name}"), layout.len());
+                let master = arena.plan::<f32>(format!("{branch}/{name}"), layout.elements());
                 let dilated = layout.outer > 1;
                 let copy = (dilated && element != Element::F32).then(|| {
                     let label = format!("{branch}/{name}, {element:?}");
-                    arena.plan_bytes(label, layout.len() * element.bytes())
+                    arena.plan_bytes(label, layout.elements() * element.bytes())
                 });
                 Parameter { layout, master, copy }
             })
@@ -116,7 +116,7 @@ impl Weights {
         let shapes = self.arch.parameter_shapes();
         let named = self.tensors.iter().zip(shapes);
         named
-            .map(|(t, (name, _))| arena.plan::<f32>(format!("{what}/{name}"), t.layout.len()))
+            .map(|(t, (name, _))| arena.plan::<f32>(format!("{what}/{name}"), t.layout.elements()))
             .collect()
     }
 
@@ -161,7 +161,7 @@ impl Weights {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let shapes = self.arch.parameter_shapes();
         for ((parameter, slot), (name, shape)) in self.tensors.iter().zip(slots).zip(shapes) {
-            let mut padded = vec![0.0f32; parameter.layout.len()];
+            let mut padded = vec![0.0f32; parameter.layout.elements()];
             device.download(arena[slot], bytemuck::cast_slice_mut(&mut padded))?;
             tensors.push(Tensor { name, shape, data: parameter.layout.unpad(&padded) });
         }
@@ -222,7 +222,7 @@ mod tests {
         // w[tap, in, out] of a dilated kernel
         let kernel = &set.tensors[2];
         let layout = Layout::of(&kernel.name, &kernel.shape, 5);
-        assert_eq!(layout.len(), 3 * 32 * 32);
+        assert_eq!(layout.elements(), 3 * 32 * 32);
         let padded = layout.pad(&kernel.data);
         assert_eq!(padded[(2 * 32 + 4) * 32 + 3], kernel.data[(2 * 5 + 4) * 5 + 3]);
     }

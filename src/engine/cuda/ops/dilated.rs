@@ -99,6 +99,7 @@ pub struct Floor {
 
 impl Layer {
     pub fn length_out(&self) -> usize {
+        assert!(self.length_in > 2 * self.dilation, "{self:?}: no output is left");
         self.length_in - 2 * self.dilation
     }
 
@@ -170,7 +171,6 @@ impl Layer {
 
     fn check(&self) {
         assert!(self.batch > 0 && self.dilation > 0, "{self:?}: batch and dilation are positive");
-        assert!(self.length_in > 2 * self.dilation, "{self:?}: no output is left");
         assert!(
             self.channels > 0 && self.channels.is_multiple_of(32),
             "{self:?}: channels are padded to 32"
@@ -258,6 +258,7 @@ pub fn dgrad_with(layer: &Layer, columns: usize, at: &Dgrad, label: &str) -> Lau
 
 /// The weights' gradient, in `layer.splits()` parts.
 pub fn wgrad(layer: &Layer, at: &Wgrad, label: &str) -> Launch {
+    layer.check(); // before its shape is asked for a number of parts
     wgrad_with(layer, layer.columns(Pass::Wgrad), layer.splits(), at, label)
 }
 
