@@ -71,6 +71,10 @@ pub fn disk_left(path: &Path) -> Option<u64> {
     let absolute = std::path::absolute(path).ok()?;
     let there = absolute.ancestors().find(|p| p.exists())?;
     let disk = rustix::fs::statvfs(there).ok()?;
+    if disk.f_blocks == 0 {
+        // No disk at all (sysfs, proc): writing there fails by itself and says why.
+        return None;
+    }
     disk.f_bavail.checked_mul(disk.f_frsize)
 }
 

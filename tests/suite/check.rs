@@ -302,12 +302,12 @@ const CASES: &[Case] = &[
         words: "inputlen 306 is too short",
     },
     Case {
-        name: "a GPU that this build cannot use",
+        name: "a GPU where there is none",
         spoil: |_| {},
         more: &["--device", "cuda"],
         verdict: "warn",
         check: "device",
-        words: "no CUDA engine",
+        words: "not estimated: --device cuda",
     },
     Case {
         name: "no device at all",

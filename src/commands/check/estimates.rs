@@ -24,8 +24,10 @@ pub(super) fn measure(
         Ok(chosen) => chosen.device,
         // A login node may check what a GPU node will train, so this is no failure.
         Err(error) if names_gpu => {
-            let what = format!("time and GPU memory are not estimated: {error:#}");
-            report.findings.push(Finding::warn("device", Problem::new(what)));
+            let problem = super::problem(&error);
+            let what = format!("time and GPU memory are not estimated: {}", problem.what());
+            let fix = problem.way_out().unwrap_or_default().to_string();
+            report.findings.push(Finding::warn("device", Problem::new(what).fix(fix)));
             return None;
         }
         Err(error) => {

@@ -112,11 +112,14 @@ impl Report {
 }
 
 fn failed(check: &'static str, error: &anyhow::Error) -> Finding {
-    let problem = match error.downcast_ref::<Problem>() {
+    Finding::fail(check, problem(error))
+}
+
+fn problem(error: &anyhow::Error) -> Problem {
+    match error.downcast_ref::<Problem>() {
         Some(problem) => problem.clone(),
         None => Problem::new(format!("{error:#}")),
-    };
-    Finding::fail(check, problem)
+    }
 }
 
 pub fn run(args: &CheckArgs) -> Result<()> {
