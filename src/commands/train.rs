@@ -120,7 +120,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     )?;
 
     let mut main = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
-    counts_head::start_at_mean(&mut main, &sampler, &data.tracks)?;
+    counts_head::center(&mut main, &run.device, &sampler, &data.tracks, common.batch_size)?;
     let spec = EngineSpec {
         main,
         bias: Some(bias.clone()),
