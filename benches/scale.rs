@@ -80,7 +80,7 @@ fn main() -> Result<()> {
         (text("peaks.narrowPeak"), text("nonpeaks.bed"), text("folds.json"));
     let data = [
         "-g", &genome, "--bigwig", &signal, "-c", &sizes, "-d", "ATAC", "-p", &peaks, "-n",
-        &nonpeaks, "-fl", &folds, "--force",
+        &nonpeaks, "-fl", &folds, "--force", "--device", "cpu",
     ];
     let limit = Some(Duration::from_secs(seconds));
     let output = text("run-bias");
