@@ -185,8 +185,9 @@ pub fn packs_to_make(genome: &Path, signal: Option<&SignalInput>, cache_dir: &Pa
     }
     match signal {
         Some(SignalInput::Track(path)) if cache::find(path, cache_dir, Kind::Signal)?.is_none() => {
-            // 4 bytes an entry, and as much again for the spool; a bigWig's entry has 2 to 4.
-            bytes += 4 * cache::stat(path)?.size;
+            // The pack and its spool together: measured 0.8 and 1.0 of the bigWig (yeast; 31 million
+            // bases with counts).
+            bytes += cache::stat(path)?.size;
         }
         Some(SignalInput::Reads(sources)) => {
             // An entry is one read or more: 10 compressed bytes of a fragment, 30 of a BAM record.

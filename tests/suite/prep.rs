@@ -154,7 +154,7 @@ fn bad_input_gets_what_where_and_how_to_fix_it() {
         ("wide", |_| {}, &["-il", "24002"], &["none of the", "inside its contig"]),
         ("absurdly wide", |_| {}, &["-il", "4000000000000000000"], &["at most"]),
         ("no stride", |_| {}, &["-st", "0"], &["--stride is 0"]),
-        ("no ratio", |_| {}, &["--neg-to-pos-ratio-train", "0"], &["nothing would train"]),
+        ("no ratio", |_| {}, &["--neg-to-pos-ratio-train", "0"], &["expected 1 to 1000"]),
         (
             "a file in the way",
             |f| f.write("np_auxiliary", ""),

@@ -60,7 +60,7 @@ enum Checked {
 }
 
 /// How long a FASTA without index or pack is read, and how long training steps are timed.
-const PATIENCE_FASTA: Duration = Duration::from_secs(4);
+const PATIENCE_FASTA: Duration = Duration::from_secs(3);
 const PATIENCE_STEPS: Duration = Duration::from_secs(3);
 
 /// The command under check.

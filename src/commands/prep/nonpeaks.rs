@@ -89,6 +89,9 @@ pub struct NonpeaksArgs {
     console: ConsoleArgs,
 }
 
+/// More windows than any genome has for as many peaks as make sense.
+const MOST_PER_PEAK: usize = 1000;
+
 /// One fold and the names of its files.
 struct Fold {
     folds: Folds,
@@ -184,9 +187,12 @@ fn check_numbers(args: &NonpeaksArgs) -> Result<(), Problem> {
     if args.stride == 0 {
         return Err(Problem::new("--stride is 0, expected at least 1").fix("1000 is the default"));
     }
-    if args.neg_to_pos_ratio_train == 0 {
-        return Err(Problem::new("--neg-to-pos-ratio-train is 0, so nothing would train")
-            .fix("2 is the default"));
+    if !(1..=MOST_PER_PEAK).contains(&args.neg_to_pos_ratio_train) {
+        return Err(Problem::new(format!(
+            "--neg-to-pos-ratio-train is {}, expected 1 to {MOST_PER_PEAK}",
+            args.neg_to_pos_ratio_train
+        ))
+        .fix("2 is the default"));
     }
     Ok(())
 }
