@@ -166,9 +166,29 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// 1234567 -> 1,234,567
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{duration, grouped};
+
+    #[test]
+    fn groups_of_three() {
+        for (n, wanted) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(n), wanted);
+        }
+    }
 
     #[test]
     fn durations_read_well() {

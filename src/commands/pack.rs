@@ -13,7 +13,7 @@ use super::reads::{self, Reads};
 use super::shift_qc::{self, ShiftQcArgs};
 use crate::cli::args::{CacheArgs, DataType};
 use crate::cli::reads_args::{ReadsArgs, SignalInput};
-use crate::console::Console;
+use crate::console::{Console, grouped};
 use crate::error::Problem;
 use crate::files::bigwig;
 use crate::input::chrom_sizes;
@@ -317,27 +317,4 @@ fn info(file: &Path, all_contigs: bool) -> Result<()> {
         row("", format!("and {} more (--all-contigs)", grouped((contigs.len() - listed) as u64)))?;
     }
     Ok(())
-}
-
-/// 1234567 -> 1,234,567
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn groups_of_three() {
-        for (n, wanted) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
-            assert_eq!(super::grouped(n), wanted);
-        }
-    }
 }

@@ -21,6 +21,7 @@ pub mod regions;
 pub mod sources;
 
 use crate::console::Console;
+pub(crate) use crate::console::grouped;
 use crate::error::Problem;
 
 /// How a check went.
@@ -119,19 +120,6 @@ pub fn stop_on_fail(findings: Vec<Finding>, console: &Console) -> Result<(), Pro
     }
 }
 
-/// 1234567 -> 1,234,567
-pub fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,13 +136,6 @@ mod tests {
         let two = stop_on_fail(findings, &console).unwrap_err().to_string();
         for wanted in ["2 problems", "  1. bad\n     where: a.bed", "  2. worse", "check train"] {
             assert!(two.contains(wanted), "{two}");
-        }
-    }
-
-    #[test]
-    fn groups_of_three() {
-        for (n, wanted) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(n), wanted);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Index;
 use anyhow::Result;
 
 use super::device::{Address, Device};
+use crate::console::grouped;
 
 /// A planned buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,23 +81,10 @@ impl Index<Slot> for Arena {
 impl fmt::Display for Arena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for buffer in &self.buffers {
-            writeln!(f, "{:>14} {}", thousands(buffer.bytes), buffer.label)?;
+            writeln!(f, "{:>14} {}", grouped(buffer.bytes as u64), buffer.label)?;
         }
-        write!(f, "{:>14} bytes in {} buffers", thousands(self.bytes()), self.buffers.len())
+        write!(f, "{:>14} bytes in {} buffers", grouped(self.bytes() as u64), self.buffers.len())
     }
-}
-
-/// `1,234,567`
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
