@@ -15,7 +15,13 @@ static const char* name(Access access) {
 }
 
 Accessor Worker::accessor(Access access, uint32_t scope) {
-  return {access, scope, block_, now().linear, epoch_, warp_now().epoch};
+  const uint32_t thread = now().slot;
+  return {access, scope, cluster_, thread, order_.now(), thread, false, knowledge(thread)};
+}
+
+Accessor Worker::accessor(Access access, uint32_t scope, uint32_t agent, uint32_t stamp) {
+  const uint32_t thread = now().slot;
+  return {access, scope, cluster_, agent, stamp, thread, true, knowledge(thread)};
 }
 
 Finding Worker::inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Accessor& who) {
@@ -27,41 +33,97 @@ Finding Worker::inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Acc
   if (who.access == Access::Write || who.access == Access::AsyncCopy) {
     shadow.set_written(offset, bytes, true);
   } else if (!shadow.written(offset, bytes)) {
-    return {Conflict::Uninitialised, who.block, who.thread};
+    return {Conflict::Uninitialised, who.cluster, who.agent};
   }
   return {};
 }
 
 uint8_t* Worker::check_global(uint64_t address, uint32_t bytes, uint32_t alignment, Access access) {
+  return check_global(address, bytes, alignment, accessor(access, launch_->number));
+}
+
+uint8_t* Worker::check_shared(uint32_t address, uint32_t bytes, uint32_t alignment, Access access) {
+  return check_shared(block_now(), address, bytes, alignment, accessor(access, runs_));
+}
+
+static std::string title(const Accessor& who) {
+  return (who.asynchronous ? "asynchronous " : "") + std::string(name(who.access));
+}
+
+uint8_t* Worker::check_global(uint64_t address, uint32_t bytes, uint32_t alignment, const Accessor& who) {
   Allocation* in = memory_.owner(address);
   if (!in) {
-    fail(std::string(name(access)) + " of global memory: " + NO_ALLOCATION);
+    fail(title(who) + " of global memory: " + NO_ALLOCATION);
   }
   const int64_t at = Memory::offset(*in, address);
   auto failed = [&](const std::string& why) {
-    fail(std::string(name(access)) + " of global memory, " + why +
-         "\n  memory: " + describe_range(*in, address, bytes));
+    fail(title(who) + " of global memory, " + why + "\n  memory: " + describe_range(*in, address, bytes));
   };
   if (!in->holds(at, bytes)) failed("out of bounds");
   if (at % alignment) failed("misaligned: the address must be a multiple of " + std::to_string(alignment));
-  const Accessor who = accessor(access, launch_->number);
+  if (!options_.checked) return in->bytes + at;
   const Finding found = inspect(in->shadow, static_cast<size_t>(at), bytes, who);
   if (found.conflict != Conflict::None) failed(describe(found, who));
   return in->bytes + at;
 }
 
-uint8_t* Worker::check_shared(uint32_t address, uint32_t bytes, uint32_t alignment, Access access) {
-  const int64_t at = int64_t{address} - SHARED_BASE, size = view_.shared_bytes;
+uint8_t* Worker::check_shared(Block& block, uint32_t address, uint32_t bytes, uint32_t alignment, const Accessor& who) {
+  const int64_t at = int64_t{address} - SHARED_BASE, size = block.view.shared_bytes;
   auto failed = [&](const std::string& why) {
-    fail(std::string(name(access)) + " of shared memory, " + why + "\n  memory: " + std::to_string(bytes) +
-         " bytes at byte " + std::to_string(at) + " of the block's " + std::to_string(size));
+    fail(title(who) + " of shared memory, " + why + "\n  memory: " + std::to_string(bytes) + " bytes at byte " +
+         std::to_string(at) + " of the block's " + std::to_string(size));
   };
   if (at < 0 || at + bytes > size) failed("out of bounds");
   if (at % alignment) failed("misaligned: the address must be a multiple of " + std::to_string(alignment));
-  const Accessor who = accessor(access, runs_);
-  const Finding found = inspect(shared_shadow_, static_cast<size_t>(at), bytes, who);
+  if (!options_.checked) return block.view.shared + at;
+  const Finding found = inspect(block.shadow, static_cast<size_t>(at), bytes, who);
   if (found.conflict != Conflict::None) failed(describe(found, who));
-  return view_.shared + at;
+  return block.view.shared + at;
+}
+
+// `thread 33`, `asynchronous work`
+std::string Worker::name(uint32_t agent) const {
+  if (agent < threads_) return "thread " + std::to_string(agent % block_threads());
+  for (const Block& block : blocks_) {
+    for (const Mbarrier& barrier : block.mbarriers) {
+      if (barrier.agent == agent) return "copies that report to " + state(barrier);
+    }
+  }
+  for (const Warpgroup& group : groups_) {
+    if (group.agent == agent)
+      return "wgmma of warpgroup " + std::to_string(&group - groups_.data()) + " of the cluster";
+  }
+  for (const StoreQueue& queue : stores_) {
+    if (queue.reads == agent || queue.writes == agent)
+      return "bulk stores of " + name(queue.thread);
+  }
+  return "asynchronous work";
+}
+
+// `written by thread 33 with no barrier between`
+std::string Worker::describe(const Finding& finding, const Accessor& who) const {
+  std::string other = name(finding.agent);
+  const char* unordered = " with no barrier between";
+  if (finding.cluster != who.cluster) {
+    const auto ranks = static_cast<uint32_t>(blocks_.size());
+    other = "thread " + std::to_string(finding.agent % block_threads()) + " of block " +
+            std::to_string(finding.cluster * ranks + finding.agent / block_threads());
+    unordered = ": the blocks of a launch have no order";
+  } else if (finding.agent >= threads_) {
+    unordered = ", not waited for";
+  } else if (finding.agent / block_threads() != now().rank) {
+    other += " of another block of the cluster";
+  }
+  switch (finding.conflict) {
+    case Conflict::WithWrite: return "written by " + other + unordered;
+    case Conflict::WithRead: return "read by " + other + unordered;
+    case Conflict::WithReadElsewhere: return "read by other blocks: the blocks of a launch have no order";
+    case Conflict::WithCopy: return "where an asynchronous copy by " + other + " is under way, not waited for";
+    case Conflict::WithUnfenced: return "written by " + other + " with no fence_async between";
+    case Conflict::Uninitialised: return "never written";
+    case Conflict::None: break;
+  }
+  return {};
 }
 
 // ---- asynchronous copies
@@ -71,16 +133,16 @@ void Worker::deliver(PendingCopy& copy) {
   if (copy.delivered) return;
   copy.delivered = true;
   if (copy.valid) {
-    memcpy(view_.shared + copy.to, plain_pointer(copy.from), 16);
+    memcpy(copy.to, plain_pointer(copy.from), 16);
   } else {
-    memset(view_.shared + copy.to, 0, 16);
+    memset(copy.to, 0, 16);
   }
 }
 
 void Worker::async_copy16(uint32_t to, uint64_t from, bool valid) {
   if (valid) check_global(from, 16, 16, Access::Read);
-  check_shared(to, 16, 16, Access::AsyncCopy);
-  now().copies.push_back({to - SHARED_BASE, from, valid, now().groups, false});
+  uint8_t* at = check_shared(to, 16, 16, Access::AsyncCopy);
+  now().copies.push_back({at, to - SHARED_BASE, from, valid, now().groups, false});
   if (options_.delivery == Delivery::AtOnce) deliver(now().copies.back());
 }
 
@@ -90,7 +152,7 @@ void Worker::async_wait(uint32_t newest_groups_left) {
   for (PendingCopy& copy : fiber.copies) {
     if (copy.group + newest_groups_left < fiber.groups) {
       deliver(copy);
-      if (options_.races) shared_shadow_.arrive(copy.to, 16, accessor(Access::AsyncCopy, runs_));
+      if (options_.races) block_now().shadow.arrive(copy.offset, 16, accessor(Access::AsyncCopy, runs_));
     } else {
       *left++ = copy;
     }
@@ -99,12 +161,22 @@ void Worker::async_wait(uint32_t newest_groups_left) {
   give_way();
 }
 
-// Random delivery: some copies of some thread arrive, in any order.
+// Random delivery: some copies of some thread arrive, in any order; some boxes do; some products are computed.
 void Worker::deliver_some() {
   auto& copies = fibers_[random_.below(threads_)].copies;
-  if (copies.empty()) return;
-  for (uint32_t n = random_.below(static_cast<uint32_t>(copies.size()) + 1); n > 0; n--) {
-    deliver(copies[random_.below(static_cast<uint32_t>(copies.size()))]);
+  if (!copies.empty()) {
+    for (uint32_t n = random_.below(static_cast<uint32_t>(copies.size()) + 1); n > 0; n--)
+      deliver(copies[random_.below(static_cast<uint32_t>(copies.size()))]);
+  }
+  if (!launch_->kernel->cluster) return;
+  for (uint32_t n = random_.below(static_cast<uint32_t>(loads_.size()) + 1); n > 0; n--)
+    deliver(random_.below(static_cast<uint32_t>(loads_.size())));
+  if (Warpgroup& group = groups_[random_.below(static_cast<uint32_t>(groups_.size()))]; !group.products.empty())
+    carry_out_products(group, random_.below(static_cast<uint32_t>(group.products.size()) + 1));
+  for (StoreQueue& queue : stores_) {
+    for (PendingStore& store : queue.pending) {
+      if (random_.below(4) == 0) carry_out(store);
+    }
   }
 }
 

@@ -16,52 +16,74 @@ static bool same(Site a, Site b) { return a.line == b.line && (a.file == b.file 
 
 bool Worker::run(const Launch& launch, uint3 index, std::string* error) {
   launch_ = &launch;
-  threads_ = live_ = launch.block.x * launch.block.y * launch.block.z;
-  at_barrier_ = epoch_ = 0;
-  block_ = (index.z * launch.grid.y + index.y) * launch.grid.x + index.x;
+  const uint32_t cluster = std::max(1u, launch.kernel->cluster);
+  threads_ = live_ = launch.block.x * launch.block.y * launch.block.z * cluster;
+  at_cluster_barrier_ = 0;
+  cluster_ = ((index.z * launch.grid.y + index.y) * launch.grid.x + index.x) / cluster;
   runs_++;
-  random_.state = options_.seed * 0xD1342543DE82EF95u + launch.number * 0x2545F4914F6CDD1Du + block_;
+  random_.state = options_.seed * 0xD1342543DE82EF95u + launch.number * 0x2545F4914F6CDD1Du + cluster_;
   error_.clear();
 
-  // The base is a multiple of 1024, as on the GPU (prims/cuda.cuh).
-  const size_t room = launch.shared_bytes + 1024;
-  if (shared_.size() < room) shared_.resize(room);
-  auto* base = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(shared_.data()) + 1023) & ~uintptr_t{1023});
-  memset(base, POISON, launch.shared_bytes);
-  view_ = {index, launch.block, launch.grid, base, launch.shared_bytes};
-  if (options_.checked) {
-    shared_shadow_.cover(launch.shared_bytes);
-    shared_shadow_.set_written(0, launch.shared_bytes, false);
-  }
-
+  blocks_.resize(cluster);
+  for (uint32_t rank = 0; rank < cluster; rank++)
+    prepare_block(blocks_[rank], rank, {index.x + rank, index.y, index.z});
   prepare_threads();
   worker_now = this;
-  block_now = &view_;
   thread_now = &fibers_[0];
   thread_now = &fibers_[options_.checked ? next_ready() : 0];
+  emu::block_now = &block_now().view;
   main_ = nullptr;  // what an earlier launch left belongs to another OS thread
   switch_context(&main_, now().context);
   *error = std::move(error_);
   return error->empty();
 }
 
+void Worker::prepare_block(Block& block, uint32_t rank, uint3 index) {
+  // The base is a multiple of 1024, as on the GPU (prims/cuda.cuh).
+  const size_t bytes = launch_->shared_bytes, room = bytes + 1024;
+  if (block.memory.size() < room) block.memory.resize(room);
+  auto* base = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(block.memory.data()) + 1023) & ~uintptr_t{1023});
+  memset(base, POISON, bytes);
+  block.view = {index, launch_->block, launch_->grid, base, launch_->shared_bytes, rank};
+  block.number = cluster_ * static_cast<uint32_t>(blocks_.size()) + rank;
+  block.live = block_threads();
+  block.at_barrier = 0;
+  block.mbarriers.clear();
+  if (options_.checked) {
+    block.shadow.cover(bytes);
+    block.shadow.set_written(0, bytes, false);
+  }
+}
+
+// mbarriers, warpgroups and stores of a cluster are agents beside its threads.
+constexpr uint32_t MOST_OTHER_AGENTS = 128;
+
 void Worker::prepare_threads() {
   if (fibers_.size() < threads_) fibers_.resize(threads_);
   warps_.assign((threads_ + 31) / 32, WarpState{});
+  if (options_.checked) order_.start(threads_, launch_->kernel->cluster ? MOST_OTHER_AGENTS : 0);
   const uint3 dim = launch_->block;
-  for (uint32_t t = 0; t < threads_; t++) {
-    Fiber& fiber = fibers_[t];
+  for (uint32_t slot = 0; slot < threads_; slot++) {
+    Fiber& fiber = fibers_[slot];
+    const uint32_t t = slot % block_threads();
+    fiber.slot = slot;
+    fiber.rank = slot / block_threads();
     fiber.linear = t;
     fiber.index = {t % dim.x, t / dim.x % dim.y, t / (dim.x * dim.y)};
-    fiber.context = stacks_.start(t, fiber_main);
+    fiber.context = stacks_.start(slot, fiber_main);
     if (!fiber.context)
       throw std::runtime_error("no memory for the stacks of " + std::to_string(threads_) + " threads");
     fiber.passed = {nullptr, 0};
     fiber.copies.clear();
     fiber.groups = 0;
-    warps_[t / 32].live |= 1u << t % 32;
+    warps_[slot / 32].live |= 1u << slot % 32;
   }
   for (auto& warp : warps_) warp.ready = warp.live;
+  loads_.clear();
+  stores_.clear();
+  groups_.clear();
+  if (launch_->kernel->cluster) groups_.resize(threads_ / GROUP);
+  for (Warpgroup& group : groups_) group.agent = new_agent();
 }
 
 void Worker::fiber_main() {
@@ -73,13 +95,18 @@ void Worker::fiber_main() {
 // The current thread has returned from the kernel.
 void Worker::leave() {
   WarpState& warp = warp_now();
-  const uint32_t bit = 1u << now().linear % 32;
+  Block& block = block_now();
+  const uint32_t bit = 1u << now().slot % 32;
   warp.live &= ~bit;
   warp.ready &= ~bit;
   live_--;
+  block.live--;
   if (warp.arrived) fail_waiting("a thread returned while other lanes of its warp wait for it");
+  if (launch_->kernel->cluster) leave_asynchronous(block, block.live == 0);
   if (live_ == 0) return_to_caller();
-  if (at_barrier_ == live_) fail_waiting("a thread returned while the rest of its block waits in block_sync");
+  if (block.live && block.at_barrier == block.live)
+    fail_waiting("a thread returned while the rest of its block waits in block_sync");
+  if (at_cluster_barrier_) fail_waiting("a thread returned while others of its cluster wait in cluster_sync");
   wait_turn();
 }
 
@@ -97,24 +124,27 @@ static uint32_t lane_from(uint32_t lanes, uint32_t first) {  // the lane at or a
 
 // A thread that can go on.
 uint32_t Worker::next_ready() {
-  const uint32_t here = now().linear;
+  const uint32_t here = now().slot;
   if (!options_.checked) {
     if (const uint32_t ready = warps_[here / 32].ready) return here / 32 * 32 + lane_from(ready, (here + 1) & 31);
   }
   const auto count = static_cast<uint32_t>(warps_.size());
   const uint32_t first = options_.checked ? random_.below(count) : here / 32;
-  for (uint32_t i = 0; i < count; i++) {
-    const uint32_t w = first + i < count ? first + i : first + i - count;
-    if (warps_[w].ready) return w * 32 + lane_from(warps_[w].ready, options_.checked ? random_.below(32) : 0);
-  }
+  do {
+    for (uint32_t i = 0; i < count; i++) {
+      const uint32_t w = first + i < count ? first + i : first + i - count;
+      if (warps_[w].ready) return w * 32 + lane_from(warps_[w].ready, options_.checked ? random_.below(32) : 0);
+    }
+  } while (deliver_starved());
   fail_waiting("deadlock: every thread of the block waits");
 }
 
-void Worker::continue_at(uint32_t linear) {
+void Worker::continue_at(uint32_t slot) {
   Fiber& from = now();
-  Fiber& to = fibers_[linear];
+  Fiber& to = fibers_[slot];
   if (&from == &to) return;
   thread_now = &to;
+  emu::block_now = &block_now().view;
   switch_context(&from.context, to.context);
 }
 
@@ -133,7 +163,8 @@ void Worker::give_way() {
 
 void Worker::barrier(Site site) {
   WarpState& warp = warp_now();
-  const uint32_t bit = 1u << now().linear % 32;
+  Block& block = block_now();
+  const uint32_t bit = 1u << now().slot % 32;
   now().passed = site;
   // Warps may come to different barriers of the source, but bar.sync is for whole warps.
   if (warp.arrived || (warp.at_barrier && !same(warp.barrier, site))) {
@@ -142,20 +173,21 @@ void Worker::barrier(Site site) {
   warp.barrier = site;
   warp.at_barrier |= bit;
   warp.ready &= ~bit;
-  if (++at_barrier_ < live_) return wait_turn();
-  if (live_ < threads_) fail_waiting("block_sync after threads of the block have returned");
-  for (auto& each : warps_) {
-    each.ready = each.at_barrier;
-    each.at_barrier = 0;
+  if (++block.at_barrier < block.live) return wait_turn();
+  if (block.live < block_threads()) fail_waiting("block_sync after threads of the block have returned");
+  const uint32_t first = now().rank * block_threads();
+  for (uint32_t w = first / 32; w < (first + block_threads() + 31) / 32; w++) {
+    warps_[w].ready = warps_[w].at_barrier;
+    warps_[w].at_barrier = 0;
   }
-  at_barrier_ = 0;
-  epoch_++;
+  block.at_barrier = 0;
+  if (options_.checked) order_.meet(first, block_threads());
   give_way();
 }
 
 void Worker::meet(Collective what, Site site, void* payload, void (*complete)(void* const payloads[32])) {
   WarpState& warp = warp_now();
-  const uint32_t lane = now().linear % 32;
+  const uint32_t lane = now().slot % 32;
   now().passed = site;
   const bool elsewhere = warp.arrived && (warp.what != what || !same(warp.meeting, site));
   if (elsewhere || warp.at_barrier) fail_waiting("lanes of one warp diverge: this one is elsewhere");
@@ -170,7 +202,7 @@ void Worker::meet(Collective what, Site site, void* payload, void (*complete)(vo
   }
   warp.arrived = 0;
   warp.ready = warp.live;
-  if (what == Collective::WarpSync) warp.epoch++;
+  if (what == Collective::WarpSync && options_.checked) order_.meet(now().slot / 32 * 32, 32);
   complete(warp.payloads);
   give_way();
 }
@@ -190,5 +222,24 @@ uint8_t* check_shared(uint32_t address, uint32_t bytes, uint32_t alignment, Acce
 void async_copy16(uint32_t to, uint64_t from, bool valid) { worker_now->async_copy16(to, from, valid); }
 void async_commit() { worker_now->async_commit(); }
 void async_wait(uint32_t newest_groups_left) { worker_now->async_wait(newest_groups_left); }
+void cluster_barrier(Site site) { worker_now->cluster_barrier(site); }
+void mbarrier_init(uint32_t at, uint32_t arrivals) { worker_now->mbarrier_init(at, arrivals); }
+void mbarrier_arrive(uint32_t at, uint32_t rank, uint32_t bytes) { worker_now->mbarrier_arrive(at, rank, bytes); }
+void mbarrier_wait(uint32_t at, uint32_t parity, Site site) { worker_now->mbarrier_wait(at, parity, site); }
+void proxy_fence() { worker_now->proxy_fence(); }
+void bulk_load(const BulkLoad& load) { worker_now->bulk_load(load); }
+void bulk_store(const TensorMap* map, uint32_t from, int32_t c, int32_t row) {
+  worker_now->bulk_store(map, from, c, row);
+}
+void bulk_commit() { worker_now->bulk_commit(); }
+void bulk_wait_read(uint32_t newest_groups_left) { worker_now->bulk_wait_read(newest_groups_left); }
+void meet_group(GroupCollective what, Site site, void* payload, void (*complete)(void* const payloads[GROUP])) {
+  worker_now->meet_group(what, site, payload, complete);
+}
+void group_fence() { worker_now->group_fence(); }
+void group_product(const Product& product) { worker_now->group_product(product); }
+void group_commit() { worker_now->group_commit(); }
+void group_wait(uint32_t newest_groups_left) { worker_now->group_wait(newest_groups_left); }
+void fail(const char* what) { worker_now->fail(what); }
 
 }  // namespace emu

@@ -14,11 +14,13 @@ std::map<std::string, Kernel>& registry() {
   return kernels;
 }
 
-Register::Register(const char* name, size_t args_bytes, uint32_t max_threads, bool avx2, bool checked, Entry entry) {
+Register::Register(const char* name, size_t args_bytes, uint32_t max_threads, uint32_t cluster, bool avx2, bool checked,
+                   Entry entry) {
   Kernel& kernel = registry()[name];
   kernel.name = name;
   kernel.args_bytes = static_cast<uint32_t>(args_bytes);
   kernel.max_threads = max_threads;
+  kernel.cluster = cluster;
   kernel.avx2 = avx2;
   kernel.entry[checked] = entry;
 }
@@ -46,6 +48,10 @@ static std::string refusal(const Kernel& kernel, uint3 grid, uint3 block, uint32
            ", allowed are 1 to 2^31-1, 65535, 65535";
   }
   if (uint64_t{grid.x} * grid.y * grid.z > UINT32_MAX) return "a grid of more than 2^32 blocks: too many to emulate";
+  if (kernel.cluster > 0 && (grid.x % kernel.cluster || threads % GROUP)) {
+    return "a grid of " + std::to_string(grid.x) + " blocks of " + std::to_string(threads) +
+           " threads: the kernel wants clusters of " + std::to_string(kernel.cluster) + " and whole warpgroups";
+  }
   if (shared_bytes > SHARED_LIMIT) {
     return std::to_string(shared_bytes) + " bytes of shared memory, the limit is " + std::to_string(SHARED_LIMIT);
   }
@@ -59,8 +65,11 @@ std::string Device::launch(const std::string& kernel, uint3 grid, uint3 block, u
   std::string error = refusal(found->second, grid, block, shared_bytes, args_bytes);
   if (!error.empty()) return error + "\n  where: kernel " + kernel + " (" + label + ")";
 
-  // A copy that is aligned for any member.
-  std::unique_ptr<std::max_align_t[]> copy(new std::max_align_t[args_bytes / sizeof(std::max_align_t) + 1]);
+  // A copy that is aligned for any member, tensor maps among them.
+  struct alignas(64) Line {
+    uint8_t bytes[64];
+  };
+  std::unique_ptr<Line[]> copy(new Line[args_bytes / sizeof(Line) + 1]);
   memcpy(copy.get(), args, args_bytes);
   const Launch launch{&found->second, copy.get(), grid, block, shared_bytes, label, ++launches};
   error = run_blocks(launch);
@@ -73,8 +82,10 @@ std::string Device::launch(const std::string& kernel, uint3 grid, uint3 block, u
 }
 
 std::string Device::run_blocks(const Launch& launch) {
-  const uint64_t blocks = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
-  // The grid promises no order of its blocks: the checked build takes them from anywhere, by a stride that reaches all.
+  const uint32_t cluster = std::max(1u, launch.kernel->cluster);
+  const uint64_t blocks = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z / cluster;
+  // The grid promises no order of its blocks: the checked build takes them (or their clusters) from anywhere, by a
+  // stride that reaches all.
   uint64_t first = 0, stride = 1;
   if (options.checked) {
     Random random{options.seed * 0x9E3779B97F4A7C15u + launch.number};
@@ -94,7 +105,7 @@ std::string Device::run_blocks(const Launch& launch) {
   auto work = [&](Worker& worker) {
     try {
       for (uint64_t n = next++; n < blocks && !failed; n = next++) {
-        const auto b = static_cast<uint32_t>((first + n * stride) % blocks);
+        const auto b = static_cast<uint32_t>((first + n * stride) % blocks) * cluster;
         const uint3 grid = launch.grid;
         std::string report;
         if (!worker.run(launch, {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y}, &report))

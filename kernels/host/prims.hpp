@@ -12,12 +12,14 @@ constexpr bool CHECKED = false;
 #define CBP_DEVICE inline __attribute__((always_inline))
 #endif
 
-#define CBP_KERNEL(name, Args, MAX_THREADS, MIN_BLOCKS_PER_SM)                                                 \
+#define CBP_REGISTER(name, Args, MAX_THREADS, CLUSTER)                                                         \
   static_assert(std::is_trivially_copyable<Args>::value, "a kernel's arguments are copied as bytes");          \
   static void name(const Args& p);                                                                             \
-  static const emu::Register register_##name(#name, sizeof(Args), MAX_THREADS, emu::BUILT_FOR_AVX2, CHECKED,   \
+  static const emu::Register register_##name(#name, sizeof(Args), MAX_THREADS, CLUSTER, emu::BUILT_FOR_AVX2,   \
+                                             CHECKED,                                                          \
                                              [](const void* args) { name(*static_cast<const Args*>(args)); }); \
   static void name(const Args& p)
+#define CBP_KERNEL(name, Args, MAX_THREADS, MIN_BLOCKS_PER_SM) CBP_REGISTER(name, Args, MAX_THREADS, 0)
 
 #define threadIdx (emu::thread_now->index)
 #define blockIdx (emu::block_now->index)

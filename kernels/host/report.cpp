@@ -13,8 +13,8 @@ static std::string text(uint3 v) {
 
 void Worker::fail(const std::string& what) {
   error_ = what + "\n  where: kernel " + launch_->kernel->name + " (" + launch_->label + "), block " +
-           text(view_.index) + " of " + text(view_.grid_dim) + ", thread " + text(now().index) + " of " +
-           text(view_.block_dim);
+           text(block_now().view.index) + " of " + text(launch_->grid) + ", thread " + text(now().index) + " of " +
+           text(launch_->block);
   error_ += now().passed.file ? ", last synchronised at " + text(now().passed) : ", before its first synchronisation";
   return_to_caller();
 }
@@ -32,6 +32,15 @@ void Worker::fail_waiting(const char* what) {
     if (warp.at_barrier) add(warp.at_barrier, "in block_sync at " + text(warp.barrier));
     if (warp.arrived) add(warp.arrived, "in a warp collective at " + text(warp.meeting));
     if (all & ~warp.live) add(all & ~warp.live, "returned");
+    if (const uint32_t waiting = warp.live & ~(warp.ready | warp.at_barrier | warp.arrived)) {
+      const Fiber& first = fibers_[w * 32 + static_cast<uint32_t>(__builtin_ctz(waiting))];
+      add(waiting, "waiting at " + text(first.passed));
+    }
+  }
+  for (const Block& block : blocks_) {
+    for (const Mbarrier& barrier : block.mbarriers) {
+      if (!barrier.waiting.empty()) lines += "\n  block " + std::to_string(block.number) + ": " + state(barrier);
+    }
   }
   fail(lines);
 }

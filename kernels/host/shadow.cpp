@@ -13,7 +13,13 @@ void Shadow::cover(size_t size) {
 void Shadow::refine(uint32_t granule) {
   const uint32_t parts = granule_ / granule;
   std::vector<Cell> finer((size_ + granule - 1) / granule);
-  for (size_t i = 0; i < finer.size(); i++) finer[i] = cells_[i / parts];
+  for (size_t i = 0; i < finer.size(); i++) {
+    finer[i] = cells_[i / parts];
+    if (i % parts && finer[i].others) {
+      lists_.push_back(lists_[finer[i].others]);
+      finer[i].others = static_cast<uint32_t>(lists_.size() - 1);
+    }
+  }
   cells_.swap(finer);
   granule_ = granule;
 }
@@ -28,81 +34,126 @@ Finding Shadow::touch(size_t offset, uint32_t bytes, const Accessor& who) {
   return {};
 }
 
-// Whether nothing puts the cell's last write, in the same scope, before an access by another thread.
-bool Shadow::unordered(const Cell& cell, const Accessor& who) {
-  if (cell.write_block != who.block) return true;
-  if (cell.write_epoch != who.epoch) return false;
-  return cell.write_thread / 32u != who.thread / 32 || cell.write_warp_epoch == who.warp_epoch;
+// Whether the cell's last write, in the same scope, comes before an access.
+Finding Shadow::after_write(const Cell& cell, const Accessor& who) {
+  const Finding unordered{Conflict::WithWrite, cell.write_cluster, cell.write_agent};
+  if (cell.write_in_flight) return {Conflict::WithCopy, cell.write_cluster, cell.write_agent};
+  if (cell.write_cluster != who.cluster) return unordered;
+  const bool known = who.knows->seen[cell.write_agent] > cell.write_stamp;
+  if (who.asynchronous) {
+    if (!known && cell.write_agent != who.thread) return unordered;
+    if (!cell.write_asynchronous && who.knows->fenced[cell.write_agent] <= cell.write_stamp)
+      return {Conflict::WithUnfenced, cell.write_cluster, cell.write_agent};
+    return {};
+  }
+  // A row of ldmatrix goes to four lanes, so even the lane that wrote it does not read it alone.
+  const bool own = cell.write_agent == who.agent && who.access != Access::WarpRead;
+  return known || own ? Finding{} : unordered;
+}
+
+void Shadow::forget_readers(Cell& cell) {
+  cell.reader.lanes = 0;
+  if (!cell.others) return;
+  lists_[cell.others].clear();
+  free_lists_.push_back(cell.others);
+  cell.others = 0;
+}
+
+// Readers that are ordered before the new one need not be kept: what comes after it comes after them.
+void Shadow::remember(Cell& cell, const Reader& reader, const Accessor& who) {
+  auto joins = [&](Reader& old) {
+    if (old.first != reader.first || old.stamp != reader.stamp) return false;
+    old.lanes |= reader.lanes;
+    return true;
+  };
+  if (cell.reader.lanes == 0) {
+    cell.reader = reader;
+    return;
+  }
+  if (joins(cell.reader)) return;
+  auto is_over = [&](Reader& old) {
+    if (old.first == reader.first) old.lanes &= ~reader.lanes;
+    for (uint32_t lanes = old.lanes; lanes; lanes &= lanes - 1) {
+      if (who.knows->seen[old.first + static_cast<uint32_t>(__builtin_ctz(lanes))] <= old.stamp) return false;
+    }
+    return true;
+  };
+  if (cell.others) {
+    auto& list = lists_[cell.others];
+    for (Reader& old : list) {
+      if (joins(old)) return;
+    }
+    list.erase(std::remove_if(list.begin(), list.end(), is_over), list.end());
+  }
+  if (is_over(cell.reader)) {
+    cell.reader = reader;
+    return;
+  }
+  if (!cell.others) {
+    if (free_lists_.empty()) {
+      lists_.emplace_back();
+      free_lists_.push_back(static_cast<uint32_t>(lists_.size() - 1));
+    }
+    cell.others = free_lists_.back();
+    free_lists_.pop_back();
+  }
+  lists_[cell.others].push_back(reader);
 }
 
 Finding Shadow::read(Cell& cell, const Accessor& who) {
-  // A row of ldmatrix goes to four lanes, so even the lane that wrote it does not read it alone.
-  const bool whole_warp = who.access == Access::WarpRead;
   if (cell.write_scope == who.scope) {
-    if (cell.write_in_flight) return {Conflict::WithCopy, cell.write_block, cell.write_thread};
-    const bool own = cell.write_block == who.block && cell.write_thread == who.thread && !whole_warp;
-    if (!own && unordered(cell, who)) return {Conflict::WithWrite, cell.write_block, cell.write_thread};
+    const Finding found = after_write(cell, who);
+    if (found.conflict != Conflict::None) return found;
   }
-  const uint32_t lanes = whole_warp ? ~0u : 1u << who.thread % 32;
-  const auto warp = static_cast<uint8_t>(who.thread / 32);
-  const bool first = cell.read_scope != who.scope;
-  if (first || cell.read_block != who.block || cell.read_epoch != who.epoch) {
-    cell.read_other_block = !first && (cell.read_other_block || cell.read_block != who.block);
-    cell.read_other_warp = false;
+  if (cell.read_scope != who.scope || cell.read_cluster != who.cluster) {
+    cell.read_elsewhere = cell.read_scope == who.scope;
     cell.read_scope = who.scope;
-    cell.read_block = who.block;
-    cell.read_epoch = who.epoch;
-    cell.read_warp = warp;
-    cell.read_warp_epoch = who.warp_epoch;
-    cell.read_lanes = lanes;
-  } else if (cell.read_warp != warp) {
-    cell.read_other_warp = true;
-  } else if (cell.read_warp_epoch != who.warp_epoch) {
-    cell.read_warp_epoch = who.warp_epoch;
-    cell.read_lanes = lanes;
-  } else {
-    cell.read_lanes |= lanes;
+    cell.read_cluster = who.cluster;
+    forget_readers(cell);
   }
+  const bool thread = who.agent == who.thread;
+  const uint32_t first = thread ? who.agent & ~31u : who.agent;
+  remember(cell, {first, who.access == Access::WarpRead ? ~0u : 1u << (who.agent - first), who.stamp}, who);
   return {};
 }
 
 Finding Shadow::write(Cell& cell, const Accessor& who) {
-  const bool atomic = who.access == Access::Atomic, copy = who.access == Access::AsyncCopy;
-  if (cell.write_scope == who.scope) {
-    if (cell.write_in_flight) return {Conflict::WithCopy, cell.write_block, cell.write_thread};
-    const bool own = cell.write_block == who.block && cell.write_thread == who.thread;
-    if (!own && !(atomic && cell.write_atomic) && unordered(cell, who)) {
-      return {Conflict::WithWrite, cell.write_block, cell.write_thread};
-    }
+  const bool atomic = who.access == Access::Atomic;
+  if (cell.write_scope == who.scope && !(atomic && cell.write_atomic)) {
+    const Finding found = after_write(cell, who);
+    if (found.conflict != Conflict::None) return found;
   }
   if (cell.read_scope == who.scope) {
-    if (cell.read_other_block) return {Conflict::WithReadElsewhere, 0, 0};
-    auto reader = [&](uint32_t lanes) -> Finding {
-      return {Conflict::WithRead, cell.read_block, cell.read_warp * 32u + static_cast<uint32_t>(__builtin_ctz(lanes))};
+    if (cell.read_elsewhere) return {Conflict::WithReadElsewhere, 0, 0};
+    auto unordered = [&](const Reader& reader) -> Finding {
+      for (uint32_t lanes = reader.lanes; lanes; lanes &= lanes - 1) {
+        const uint32_t agent = reader.first + static_cast<uint32_t>(__builtin_ctz(lanes));
+        const bool known = agent == who.thread || who.knows->seen[agent] > reader.stamp;
+        if (cell.read_cluster == who.cluster && known) continue;
+        return {Conflict::WithRead, cell.read_cluster, agent};
+      }
+      return {};
     };
-    if (cell.read_block != who.block) return reader(cell.read_lanes);
-    if (cell.read_epoch == who.epoch) {
-      if (cell.read_warp != who.thread / 32) return reader(cell.read_lanes);
-      if (cell.read_other_warp) return {Conflict::WithReadElsewhere, 0, 0};
-      const uint32_t others = cell.read_lanes & ~(1u << who.thread % 32);
-      if (cell.read_warp_epoch == who.warp_epoch && others) return reader(others);
-    }
+    Finding found = unordered(cell.reader);
+    for (size_t i = 0; cell.others && found.conflict == Conflict::None && i < lists_[cell.others].size(); i++)
+      found = unordered(lists_[cell.others][i]);
+    if (found.conflict != Conflict::None) return found;
+    forget_readers(cell);
   }
   cell.write_scope = who.scope;
-  cell.write_block = who.block;
-  cell.write_thread = static_cast<uint16_t>(who.thread);
-  cell.write_epoch = who.epoch;
-  cell.write_warp_epoch = who.warp_epoch;
+  cell.write_cluster = who.cluster;
+  cell.write_agent = who.agent;
+  cell.write_stamp = who.stamp;
   cell.write_atomic = atomic;
-  cell.write_in_flight = copy;
+  cell.write_in_flight = who.access == Access::AsyncCopy;
+  cell.write_asynchronous = who.asynchronous;
   return {};
 }
 
 void Shadow::arrive(size_t offset, uint32_t bytes, const Accessor& who) {
   for (size_t i = offset / granule_; i < (offset + bytes) / granule_; i++) {
     cells_[i].write_in_flight = false;
-    cells_[i].write_epoch = who.epoch;
-    cells_[i].write_warp_epoch = who.warp_epoch;
+    cells_[i].write_stamp = who.stamp;
   }
 }
 
@@ -115,22 +166,6 @@ bool Shadow::written(size_t offset, size_t bytes) const {
     if (!written_[i]) return false;
   }
   return true;
-}
-
-std::string describe(const Finding& finding, const Accessor& who) {
-  const bool elsewhere = finding.block != who.block;
-  const std::string other =
-      "thread " + std::to_string(finding.thread) + (elsewhere ? " of block " + std::to_string(finding.block) : "");
-  const char* unordered = elsewhere ? ": the blocks of a launch have no order" : " with no barrier between";
-  switch (finding.conflict) {
-    case Conflict::WithWrite: return "written by " + other + unordered;
-    case Conflict::WithRead: return "read by " + other + unordered;
-    case Conflict::WithReadElsewhere: return "read by other warps or blocks with no barrier between";
-    case Conflict::WithCopy: return "where an asynchronous copy by " + other + " is under way, not waited for";
-    case Conflict::Uninitialised: return "never written";
-    case Conflict::None: break;
-  }
-  return {};
 }
 
 }  // namespace emu
