@@ -14,6 +14,8 @@ use std::process::Command;
 /// Machine code for these, where nvcc knows them; a cubin also runs on later minor versions of its
 /// major one (8.6 on 8.7, 10.0 on 10.3, 12.0 on 12.1).
 const GPUS: [&str; 6] = ["80", "86", "89", "90", "100", "120"];
+/// Files `hopper_*.cu` are for this one alone, whose instructions no other GPU has.
+const HOPPER: &str = "90a";
 /// nvcc must know these.
 const GPUS_NEEDED: [&str; 4] = ["80", "86", "89", "90"];
 /// The driver compiles this for any GPU that is newer than all of `GPUS`.
@@ -192,7 +194,7 @@ impl Nvcc {
         let fatbin = folder.join(format!("{name}.fatbin"));
         let stamp = folder.join(format!("{name}.stamp"));
         let mut hash = DefaultHasher::new();
-        (&self.release, &self.gpus, PTX, FLAGS, sources.headers).hash(&mut hash);
+        (&self.release, &self.gpus, PTX, HOPPER, FLAGS, sources.headers).hash(&mut hash);
         fs::read(&source).unwrap_or_default().hash(&mut hash);
         let key = format!("{:016x}", hash.finish());
         if fatbin.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
@@ -202,10 +204,14 @@ impl Nvcc {
         let temporary = folder.join(format!("{name}.{}.fatbin", std::process::id()));
         let mut command = Command::new(&self.path);
         command.args(FLAGS).arg("--threads").arg(variable("NUM_JOBS"));
-        for gpu in &self.gpus {
-            command.arg(format!("-gencode=arch=compute_{gpu},code=sm_{gpu}"));
+        if name.starts_with("hopper_") {
+            command.arg(format!("-gencode=arch=compute_{HOPPER},code=sm_{HOPPER}"));
+        } else {
+            for gpu in &self.gpus {
+                command.arg(format!("-gencode=arch=compute_{gpu},code=sm_{gpu}"));
+            }
+            command.arg(format!("-gencode=arch=compute_{PTX},code=compute_{PTX}"));
         }
-        command.arg(format!("-gencode=arch=compute_{PTX},code=compute_{PTX}"));
         command.arg("-o").arg(&temporary).arg(&source);
         let fail =
             |what: String| Failure { what, fix: "check the disk and the target folder".into() };
@@ -246,7 +252,8 @@ fn listing(fatbins: &[(String, PathBuf)], gpus: &[&str], release: Option<&str>) 
     for (name, path) in fatbins {
         let _ = writeln!(text, "    ({name:?}, include_str!({:?})),", path.with_extension("ptxas"));
     }
-    let targets: Vec<String> = gpus.iter().map(|gpu| format!("sm_{gpu}")).collect();
+    let targets = gpus.iter().chain(gpus.first().map(|_| &HOPPER));
+    let targets: Vec<String> = targets.map(|gpu| format!("sm_{gpu}")).collect();
     let _ = write!(
         text,
         "];\n/// GPUs with machine code; PTX for later ones.\npub const TARGETS: &[&str] = &{targets:?};\n\

@@ -3,9 +3,10 @@
     scripts/kernel_gates.py KERNELS_FOLDER [--update]
 
 KERNELS_FOLDER is where build.rs leaves *.fatbin and *.ptxas (target/kernels). For every kernel and GPU:
-no stack, no spills, no more registers than recorded; in the machine code no local memory, and the
-instructions that the kernel stands on (tensor cores, asynchronous copies). A kernel that is missing on
-either side is an error. --update records the registers seen, for a change that is meant.
+no stack, no spills, no more registers than recorded, no wgmma that the compiler made wait for each other;
+in the machine code no local memory, and the instructions that the kernel stands on (tensor cores and how
+they read their operands, asynchronous copies). A kernel that is missing on either side is an error.
+--update records the registers seen, for a change that is meant.
 """
 
 import os
@@ -23,6 +24,13 @@ problems = []
 
 def instructions(kernel):
     """What the machine code of a kernel must contain, by its name."""
+    # What wgmma transposes, where operands come from, and tensor maps in the modes that are meant.
+    transposed = {"forward": ".tnspB", "dgrad": "", "wgrad": ".tnspA.tnspB"}
+    hopper = re.match(r"hopper_(\w+?)_(f16|bf16)_n(\d+)$", kernel)
+    if hopper:
+        form = f"HGMMA.64x{hopper[3]}x16.F32" + (".BF16" if hopper[2] == "bf16" else "") + transposed[hopper[1]]
+        stored = [] if hopper[1] == "wgrad" else ["UTMASTG", "LDSM", "STSM"]
+        return [form, "UTMALDG.IM2COL", "UTMALDG.MULTICAST", "USETMAXREG"] + stored
     tensor = re.match(r"dilated_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
     if not tensor:
         return []
@@ -41,6 +49,8 @@ def reports():
             entry = re.search(r"Compiling entry function '(\w+)' for '(\w+)'", line)
             if entry:
                 key = entry.groups()
+            if "(C75" in line:  # wgmma serialised: C7508, C7510 and their like
+                problems.append(f"{' '.join(key) if key else name}: {line.strip()}")
             memory = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line)
             if memory and any(int(n) for n in memory.groups()):
                 problems.append(f"{' '.join(key)}: {line.strip()}")
@@ -60,7 +70,7 @@ def machine_code():
             [CUOBJDUMP, "-sass", os.path.join(folder, name)], capture_output=True, text=True, check=True
         )
         for line in dump.stdout.splitlines():
-            if match := re.match(r"arch = (sm_\d+)", line):
+            if match := re.match(r"arch = (sm_\d+a?)", line):
                 gpu = match[1]
             elif match := re.match(r"\s+Function : (\w+)", line):
                 kernel = match[1]
@@ -68,6 +78,12 @@ def machine_code():
             elif match := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+\s+)?([A-Z][A-Z0-9]*)", line):
                 if kernel:
                     code[kernel, gpu].add(match[1])
+                    if match[1] == "HGMMA":
+                        form = re.search(r"HGMMA\.[\w.]+", line)[0]
+                        code[kernel, gpu].add(form + (re.search(r"gdesc\[\w+\]((?:\.\w+)*)", line)[1]))
+                    for mode in ("IM2COL", "MULTICAST"):
+                        if match[1] == "UTMALDG" and mode in line:
+                            code[kernel, gpu].add(f"UTMALDG.{mode}")
     return code
 
 
@@ -75,13 +91,13 @@ seen = reports()
 if not seen:
     sys.exit(f"error: no *.ptxas in {folder}\n  fix: run make kernels, which builds them")
 kernels = sorted({kernel for kernel, _ in seen})
-gpus = sorted({gpu for _, gpu in seen}, key=lambda gpu: int(gpu[3:]))
+gpus = sorted({gpu for _, gpu in seen}, key=lambda gpu: (int(gpu[3:].rstrip("a")), gpu))
 
 if update:
     with open(TABLE, "w") as table:
         print("kernel", *gpus, "instructions", sep="\t", file=table)
         for kernel in kernels:
-            registers = [seen[kernel, gpu] for gpu in gpus]
+            registers = [seen.get((kernel, gpu), "-") for gpu in gpus]
             print(kernel, *registers, ",".join(instructions(kernel)) or "-", sep="\t", file=table)
 
 recorded, wanted_in = {}, {}
@@ -89,7 +105,7 @@ with open(TABLE) as table:
     _, *columns, _ = table.readline().rstrip("\n").split("\t")
     for line in table:
         kernel, *registers, wanted = line.rstrip("\n").split("\t")
-        recorded[kernel] = dict(zip(columns, map(int, registers)))
+        recorded[kernel] = {gpu: int(n) for gpu, n in zip(columns, registers) if n != "-"}
         wanted_in[kernel] = [] if wanted == "-" else wanted.split(",")
 for kernel in kernels:
     if kernel not in recorded:
@@ -113,6 +129,9 @@ if os.path.exists(CUOBJDUMP):
         for wanted in wanted_in.get(kernel, []):
             if wanted not in opcodes:
                 problems.append(f"{kernel} {gpu}: no {wanted} in its machine code")
+        for form in sorted(opcodes - set(wanted_in.get(kernel, []))):
+            if form.startswith("HGMMA."):
+                problems.append(f"{kernel} {gpu}: {form} beside what is meant")
 else:
     print(f"skipped: no {CUOBJDUMP}, so the machine code was not read", file=sys.stderr)
     if os.environ.get("CBP_REQUIRE_KERNELS") == "1":

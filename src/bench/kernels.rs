@@ -60,6 +60,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     let step = engine.device().time(&list, 1)?;
     Ok(json!({
         "gpu": gpu.line(), "precision": precision.name(), "batch_size": config.batch_size,
+        "core": engine.device().core().name(),
         "filters": config.main.filters, "n_dilation_layers": config.main.n_dilation_layers,
         "copy_tb_per_s": ceilings.copy_tb_per_s, "matrix_tflops": ceilings.matrix_tflops,
         "launches_per_step": list.launches.len(), "graph_ms": step,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::engine::cpu::Isa;
 use crate::engine::cuda::binaries::{self, Resources};
 use crate::engine::cuda::driver;
+use crate::engine::cuda::ops::hopper::Core;
 
 /// Everything, as one JSON object.
 pub fn facts() -> Value {
@@ -25,6 +26,7 @@ pub fn facts() -> Value {
                 "ordinal": gpu.ordinal,
                 "name": gpu.name,
                 "compute_capability": version(gpu.capability),
+                "core": Core::of(gpu.capability, gpu.multiprocessors).name(),
                 "memory_bytes": gpu.memory,
                 "multiprocessors": gpu.multiprocessors,
                 "l2_bytes": gpu.l2,
@@ -112,10 +114,11 @@ pub fn text(facts: &Value) -> String {
     for gpu in facts["gpus"].as_array().into_iter().flatten() {
         let _ = writeln!(
             out,
-            "GPU {}    {}, compute capability {}, {:.0} GiB, {} multiprocessors: {}",
+            "GPU {}    {}, compute capability {} ({} core in 16 bits), {:.0} GiB, {} multiprocessors: {}",
             gpu["ordinal"],
             string(&gpu["name"]),
             string(&gpu["compute_capability"]),
+            string(&gpu["core"]),
             gpu["memory_bytes"].as_f64().unwrap_or(0.0) / f64::from(1u32 << 30),
             gpu["multiprocessors"],
             gpu["reason"].as_str().unwrap_or("usable"),

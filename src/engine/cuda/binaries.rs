@@ -2,6 +2,11 @@
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
+/// Whether the kernels of this file are compiled for compute capability 9.0 alone.
+pub fn is_for_hopper(file: &str) -> bool {
+    file.starts_with("hopper_")
+}
+
 /// What the compiler said of one kernel on one GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resources {

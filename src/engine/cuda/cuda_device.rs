@@ -15,6 +15,8 @@ use cudarc::driver::{DriverError, result};
 use super::binaries;
 use super::device::{Address, Device, Launch, LaunchList};
 use super::driver::{self, Gpu};
+use super::ops::hopper::Core;
+use super::tensor_map;
 use crate::error::Problem;
 
 /// Bytes of page-locked memory through which downloads go: losses in one piece, weights in several.
@@ -73,6 +75,9 @@ impl CudaDevice {
         // SAFETY: page-locked memory of that many bytes, freed in `drop`.
         this.staging = unsafe { result::malloc_host(STAGING, 0) }.map_err(fails)?.cast();
         for (file, image) in binaries::FATBINS {
+            if binaries::is_for_hopper(file) && this.core() == Core::Portable {
+                continue; // it has no code for this GPU
+            }
             // The driver reads the image in words.
             let mut aligned = vec![0u64; image.len().div_ceil(8)];
             bytemuck::cast_slice_mut(&mut aligned)[..image.len()].copy_from_slice(image);
@@ -302,7 +307,9 @@ impl Device for CudaDevice {
         self.enter()?;
         let function = self.function(launch)?;
         let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x, y, z));
-        let mut parameters = [launch.args.as_ptr().cast_mut().cast::<c_void>()];
+        let driver = self.gpu.driver;
+        let args = launch.encoded_args(|map| tensor_map::encode(map, driver))?;
+        let mut parameters = [args.as_ptr().cast_mut().cast::<c_void>()];
         // SAFETY: the driver copies the one argument, whose size is the kernel's; the addresses in it
         // are of this device's buffers.
         unsafe {
@@ -355,6 +362,10 @@ impl Device for CudaDevice {
                 .fix("run again with CUDA_LAUNCH_BLOCKING=1 to learn which one")
                 .into()
         })
+    }
+
+    fn core(&self) -> Core {
+        Core::of(self.gpu.capability, self.gpu.multiprocessors)
     }
 
     fn describe(&self) -> String {

@@ -2,10 +2,13 @@
 //!
 //! A launch is plain data, so a training step is a list that can be printed, replayed and compared.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use anyhow::Result;
 use bytemuck::{NoUninit, Pod, Zeroable};
+
+use super::ops::hopper::Core;
 
 /// An address in device memory; `Global<T>` in kernels. 0 is no address.
 #[repr(transparent)]
@@ -35,6 +38,48 @@ impl fmt::Debug for Address {
     }
 }
 
+/// A tensor of 16-bit elements, `[batch, length, channels]`, as a Hopper GPU copies boxes of it: 64 channels of `rows`
+/// rows, swizzled over 128 bytes (`kernels/prims/hopper.cuh`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorMap {
+    pub address: Address,
+    /// a multiple of 64
+    pub channels: usize,
+    pub length: usize,
+    pub batch: usize,
+    pub rows: usize,
+    pub walk: Walk,
+}
+
+/// Which rows follow each other in a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// Those of the flat tensor `[batch * length, channels]`.
+    Rows,
+    /// Positions from `lower` to `length - 1 + upper` of an example, then of the next (im2col).
+    Positions { lower: i32, upper: i32 },
+}
+
+impl TensorMap {
+    /// Of one in a kernel's arguments, whatever the device.
+    pub const BYTES: usize = 128;
+
+    /// Panics when the copy engine could not take it.
+    pub fn check(&self) {
+        assert!(self.channels > 0 && self.channels.is_multiple_of(64), "{self:?}: whole boxes");
+        assert!(
+            (1..=256).contains(&self.rows) && self.address.raw().is_multiple_of(16),
+            "{self:?}"
+        );
+        if let Walk::Positions { lower, upper } = self.walk {
+            let corner = |c: i32| i16::try_from(c).is_ok();
+            assert!(corner(lower) && corner(upper), "{self:?}: corners are 16 bits");
+            let walk = self.length as i64 + i64::from(upper) - i64::from(lower);
+            assert!(walk > 0, "{self:?}: nowhere to walk");
+        }
+    }
+}
+
 /// One kernel launch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
@@ -48,6 +93,8 @@ pub struct Launch {
     pub shared_bytes: u32,
     /// The kernel's one argument, as its struct lies in memory.
     pub args: Vec<u8>,
+    /// The struct's first members, 128 bytes each, which the device fills in.
+    pub tensor_maps: Vec<TensorMap>,
     /// What it does in the step ("dilated_3 forward"), for errors and profiles.
     pub label: String,
 }
@@ -62,7 +109,41 @@ impl Launch {
         label: impl Into<String>,
     ) -> Self {
         let args = bytemuck::bytes_of(args).to_vec();
-        Self { kernel, grid, block, shared_bytes, args, label: label.into() }
+        Self {
+            kernel,
+            grid,
+            block,
+            shared_bytes,
+            args,
+            tensor_maps: Vec::new(),
+            label: label.into(),
+        }
+    }
+
+    /// Puts tensor maps before the arguments, as a struct aligned to 64 bytes has them.
+    pub fn with_tensor_maps(mut self, maps: Vec<TensorMap>) -> Self {
+        let mut args = vec![0; TensorMap::BYTES * maps.len()];
+        args.append(&mut self.args);
+        args.resize(args.len().next_multiple_of(64), 0);
+        self.args = args;
+        self.tensor_maps = maps;
+        self
+    }
+
+    /// The arguments with tensor maps as `encode` writes them.
+    pub fn encoded_args(
+        &self,
+        mut encode: impl FnMut(&TensorMap) -> Result<[u8; TensorMap::BYTES]>,
+    ) -> Result<Cow<'_, [u8]>> {
+        if self.tensor_maps.is_empty() {
+            return Ok(Cow::Borrowed(&self.args));
+        }
+        let mut args = self.args.clone();
+        for (map, to) in self.tensor_maps.iter().zip(args.chunks_exact_mut(TensorMap::BYTES)) {
+            map.check();
+            to.copy_from_slice(&encode(map)?);
+        }
+        Ok(Cow::Owned(args))
     }
 }
 
@@ -93,6 +174,8 @@ pub trait Device {
     fn run(&mut self, list: &LaunchList) -> Result<()>;
     /// Waits for all work.
     fn sync(&mut self) -> Result<()>;
+    /// Of the kernels that fit this device, the fastest for the dilated layers.
+    fn core(&self) -> Core;
     /// One line for the log.
     fn describe(&self) -> String;
 }

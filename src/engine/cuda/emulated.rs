@@ -4,8 +4,10 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 
 use anyhow::Result;
+use bytemuck::{Pod, Zeroable};
 
-use super::device::{Address, Device, Launch, LaunchList};
+use super::device::{Address, Device, Launch, LaunchList, TensorMap, Walk};
+use super::ops::hopper::Core;
 use crate::error::Problem;
 
 /// When an asynchronous copy's bytes arrive in shared memory.
@@ -81,6 +83,7 @@ pub fn kernels() -> Vec<EmulatedKernel> {
 pub struct EmulatedDevice {
     handle: NonNull<Handle>,
     options: Options,
+    core: Core,
 }
 
 // SAFETY: the handle is owned and every call on it takes `self`; the runtime keeps no state of the calling thread
@@ -107,7 +110,13 @@ impl EmulatedDevice {
         // SAFETY: the options are copied during the call.
         let handle =
             NonNull::new(unsafe { cbp_emu_open(&raw) }).expect("memory for an emulated device");
-        Self { handle, options }
+        Self { handle, options, core: Core::Portable }
+    }
+
+    /// The device as one that `core` fits.
+    pub fn with_core(mut self, core: Core) -> Self {
+        self.core = core;
+        self
     }
 
     fn check(&self, status: c_int) -> Result<()> {
@@ -169,6 +178,7 @@ impl Device for EmulatedDevice {
 
     fn launch(&mut self, launch: &Launch) -> Result<()> {
         let (kernel, label) = (c_string(launch.kernel), c_string(&launch.label));
+        let args = launch.encoded_args(|map| Ok(bytemuck::cast(RawTensorMap::new(map))))?;
         // SAFETY: the handle is open; strings, shapes and arguments are copied or only read during the call, and the
         // runtime compares the size of the arguments with the kernel's. With checks off, addresses inside the
         // arguments are the caller's promise (`Options::checks`).
@@ -179,8 +189,8 @@ impl Device for EmulatedDevice {
                 launch.grid.as_ptr(),
                 launch.block.as_ptr(),
                 launch.shared_bytes,
-                launch.args.as_ptr().cast(),
-                launch.args.len(),
+                args.as_ptr().cast(),
+                args.len(),
                 label.as_ptr(),
             )
         };
@@ -197,6 +207,10 @@ impl Device for EmulatedDevice {
 
     fn sync(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn core(&self) -> Core {
+        self.core
     }
 
     fn describe(&self) -> String {
@@ -232,6 +246,44 @@ struct RawOptions {
     races: u32,
     uninitialised: u32,
     os_threads: u32,
+}
+
+/// Mirror of `emu::TensorMap` in `runtime.hpp`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct RawTensorMap {
+    magic: u64,
+    address: Address,
+    channels: u32,
+    length: u32,
+    batch: u32,
+    box_rows: u32,
+    im2col: u32,
+    lower: i32,
+    upper: i32,
+    unused: [u32; 21],
+}
+
+impl RawTensorMap {
+    fn new(map: &TensorMap) -> Self {
+        let size = |n: usize| u32::try_from(n).expect("sizes of a tensor fit in 32 bits");
+        let (length, batch, [lower, upper]) = match map.walk {
+            Walk::Rows => (map.batch * map.length, 1, [0, 0]),
+            Walk::Positions { lower, upper } => (map.length, map.batch, [lower, upper]),
+        };
+        Self {
+            magic: 0x7061_6d72_6f73_6e65,
+            address: map.address,
+            channels: size(map.channels),
+            length: size(length),
+            batch: size(batch),
+            box_rows: size(map.rows),
+            im2col: (map.walk != Walk::Rows).into(),
+            lower,
+            upper,
+            unused: [0; 21],
+        }
+    }
 }
 
 unsafe extern "C" {

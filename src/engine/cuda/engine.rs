@@ -273,6 +273,7 @@ impl<D: Device> CudaEngine<D> {
             main: &self.main_weights,
             bias: self.bias_weights.as_ref(),
             counts_loss_weight: self.counts_loss_weight,
+            core: self.device.core(),
         };
         let adam = table.as_ref().map(|table| (table, adam_at));
         let launches = step::launches(kind, &run.workspace, &surroundings, adam);

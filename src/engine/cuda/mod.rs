@@ -13,5 +13,6 @@ pub mod ops;
 pub mod precision;
 pub mod resident;
 pub mod step;
+pub mod tensor_map;
 pub mod weights;
 pub mod workspace;

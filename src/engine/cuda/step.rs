@@ -14,6 +14,7 @@ use super::device::{Address, Launch};
 use super::ops::adam::{Table, Update};
 use super::ops::batch::{Batch, ResidentGenome, ResidentSignal};
 use super::ops::head::{HeadScratch, InputGradient};
+use super::ops::hopper::Core;
 use super::ops::loss::{Loss, OutputGradients, Outputs};
 use super::ops::step::StepState;
 use super::ops::{Floor, dilated, step};
@@ -33,6 +34,8 @@ pub struct Surroundings<'a> {
     pub main: &'a Weights,
     pub bias: Option<&'a Weights>,
     pub counts_loss_weight: f64,
+    /// Which kernels the dilated layers take.
+    pub core: Core,
 }
 
 /// Which list.
@@ -71,11 +74,11 @@ pub fn launches(
 
     let mut bias = None;
     if let (Some(shapes), Some(out), Some(weights)) = (&ws.bias, &ws.bias_out, at.bias) {
-        forward(&mut list, "bias", shapes, out, weights, at.weights, ws, false);
+        forward(&mut list, "bias", shapes, out, weights, at, ws, false);
         bias = Some(outputs(out, &ws.arena));
     }
     let backward = ws.backward.as_ref().filter(|_| kind.has_backward());
-    forward(&mut list, "main", &ws.main, &ws.main_out, at.main, at.weights, ws, backward.is_some());
+    forward(&mut list, "main", &ws.main, &ws.main_out, at.main, at, ws, backward.is_some());
 
     let main = outputs(&ws.main_out, &ws.arena);
     let loss = Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
@@ -115,11 +118,11 @@ fn forward(
     shapes: &Shapes,
     out: &Activations,
     weights: &Weights,
-    weights_arena: &Arena,
+    at: &Surroundings,
     ws: &Workspace,
     with_masks: bool,
 ) {
-    let arena = &ws.arena;
+    let (arena, weights_arena) = (&ws.arena, at.weights);
     let mask = |i: usize| with_masks.then(|| arena[out.masks[i]]);
     let (kernel, bias) = weights.first(weights_arena);
     let mut push = |mut launch: Launch| {
@@ -137,7 +140,7 @@ fn forward(
             y: arena[out.maps[i + 1]],
             mask: mask(i + 1).unwrap_or(Address::NULL),
         };
-        push(dilated::forward(layer, &operands, &format!("dilated_{} forward", i + 1)));
+        push(at.core.forward(layer, &operands, &format!("dilated_{} forward", i + 1)));
     }
     let scratch = HeadScratch { diagonals: arena[out.diagonals], pooled: arena[out.pooled] };
     let x_n = arena[out.maps[shapes.dilated.len()]];
@@ -186,7 +189,7 @@ fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surr
             partials: arena[b.dilated_partials[i - 1]],
             overflow,
         };
-        list.push(dilated::wgrad(layer, &wgrad, &format!("dilated_{i} wgrad")));
+        list.push(at.core.wgrad(layer, &wgrad, &format!("dilated_{i} wgrad")));
         let dgrad = dilated::Dgrad {
             dz_out: dz(i),
             g_out: g(i).expect("every dilated layer has a residual"),
@@ -197,7 +200,7 @@ fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surr
             column_sums: arena[b.column_sums[i - 1]],
             overflow,
         };
-        list.push(dilated::dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")));
+        list.push(at.core.dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")));
     }
     let (codes, partials) = (arena[ws.codes], arena[b.first_partials]);
     list.push(shapes.first.gradient(element, dz(0), codes, partials));

@@ -3,10 +3,15 @@
 
 use cbp_fast::doctor::selftest::{self, AWKWARD, Case};
 use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options};
+use cbp_fast::engine::cuda::ops::hopper::Core;
 use cbp_fast::engine::cuda::precision::Precision;
 
 fn check(case: Case, precision: Precision, options: Options) {
-    let mut open = || Ok(EmulatedDevice::new(options));
+    check_on(Core::Portable, case, precision, options);
+}
+
+fn check_on(core: Core, case: Case, precision: Precision, options: Options) {
+    let mut open = || Ok(EmulatedDevice::new(options).with_core(core));
     let outcome = selftest::run(case, precision, &mut open).unwrap();
     println!("{outcome}");
     for difference in &outcome.differences {
@@ -54,5 +59,23 @@ fn steps_under_random_schedules() {
         for precision in [Precision::Fp16, Precision::F32] {
             check(case, precision, Options::checked(seed, delivery));
         }
+    }
+}
+
+/// The same on the Hopper core: both of its tile widths, a bias branch that takes it and one that cannot.
+#[test]
+fn steps_on_the_hopper_core() {
+    let cases = [
+        Case { main: (200, 40, 128, 3), bias: Some((200, 40, 32, 1)), examples: 3 },
+        Case { main: (140, 30, 250, 2), bias: Some((140, 30, 128, 2)), examples: 2 },
+    ];
+    for case in cases {
+        for precision in [Precision::Fp16, Precision::Bf16] {
+            check_on(Core::H100, case, precision, Options::fast());
+        }
+    }
+    let case = Case { main: (130, 20, 128, 2), bias: None, examples: 2 };
+    for (seed, delivery) in [(1, Delivery::Random), (2, Delivery::Starved)] {
+        check_on(Core::H100, case, Precision::Fp16, Options::checked(seed, delivery));
     }
 }

@@ -9,6 +9,7 @@ mod dilated;
 mod emulator;
 mod first_conv;
 mod head;
+mod hopper;
 mod loss;
 mod primitives;
 mod step;

@@ -169,7 +169,7 @@ impl Layer {
         Floor { flop: 2 * (self.rows_out() * weights) as u64, bytes: bytes as u64 }
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         assert!(self.batch > 0 && self.dilation > 0, "{self:?}: batch and dilation are positive");
         assert!(
             self.channels > 0 && self.channels.is_multiple_of(32),
@@ -180,12 +180,12 @@ impl Layer {
     }
 
     /// Rows of y, seen from x.
-    fn out_to_in(&self) -> RowMap {
+    pub(super) fn out_to_in(&self) -> RowMap {
         RowMap::new(self.batch, self.length_out(), self.length_in)
     }
 
     /// Rows of x, seen from y.
-    fn in_to_out(&self) -> RowMap {
+    pub(super) fn in_to_out(&self) -> RowMap {
         RowMap::new(self.batch, self.length_in, self.length_out())
     }
 
@@ -291,7 +291,7 @@ const PLAIN_SHARED_BYTES: usize = 32 * ((TILE_ROWS + 4) + (32 + 4)) * size_of::<
 /// Mirror of `RowMap` in `kernels/core/operands.cuh`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct RowMap {
+pub(super) struct RowMap {
     length: FastDiv,
     rows: u32,
     source_length: u32,

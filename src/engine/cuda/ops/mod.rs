@@ -10,6 +10,7 @@ pub mod ceiling;
 pub mod dilated;
 pub mod first_conv;
 pub mod head;
+pub mod hopper;
 pub mod loss;
 pub mod step;
 

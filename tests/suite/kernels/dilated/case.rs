@@ -3,9 +3,8 @@
 use bytemuck::cast_slice;
 use cbp_fast::engine::cuda::device::{Address, Device, Launch};
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
-use cbp_fast::engine::cuda::ops::dilated::{
-    self, Dgrad, Forward, Layer, Pass, TAPS, Wgrad, symbol,
-};
+use cbp_fast::engine::cuda::ops::dilated::{self, Dgrad, Forward, Layer, Pass, TAPS, Wgrad};
+use cbp_fast::engine::cuda::ops::hopper::{self, Core};
 use cbp_fast::engine::cuda::precision::Precision;
 use half::{bf16, f16};
 
@@ -123,11 +122,16 @@ impl Case {
         }
     }
 
-    /// Runs a pass and compares all it writes; returns the bytes it wrote, sums over rows apart.
+    /// Runs a pass of the portable core and compares all it writes; returns the bytes it wrote, sums over rows apart.
     pub fn check(&self, pass: Pass, columns: usize, options: Options) -> Written {
+        self.check_on(Core::Portable, pass, columns, options)
+    }
+
+    pub fn check_on(&self, core: Core, pass: Pass, columns: usize, options: Options) -> Written {
         let mut device = Bench::new(self.layer.precision, options);
+        let layer = &self.layer;
         let Layer { channels, precision, .. } = self.layer;
-        let what = format!("{} {:?}, {options:?}", symbol(pass, precision, columns), self.layer);
+        let what = format!("{core:?} {pass:?} in {columns} columns, {:?}, {options:?}", self.layer);
         let close = |name: &str, got: &[f32], expected: &[f64], tolerance: f64| {
             let error = relative_error(got, expected);
             assert!(error.total <= tolerance, "{what}: {name}: {error}, at most {tolerance:e}");
@@ -135,7 +139,12 @@ impl Case {
         match pass {
             Pass::Forward => {
                 let at = device.forward(self);
-                device.run(&dilated::forward_with(&self.layer, columns, &at, "forward"));
+                device.run(&match core {
+                    Core::Portable => dilated::forward_with(layer, columns, &at, "forward"),
+                    Core::Hopper { clusters } => {
+                        hopper::forward(layer, columns, clusters, &at, "forward")
+                    }
+                });
                 close("y", &device.read(at.y, self.y.len()), &self.y, tolerance(precision));
                 let mask = device.bytes(at.mask, self.y.len() / 8);
                 self.check_mask(&mask, &what);
@@ -144,7 +153,12 @@ impl Case {
             }
             Pass::Dgrad => {
                 let at = device.dgrad(self);
-                device.run(&dilated::dgrad_with(&self.layer, columns, &at, "dgrad"));
+                device.run(&match core {
+                    Core::Portable => dilated::dgrad_with(layer, columns, &at, "dgrad"),
+                    Core::Hopper { clusters } => {
+                        hopper::dgrad(layer, columns, clusters, &at, "dgrad")
+                    }
+                });
                 close("g", &device.read(at.g, self.g.len()), &self.g, tolerance(precision));
                 let values = device.read(at.dz, self.dz.len());
                 close("dz", &values, &self.dz, tolerance(precision));
@@ -154,7 +168,11 @@ impl Case {
                 let sums =
                     device.bytes(at.column_sums, self.layer.column_sum_tiles() * channels * 4);
                 let total = add_parts(&sums, channels);
-                close("column sums", &total, &self.column_sums, tolerance_of_sums(precision));
+                let tolerance = match core {
+                    Core::Portable => tolerance_of_sums(precision),
+                    Core::Hopper { .. } => tolerance(precision), // sums of dz as it is stored
+                };
+                close("column sums", &total, &self.column_sums, tolerance);
                 assert_eq!(device.bytes(at.overflow, 4), [0; 4], "{what}: overflow");
                 let dz = device.bytes(at.dz, self.dz.len() * precision.bytes());
                 Written { elements: dz, sums }
@@ -162,7 +180,12 @@ impl Case {
             Pass::Wgrad => {
                 let splits = 3; // uneven parts; of a single step, two are empty
                 let at = device.wgrad(self, splits);
-                device.run(&dilated::wgrad_with(&self.layer, columns, splits, &at, "wgrad"));
+                device.run(&match core {
+                    Core::Portable => dilated::wgrad_with(layer, columns, splits, &at, "wgrad"),
+                    Core::Hopper { clusters } => {
+                        hopper::wgrad(layer, columns, splits, clusters, &at, "wgrad")
+                    }
+                });
                 let parts = device.bytes(at.partials, splits * self.dw.len() * 4);
                 let total = add_parts(&parts, self.dw.len());
                 close("dw", &total, &self.dw, tolerance_of_sums(precision));

@@ -4,7 +4,7 @@
 //! Operands are rounded to the element type first, so what is compared is the kernels' arithmetic, their addresses and
 //! the rounding of what they store.
 
-mod case;
+pub mod case;
 
 use cbp_fast::engine::cuda::device::Address;
 use cbp_fast::engine::cuda::emulated::{Delivery, Options, kernels};
