@@ -2,7 +2,7 @@
 //! without a GPU.
 //!
 //! One context, one stream: everything runs in the order it was asked for. A prepared list is
-//! captured once and replayed as one CUDA graph. With CUDA_LAUNCH_BLOCKING=1 nothing is captured and
+//! captured once and replayed as one CUDA graph (capture.rs). With CUDA_LAUNCH_BLOCKING=1 nothing is captured and
 //! every launch is waited for, so that an error names the kernel that caused it.
 
 use std::collections::HashMap;
@@ -29,12 +29,14 @@ pub struct CudaDevice {
     gpu: Gpu,
     device: sys::CUdevice,
     context: sys::CUcontext,
-    stream: sys::CUstream,
+    pub(super) stream: sys::CUstream,
+    /// Of captures only: for one of two launches side by side.
+    pub(super) side: sys::CUstream,
     modules: Vec<sys::CUmodule>,
     functions: HashMap<&'static str, Function>,
     staging: *mut u8,
     buffers: Vec<Buffer>,
-    graphs: Vec<sys::CUgraphExec>,
+    pub(super) graphs: Vec<sys::CUgraphExec>,
     blocking: bool,
 }
 
@@ -61,6 +63,7 @@ impl CudaDevice {
             device,
             context,
             stream: std::ptr::null_mut(),
+            side: std::ptr::null_mut(),
             modules: Vec::new(),
             functions: HashMap::new(),
             staging: std::ptr::null_mut(),
@@ -70,8 +73,10 @@ impl CudaDevice {
             gpu: gpu.clone(),
         };
         this.enter()?;
-        this.stream =
-            result::stream::create(result::stream::StreamKind::NonBlocking).map_err(fails)?;
+        for stream in [&mut this.stream, &mut this.side] {
+            *stream =
+                result::stream::create(result::stream::StreamKind::NonBlocking).map_err(fails)?;
+        }
         // SAFETY: page-locked memory of that many bytes, freed in `drop`.
         this.staging = unsafe { result::malloc_host(STAGING, 0) }.map_err(fails)?.cast();
         for (file, image) in binaries::FATBINS {
@@ -216,25 +221,25 @@ impl CudaDevice {
         Ok(handle)
     }
 
-    fn capture(&mut self, list: &[Launch]) -> Result<sys::CUgraphExec> {
-        let fails = |e| problem("cannot capture the launches as a CUDA graph", e);
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: the stream is ours; capture is ended below whatever happens between.
-        unsafe { result::stream::begin_capture(self.stream, mode) }.map_err(fails)?;
-        let launched = list.iter().try_for_each(|launch| self.launch(launch));
-        // SAFETY: ends what was begun.
-        let graph = unsafe { result::stream::end_capture(self.stream) };
-        launched?;
-        let graph = graph.map_err(fails)?;
-        // SAFETY: a graph as captured; the executable form does not need it any more.
+    pub(super) fn launch_on(&mut self, stream: sys::CUstream, launch: &Launch) -> Result<()> {
+        let function = self.function(launch)?;
+        let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x, y, z));
+        let driver = self.gpu.driver;
+        let args = launch.encoded_args(|map| tensor_map::encode(map, driver))?;
+        let mut parameters = [args.as_ptr().cast_mut().cast::<c_void>()];
+        // SAFETY: the driver copies the one argument, whose size is the kernel's; the addresses in it
+        // are of this device's buffers.
         unsafe {
-            let executable = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
-            let _ = result::graph::destroy(graph);
-            let executable = executable.map_err(fails)?;
-            self.graphs.push(executable);
-            result::graph::upload(executable, self.stream).map_err(fails)?;
-            Ok(executable)
+            result::launch_kernel(
+                function,
+                grid,
+                block,
+                launch.shared_bytes,
+                stream,
+                &mut parameters,
+            )
         }
+        .map_err(|e| launch_problem(launch, e).into())
     }
 }
 
@@ -305,24 +310,7 @@ impl Device for CudaDevice {
 
     fn launch(&mut self, launch: &Launch) -> Result<()> {
         self.enter()?;
-        let function = self.function(launch)?;
-        let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x, y, z));
-        let driver = self.gpu.driver;
-        let args = launch.encoded_args(|map| tensor_map::encode(map, driver))?;
-        let mut parameters = [args.as_ptr().cast_mut().cast::<c_void>()];
-        // SAFETY: the driver copies the one argument, whose size is the kernel's; the addresses in it
-        // are of this device's buffers.
-        unsafe {
-            result::launch_kernel(
-                function,
-                grid,
-                block,
-                launch.shared_bytes,
-                self.stream,
-                &mut parameters,
-            )
-        }
-        .map_err(|e| launch_problem(launch, e))?;
+        self.launch_on(self.stream, launch)?;
         if self.blocking {
             // SAFETY: our stream.
             unsafe { result::stream::synchronize(self.stream) }
@@ -392,15 +380,17 @@ impl Drop for CudaDevice {
             if !self.staging.is_null() {
                 let _ = result::free_host(self.staging.cast());
             }
-            if !self.stream.is_null() {
-                let _ = result::stream::destroy(self.stream);
+            for stream in [self.stream, self.side] {
+                if !stream.is_null() {
+                    let _ = result::stream::destroy(stream);
+                }
             }
             let _ = result::primary_ctx::release(self.device);
         }
     }
 }
 
-fn problem(what: impl Into<String>, error: DriverError) -> Problem {
+pub(super) fn problem(what: impl Into<String>, error: DriverError) -> Problem {
     Problem::new(format!("{}: {}", what.into(), driver::text(error)))
 }
 

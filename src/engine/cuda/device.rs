@@ -95,6 +95,9 @@ pub struct Launch {
     pub args: Vec<u8>,
     /// The struct's first members, 128 bytes each, which the device fills in.
     pub tensor_maps: Vec<TensorMap>,
+    /// It may run at the same time as the launch before it in a list, or before that: neither touches what the other
+    /// writes. The launch after both waits for both.
+    pub beside: bool,
     /// What it does in the step ("dilated_3 forward"), for errors and profiles.
     pub label: String,
 }
@@ -116,8 +119,13 @@ impl Launch {
             shared_bytes,
             args,
             tensor_maps: Vec::new(),
+            beside: false,
             label: label.into(),
         }
+    }
+
+    pub fn beside(self) -> Self {
+        Self { beside: true, ..self }
     }
 
     /// Puts tensor maps before the arguments, as a struct aligned to 64 bytes has them.

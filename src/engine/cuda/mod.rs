@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod binaries;
+mod capture;
 pub mod cuda_device;
 pub mod device;
 pub mod driver;

@@ -5,7 +5,8 @@
 //!       -> head gradients -> dilated layers n..1 -> first convolution -> Adam -> end
 //! ```
 //!
-//! An evaluation ends after the loss, a prediction combines the branches instead of it.
+//! wgrad and dgrad of a dilated layer are side by side. An evaluation ends after the loss, a prediction combines the
+//! branches instead of it.
 
 use std::mem::offset_of;
 
@@ -200,7 +201,8 @@ fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surr
             column_sums: arena[b.column_sums[i - 1]],
             overflow,
         };
-        list.push(at.core.dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")));
+        // Both read dz_i and write other things; each fills the other's last round of blocks.
+        list.push(at.core.dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")).beside());
     }
     let (codes, partials) = (arena[ws.codes], arena[b.first_partials]);
     list.push(shapes.first.gradient(element, dz(0), codes, partials));

@@ -309,6 +309,27 @@ fn a_launch_reads_and_writes_device_memory() {
     }
 }
 
+/// A launch that claims to run beside another that it needs goes wrong with every second seed.
+#[test]
+fn launches_side_by_side_run_in_either_order() {
+    for (seed, wanted) in [(0, true), (1, false), (2, true), (3, false)] {
+        let mut device = EmulatedDevice::new(Options::checked(seed, Delivery::AtOnce));
+        let [x, y, z] = ["x", "y", "z"].map(|label| device.alloc(256, label).unwrap());
+        for (at, value) in [(x, 1.0f32), (y, 10.0), (z, 0.0)] {
+            device.upload(at, bytemuck::cast_slice(&[value; 64])).unwrap();
+        }
+        let launch = |x, y| {
+            let args = DoubleIt { x, y, n: 64, unused: 0 };
+            Launch::new("double_it", [1, 1, 1], [64, 1, 1], 0, &args, "twice")
+        };
+        let list = device.prepare(vec![launch(x, y), launch(y, z).beside()]).unwrap();
+        device.run(&list).unwrap();
+        let mut out = [0.0f32; 64];
+        device.download(z, bytemuck::cast_slice_mut(&mut out)).unwrap();
+        assert_eq!(out == [20.0; 64], wanted, "seed {seed}: z = {}", out[0]);
+    }
+}
+
 #[test]
 fn a_write_past_the_end_is_found_without_checks_too() {
     let text = double_it(Options::checked(1, Delivery::AtOnce), 100, 99).unwrap_err().to_string();
