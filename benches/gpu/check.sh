@@ -83,6 +83,13 @@ for precision in fp16 bf16 tf32 f32; do
     run 60 train-$precision.json "$binary" bench train --device cuda --precision $precision $model $steps --json
     run 30 train-bias-$precision.json "$binary" bench train --device cuda --precision $precision $bias $steps --json
 done
+# Where the GPU has a core of its own for 16 bits (Hopper), the portable one beside it.
+if [ -n "$dry" ] || grep -q '"core": *"Hopper"' "$out/doctor.json"; then
+    run 60 kernels-fp16-portable.json env CBP_CORE=portable \
+        "$binary" bench kernels --device cuda --precision fp16 $model --json
+    run 60 train-fp16-portable.json env CBP_CORE=portable \
+        "$binary" bench train --device cuda --precision fp16 $model $steps --json
+fi
 # Clocks and power while our fastest form and the peers run.
 if [ -z "$dry" ]; then
     nvidia-smi dmon -s pcut -d 1 >"$out/dmon.txt" 2>/dev/null &

@@ -41,7 +41,11 @@ try:
 except OSError:
     print("  did not run")
 
-for precision in ["fp16", "bf16", "tf32", "f32"]:
+precisions = ["fp16", "bf16", "tf32", "f32"]
+# The portable core on a GPU that has another for 16 bits.
+if os.path.exists(os.path.join(folder, "kernels-fp16-portable.json")):
+    precisions.insert(1, "fp16-portable")
+for precision in precisions:
     result = last_json(f"kernels-{precision}.json")
     if not result:
         print(f"\nkernels, {precision}: did not run")
@@ -49,7 +53,8 @@ for precision in ["fp16", "bf16", "tf32", "f32"]:
     print(f"\nkernels, {precision}: ceilings of this binary: copy {result['copy_tb_per_s']:.2f} TB/s, "
           f"tensor cores {result['matrix_tflops']:.0f} TFLOP/s")
     print(f"  {'launch':<34} {'us':>9} {'TFLOP/s':>8} {'of ceiling':>10} {'of cuBLAS':>9} {'GB/s':>7} {'of copy':>7}")
-    blas = ceilings.get(f"matmul_{'bf16' if precision == 'f32' else precision}_tflops")
+    operands = "bf16" if precision == "f32" else precision.split("-")[0]
+    blas = ceilings.get(f"matmul_{operands}_tflops")
     for kernel in result["kernels"]:
         print(f"  {kernel['label']:<34} {kernel['us']:9.1f} {kernel['tflops']:8.1f} "
               f"{ratio(kernel['tflops'], result['matrix_tflops']):>10} {ratio(kernel['tflops'], blas):>9} "
@@ -58,7 +63,7 @@ for precision in ["fp16", "bf16", "tf32", "f32"]:
 
 print("\ntraining steps")
 ours = []
-for precision in ["fp16", "bf16", "tf32", "f32"]:
+for precision in precisions:
     for kind in ["train", "train-bias"]:
         result = last_json(f"{kind}-{precision}.json")
         if result:

@@ -27,6 +27,7 @@ const PLAIN_SHARED: u32 = 48 << 10;
 
 pub struct CudaDevice {
     gpu: Gpu,
+    core: Core,
     device: sys::CUdevice,
     context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
@@ -55,11 +56,13 @@ struct Function {
 impl CudaDevice {
     /// Opens the GPU and loads the kernels of this binary.
     pub fn open(gpu: Gpu) -> Result<Self> {
+        let core = Core::chosen(&gpu, std::env::var("CBP_CORE").ok().as_deref())?;
         let fails = |e| problem(format!("cannot use GPU {} ({})", gpu.ordinal, gpu.name), e);
         let device = result::device::get(gpu.ordinal as i32).map_err(fails)?;
         // SAFETY: the device is valid; the context is released in `drop`.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(fails)?;
         let mut this = Self {
+            core,
             device,
             context,
             stream: std::ptr::null_mut(),
@@ -353,7 +356,7 @@ impl Device for CudaDevice {
     }
 
     fn core(&self) -> Core {
-        Core::of(self.gpu.capability, self.gpu.multiprocessors)
+        self.core
     }
 
     fn describe(&self) -> String {

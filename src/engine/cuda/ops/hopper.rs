@@ -8,7 +8,9 @@ use bytemuck::{Pod, Zeroable};
 use super::dilated::{self, Dgrad, Forward, Layer, Pass, RowMap, TAPS, TILE_ROWS, Wgrad};
 use super::size;
 use crate::engine::cuda::device::{Address, Launch, TensorMap, Walk};
+use crate::engine::cuda::driver::Gpu;
 use crate::engine::cuda::precision::Precision;
+use crate::error::Problem;
 
 /// Blocks of a cluster, which own row tiles on end.
 const CLUSTER: usize = 2;
@@ -36,6 +38,16 @@ impl Core {
         match capability {
             (9, 0) => Core::Hopper { clusters: (multiprocessors as usize / CLUSTER).max(1) },
             _ => Core::Portable,
+        }
+    }
+
+    /// The one for a GPU, or that of the variable CBP_CORE: `portable`, to compare the two.
+    pub fn chosen(gpu: &Gpu, wanted: Option<&str>) -> Result<Self, Problem> {
+        match wanted {
+            None => Ok(Self::of(gpu.capability, gpu.multiprocessors)),
+            Some("portable") => Ok(Core::Portable),
+            Some(other) => Err(Problem::new(format!("CBP_CORE={other} is not a choice"))
+                .fix("leave it unset, or set it to portable")),
         }
     }
 
@@ -322,6 +334,20 @@ mod tests {
         for other in [(8, 0), (8, 9), (10, 0), (12, 0)] {
             assert_eq!(Core::of(other, 132), Core::Portable);
         }
+        let gpu = Gpu {
+            ordinal: 0,
+            name: "NVIDIA H200".into(),
+            capability: (9, 0),
+            memory: 141 << 30,
+            multiprocessors: 132,
+            l2: 50 << 20,
+            driver: (13, 0),
+        };
+        assert_eq!(Core::chosen(&gpu, None).unwrap(), Core::H100);
+        assert_eq!(Core::chosen(&gpu, Some("portable")).unwrap(), Core::Portable);
+        assert!(
+            Core::chosen(&gpu, Some("fast")).unwrap_err().to_string().contains("CBP_CORE=fast")
+        );
         let precision = Precision::Bf16;
         let layer = Layer { batch: 1, length_in: 300, dilation: 2, channels: 128, precision };
         let [x, weights, bias, y, mask] = [Address::NULL; 5];
