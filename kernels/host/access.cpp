@@ -19,9 +19,9 @@ Accessor Worker::accessor(Access access, uint32_t scope) {
   return {access, scope, cluster_, thread, order_.now(), thread, false, knowledge(thread)};
 }
 
-Accessor Worker::accessor(Access access, uint32_t scope, uint32_t agent, uint32_t stamp) {
+Accessor Worker::accessor(Access access, uint32_t scope, uint32_t actor, uint32_t stamp) {
   const uint32_t thread = now().slot;
-  return {access, scope, cluster_, agent, stamp, thread, true, knowledge(thread)};
+  return {access, scope, cluster_, actor, stamp, thread, true, knowledge(thread)};
 }
 
 Finding Worker::inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Accessor& who) {
@@ -33,7 +33,7 @@ Finding Worker::inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Acc
   if (who.access == Access::Write || who.access == Access::AsyncCopy) {
     shadow.set_written(offset, bytes, true);
   } else if (!shadow.written(offset, bytes)) {
-    return {Conflict::Uninitialised, who.cluster, who.agent};
+    return {Conflict::Uninitialised, who.cluster, who.actor};
   }
   return {};
 }
@@ -82,19 +82,19 @@ uint8_t* Worker::check_shared(Block& block, uint32_t address, uint32_t bytes, ui
 }
 
 // `thread 33`, `asynchronous work`
-std::string Worker::name(uint32_t agent) const {
-  if (agent < threads_) return "thread " + std::to_string(agent % block_threads());
+std::string Worker::name(uint32_t actor) const {
+  if (actor < threads_) return "thread " + std::to_string(actor % block_threads());
   for (const Block& block : blocks_) {
     for (const Mbarrier& barrier : block.mbarriers) {
-      if (barrier.agent == agent) return "copies that report to " + state(barrier);
+      if (barrier.actor == actor) return "copies that report to " + state(barrier);
     }
   }
   for (const Warpgroup& group : groups_) {
-    if (group.agent == agent)
+    if (group.actor == actor)
       return "wgmma of warpgroup " + std::to_string(&group - groups_.data()) + " of the cluster";
   }
   for (const StoreQueue& queue : stores_) {
-    if (queue.reads == agent || queue.writes == agent)
+    if (queue.reads == actor || queue.writes == actor)
       return "bulk stores of " + name(queue.thread);
   }
   return "asynchronous work";
@@ -102,16 +102,16 @@ std::string Worker::name(uint32_t agent) const {
 
 // `written by thread 33 with no barrier between`
 std::string Worker::describe(const Finding& finding, const Accessor& who) const {
-  std::string other = name(finding.agent);
+  std::string other = name(finding.actor);
   const char* unordered = " with no barrier between";
   if (finding.cluster != who.cluster) {
     const auto ranks = static_cast<uint32_t>(blocks_.size());
-    other = "thread " + std::to_string(finding.agent % block_threads()) + " of block " +
-            std::to_string(finding.cluster * ranks + finding.agent / block_threads());
+    other = "thread " + std::to_string(finding.actor % block_threads()) + " of block " +
+            std::to_string(finding.cluster * ranks + finding.actor / block_threads());
     unordered = ": the blocks of a launch have no order";
-  } else if (finding.agent >= threads_) {
+  } else if (finding.actor >= threads_) {
     unordered = ", not waited for";
-  } else if (finding.agent / block_threads() != now().rank) {
+  } else if (finding.actor / block_threads() != now().rank) {
     other += " of another block of the cluster";
   }
   switch (finding.conflict) {

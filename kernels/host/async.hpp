@@ -8,13 +8,13 @@
 
 namespace emu {
 
-// An mbarrier of one block. Its agent (order.hpp) stands for the bulk copies that report to it, with phases for stamps.
+// An mbarrier of one block. Its actor (order.hpp) stands for the bulk copies that report to it, with phases for stamps.
 struct Mbarrier {
   uint32_t at;  // byte of shared memory
   uint32_t arrivals, pending;
   int64_t bytes;   // announced and not yet there; may be below zero before the announcement
   uint32_t phase;  // the one under way, from 0
-  uint32_t agent;
+  uint32_t actor;
   uint32_t init_thread, init_stamp;
   Knowledge arriving, complete;  // what is learnt from the phase under way, and from those before it
   std::vector<uint32_t> waiting;
@@ -40,7 +40,7 @@ struct PendingStore {
 // Stores of one thread.
 struct StoreQueue {
   uint32_t thread;
-  uint32_t reads, writes;  // agents: reading shared memory, writing device memory; groups for stamps
+  uint32_t reads, writes;  // actors: reading shared memory, writing device memory; groups for stamps
   uint32_t groups;         // committed so far
   std::vector<PendingStore> pending;
 };
@@ -56,7 +56,7 @@ struct Warpgroup {
   std::vector<float> sums;
   bool holds_sums, fenced;
   uint32_t groups;  // committed so far
-  uint32_t agent;
+  uint32_t actor;
   Knowledge known;  // to all threads, at the last fence
 };
 

@@ -55,13 +55,13 @@ void Worker::prepare_block(Block& block, uint32_t rank, uint3 index) {
   }
 }
 
-// mbarriers, warpgroups and stores of a cluster are agents beside its threads.
-constexpr uint32_t MOST_OTHER_AGENTS = 128;
+// mbarriers, warpgroups and stores of a cluster are actors beside its threads.
+constexpr uint32_t MOST_OTHER_ACTORS = 128;
 
 void Worker::prepare_threads() {
   if (fibers_.size() < threads_) fibers_.resize(threads_);
   warps_.assign((threads_ + 31) / 32, WarpState{});
-  if (options_.checked) order_.start(threads_, launch_->kernel->cluster ? MOST_OTHER_AGENTS : 0);
+  if (options_.checked) order_.start(threads_, launch_->kernel->cluster ? MOST_OTHER_ACTORS : 0);
   const uint3 dim = launch_->block;
   for (uint32_t slot = 0; slot < threads_; slot++) {
     Fiber& fiber = fibers_[slot];
@@ -83,7 +83,7 @@ void Worker::prepare_threads() {
   stores_.clear();
   groups_.clear();
   if (launch_->kernel->cluster) groups_.resize(threads_ / GROUP);
-  for (Warpgroup& group : groups_) group.agent = new_agent();
+  for (Warpgroup& group : groups_) group.actor = new_actor();
 }
 
 void Worker::fiber_main() {

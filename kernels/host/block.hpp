@@ -149,18 +149,18 @@ class Worker {
   // Memory (access.cpp).
   Accessor accessor(Access access, uint32_t scope);
   // The asynchronous proxy, for a thread.
-  Accessor accessor(Access access, uint32_t scope, uint32_t agent, uint32_t stamp);
+  Accessor accessor(Access access, uint32_t scope, uint32_t actor, uint32_t stamp);
   const Knowledge* knowledge(uint32_t thread) const { return options_.checked ? &order_.of(thread) : nullptr; }
   Finding inspect(Shadow& shadow, size_t offset, uint32_t bytes, const Accessor& who);
   uint8_t* check_global(uint64_t address, uint32_t bytes, uint32_t alignment, const Accessor& who);
   uint8_t* check_shared(Block& block, uint32_t address, uint32_t bytes, uint32_t alignment, const Accessor& who);
   std::string describe(const Finding& finding, const Accessor& who) const;
-  std::string name(uint32_t agent) const;
+  std::string name(uint32_t actor) const;
   void deliver(PendingCopy& copy);
   void deliver_some();
 
   // Asynchronous work of a cluster (mbarrier.cpp, bulk.cpp, warpgroup.cpp).
-  uint32_t new_agent();
+  uint32_t new_actor();
   Mbarrier* find_mbarrier(Block& block, uint32_t at);
   Mbarrier& mbarrier(uint32_t at, uint32_t rank);
   void complete_phase(Mbarrier& barrier);

@@ -45,9 +45,9 @@ void Worker::bulk_load(const BulkLoad& load) {
     Mbarrier& barrier = mbarrier(load.barrier, rank);
     if (options_.checked && order_.of(now().slot).fenced[barrier.init_thread] <= barrier.init_stamp)
       fail(state(barrier) + ", used by a copy with no fence_barrier_init between its initialisation and this");
-    const Accessor to = accessor(Access::Write, runs_, barrier.agent, barrier.phase);
+    const Accessor to = accessor(Access::Write, runs_, barrier.actor, barrier.phase);
     check_shared(block, load.to, map.box_rows * ROW, 1024, to);
-    const Accessor from = accessor(Access::Read, launch_->number, barrier.agent, barrier.phase);
+    const Accessor from = accessor(Access::Read, launch_->number, barrier.actor, barrier.phase);
     for (uint32_t i = 0; i < map.box_rows; i++) {
       const uint64_t row = source(map, load, i);
       // The rest of a row behind the last channel would be zeros; our tensors have whole rows.
@@ -101,7 +101,7 @@ StoreQueue& Worker::stores() {
   for (StoreQueue& queue : stores_) {
     if (queue.thread == now().slot) return queue;
   }
-  stores_.push_back({now().slot, new_agent(), new_agent(), 0, {}});
+  stores_.push_back({now().slot, new_actor(), new_actor(), 0, {}});
   return stores_.back();
 }
 

@@ -14,11 +14,11 @@ void Worker::cluster_barrier(Site site) {
   give_way();
 }
 
-uint32_t Worker::new_agent() {
+uint32_t Worker::new_actor() {
   if (!options_.checked) return 0;
-  const uint32_t agent = order_.add_agent();
-  if (!agent) fail("more mbarriers, warpgroups and stores in a cluster than the emulator can follow");
-  return agent;
+  const uint32_t actor = order_.add_actor();
+  if (!actor) fail("more mbarriers, warpgroups and stores in a cluster than the emulator can follow");
+  return actor;
 }
 
 // `the mbarrier at byte 1024: phase 3, 1 of 4 arrivals and 8192 bytes to come`
@@ -55,7 +55,7 @@ void Worker::mbarrier_init(uint32_t at, uint32_t arrivals) {
   check_shared(at, 8, 8, Access::Write);
   if (find_mbarrier(block_now(), at)) fail("an mbarrier is initialised twice");
   const Knowledge nothing = options_.checked ? order_.nothing() : Knowledge{};
-  block_now().mbarriers.push_back({at - SHARED_BASE, arrivals, arrivals, 0, 0, new_agent(), now().slot, order_.now(),
+  block_now().mbarriers.push_back({at - SHARED_BASE, arrivals, arrivals, 0, 0, new_actor(), now().slot, order_.now(),
                                    nothing, nothing, {}});
 }
 
@@ -64,7 +64,7 @@ void Worker::complete_phase(Mbarrier& barrier) {
   if (barrier.pending || barrier.bytes) return;
   if (options_.checked) {
     barrier.complete.learn(barrier.arriving);
-    barrier.complete.seen[barrier.agent] = barrier.phase + 1;
+    barrier.complete.seen[barrier.actor] = barrier.phase + 1;
   }
   barrier.phase++;
   barrier.pending = barrier.arrivals;

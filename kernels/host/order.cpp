@@ -24,7 +24,7 @@ void Knowledge::learn(const Knowledge& other) {
 void Order::start(uint32_t threads, uint32_t others) {
   now_ = 0;
   width_ = threads + others;
-  agents_ = threads;
+  actors_ = threads;
   known_.resize(threads);
   for (Knowledge& each : known_) {
     each.seen.assign(width_, 0);
@@ -45,8 +45,8 @@ void Order::release(uint32_t thread, Knowledge& to) {
   to.learn(known_[thread]);
 }
 
-void Order::learn(uint32_t thread, uint32_t agent, uint32_t end) {
-  uint32_t& seen = known_[thread].seen[agent];
+void Order::learn(uint32_t thread, uint32_t actor, uint32_t end) {
+  uint32_t& seen = known_[thread].seen[actor];
   seen = std::max(seen, end);
 }
 

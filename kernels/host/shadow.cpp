@@ -36,18 +36,18 @@ Finding Shadow::touch(size_t offset, uint32_t bytes, const Accessor& who) {
 
 // Whether the cell's last write, in the same scope, comes before an access.
 Finding Shadow::after_write(const Cell& cell, const Accessor& who) {
-  const Finding unordered{Conflict::WithWrite, cell.write_cluster, cell.write_agent};
-  if (cell.write_in_flight) return {Conflict::WithCopy, cell.write_cluster, cell.write_agent};
+  const Finding unordered{Conflict::WithWrite, cell.write_cluster, cell.write_actor};
+  if (cell.write_in_flight) return {Conflict::WithCopy, cell.write_cluster, cell.write_actor};
   if (cell.write_cluster != who.cluster) return unordered;
-  const bool known = who.knows->seen[cell.write_agent] > cell.write_stamp;
+  const bool known = who.knows->seen[cell.write_actor] > cell.write_stamp;
   if (who.asynchronous) {
-    if (!known && cell.write_agent != who.thread) return unordered;
-    if (!cell.write_asynchronous && who.knows->fenced[cell.write_agent] <= cell.write_stamp)
-      return {Conflict::WithUnfenced, cell.write_cluster, cell.write_agent};
+    if (!known && cell.write_actor != who.thread) return unordered;
+    if (!cell.write_asynchronous && who.knows->fenced[cell.write_actor] <= cell.write_stamp)
+      return {Conflict::WithUnfenced, cell.write_cluster, cell.write_actor};
     return {};
   }
   // A row of ldmatrix goes to four lanes, so even the lane that wrote it does not read it alone.
-  const bool own = cell.write_agent == who.agent && who.access != Access::WarpRead;
+  const bool own = cell.write_actor == who.actor && who.access != Access::WarpRead;
   return known || own ? Finding{} : unordered;
 }
 
@@ -111,9 +111,9 @@ Finding Shadow::read(Cell& cell, const Accessor& who) {
     cell.read_cluster = who.cluster;
     forget_readers(cell);
   }
-  const bool thread = who.agent == who.thread;
-  const uint32_t first = thread ? who.agent & ~31u : who.agent;
-  remember(cell, {first, who.access == Access::WarpRead ? ~0u : 1u << (who.agent - first), who.stamp}, who);
+  const bool thread = who.actor == who.thread;
+  const uint32_t first = thread ? who.actor & ~31u : who.actor;
+  remember(cell, {first, who.access == Access::WarpRead ? ~0u : 1u << (who.actor - first), who.stamp}, who);
   return {};
 }
 
@@ -127,10 +127,10 @@ Finding Shadow::write(Cell& cell, const Accessor& who) {
     if (cell.read_elsewhere) return {Conflict::WithReadElsewhere, 0, 0};
     auto unordered = [&](const Reader& reader) -> Finding {
       for (uint32_t lanes = reader.lanes; lanes; lanes &= lanes - 1) {
-        const uint32_t agent = reader.first + static_cast<uint32_t>(__builtin_ctz(lanes));
-        const bool known = agent == who.thread || who.knows->seen[agent] > reader.stamp;
+        const uint32_t actor = reader.first + static_cast<uint32_t>(__builtin_ctz(lanes));
+        const bool known = actor == who.thread || who.knows->seen[actor] > reader.stamp;
         if (cell.read_cluster == who.cluster && known) continue;
-        return {Conflict::WithRead, cell.read_cluster, agent};
+        return {Conflict::WithRead, cell.read_cluster, actor};
       }
       return {};
     };
@@ -142,7 +142,7 @@ Finding Shadow::write(Cell& cell, const Accessor& who) {
   }
   cell.write_scope = who.scope;
   cell.write_cluster = who.cluster;
-  cell.write_agent = who.agent;
+  cell.write_actor = who.actor;
   cell.write_stamp = who.stamp;
   cell.write_atomic = atomic;
   cell.write_in_flight = who.access == Access::AsyncCopy;

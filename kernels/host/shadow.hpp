@@ -24,7 +24,7 @@ struct Accessor {
   Access access;
   uint32_t scope;    // the launch (device memory), the cluster's run (shared memory): cells of older scopes are void
   uint32_t cluster;  // its number in the launch
-  uint32_t agent, stamp;
+  uint32_t actor, stamp;
   uint32_t thread;           // whose program order it is in; NO_THREAD: no one's
   bool asynchronous;         // by the asynchronous proxy
   const Knowledge* knows;
@@ -35,7 +35,7 @@ enum class Conflict : uint32_t { None, WithWrite, WithRead, WithReadElsewhere, W
 
 struct Finding {
   Conflict conflict = Conflict::None;
-  uint32_t cluster = 0, agent = 0;  // the other side; of WithReadElsewhere unknown
+  uint32_t cluster = 0, actor = 0;  // the other side; of WithReadElsewhere unknown
 };
 
 class Shadow {
@@ -53,12 +53,12 @@ class Shadow {
   bool written(size_t offset, size_t bytes) const;
 
  private:
-  // Agents `first` + l for l in `lanes`.
+  // Actors `first` + l for l in `lanes`.
   struct Reader {
     uint32_t first, lanes, stamp;
   };
   struct Cell {
-    uint32_t write_scope, write_cluster, write_agent, write_stamp;
+    uint32_t write_scope, write_cluster, write_actor, write_stamp;
     uint32_t read_scope, read_cluster;
     Reader reader;      // the first; no lanes: none
     uint32_t others;    // index of the list of the others, 0: none

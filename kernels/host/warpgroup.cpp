@@ -50,7 +50,7 @@ void Worker::group_product(const Product& product) {
       Worker* worker;
       Accessor who;
     } context{this,
-              {Access::Read, runs_, cluster_, group.agent, group.groups, NO_THREAD, true, &group.known}};
+              {Access::Read, runs_, cluster_, group.actor, group.groups, NO_THREAD, true, &group.known}};
     product.operands(product, &context, [](void* at, uint32_t offset) {
       auto* context = static_cast<Context*>(at);
       Worker& worker = *context->worker;
@@ -111,7 +111,7 @@ void Worker::group_wait(uint32_t newest_groups_left) {
   group.products.erase(group.products.begin(), left);
   if (options_.checked) {
     const uint32_t first = now().slot / GROUP * GROUP;
-    for (uint32_t t = first; t < first + GROUP; t++) order_.learn(t, group.agent, end);
+    for (uint32_t t = first; t < first + GROUP; t++) order_.learn(t, group.actor, end);
   }
 }
 
