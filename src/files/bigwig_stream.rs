@@ -96,9 +96,9 @@ fn write(
         .context("cannot start the threads that compress the bigWig")?;
     let values = slices.into_iter().flat_map(|Slice { contig, start, values }| {
         let name = names[contig as usize].as_str();
-        (start..).zip(values).map(move |(at, value)| {
-            (name, Value { start: at, end: at + 1, value })
-        })
+        (start..)
+            .zip(values)
+            .map(move |(at, value)| (name, Value { start: at, end: at + 1, value }))
     });
     let values = BedParserStreamingIterator::wrap_infallible_iter(values, true);
     BigWigWrite::new(file, sizes).write(values, runtime)?;
