@@ -152,6 +152,11 @@ impl Ensemble {
         self.ask(|engine, out| engine.predict(plan, out))
     }
 
+    /// Predictions of sequences that are in no pack: `codes` is [n, inputlen] of 0..=3 = ACGT, 4 = N.
+    pub fn predict_sequences(&mut self, codes: &[u8]) -> Result<EnsemblePredictions> {
+        self.ask(|engine, out| engine.predict_sequences(codes, out))
+    }
+
     fn ask(
         &mut self,
         mut predict: impl FnMut(&mut dyn Engine, &mut Predictions) -> Result<()>,

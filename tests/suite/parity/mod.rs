@@ -9,6 +9,7 @@ pub mod golden;
 mod gradients;
 mod loss;
 mod metrics;
+pub mod pred_bw;
 mod prep;
 mod real_models;
 mod sampler;
