@@ -364,6 +364,10 @@ fn bad_input_is_told_and_leaves_nothing() {
         ("pred_bw -cmb f0.h5 -g genome.fa -op out -r three.bed".into(), &["3 columns", "line 1"]),
         ("pred_bw -cmb f0.h5 -g genome.fa -op out -r renamed.bed".into(), &["renamed.bed"]),
         ("pred_bw -cmb f0.h5 -g genome.fa -op out --tile chr1,chr9".into(), &["chr9", "chr1"]),
+        (
+            "pred_bw -cmb f0.h5 -g genome.fa -op out --tile chr3 -c some.sizes".into(),
+            &["chr3", "some.sizes"],
+        ),
         ("predict -m f0.h5 --fasta long.fa -o out".into(), &["400 bp", "306 bp", "--tile"]),
         (
             "predict -m f0.h5 -g genome.fa -o out -p peaks.bed -os stats.txt".into(),
