@@ -2,9 +2,11 @@
 
 pub mod atomic;
 pub mod bigwig;
+pub mod contributions_h5;
 pub mod folds_json;
 pub mod keras_h5;
 pub mod nonpeaks_bed;
 pub mod params_tsv;
 pub mod predictions_h5;
+pub mod row_spool;
 pub mod train_state;
