@@ -40,6 +40,8 @@ pub struct RowSpool {
     starts: Vec<u64>,
     /// First byte after the last record.
     end: u64,
+    /// Bytes of each part, over all records.
+    part_bytes: Vec<u64>,
     synced: Instant,
 }
 
@@ -69,6 +71,7 @@ impl RowSpool {
                 parts,
                 starts: Vec::new(),
                 end: HEADER,
+                part_bytes: vec![0; parts],
                 synced: Instant::now(),
             };
             spool.recover(key)?;
@@ -106,6 +109,7 @@ impl RowSpool {
         {
             self.starts.push(self.end);
             self.end += size;
+            count(&mut self.part_bytes, lengths(&record, self.parts));
         }
         self.file.set_len(self.end)?;
         Ok(())
@@ -120,14 +124,20 @@ impl RowSpool {
         self.starts.is_empty()
     }
 
-    /// Bytes on disk.
-    pub fn bytes(&self) -> u64 {
-        self.end
+    /// Bytes of one part, over all rows.
+    pub fn part_bytes(&self, part: usize) -> u64 {
+        self.part_bytes[part]
     }
 
     /// Forgets rows from `rows` on.
     pub fn truncate(&mut self, rows: usize) -> Result<()> {
         if let Some(&end) = self.starts.get(rows) {
+            for row in rows..self.len() {
+                let parts = self.read(row)?;
+                for (bytes, part) in self.part_bytes.iter_mut().zip(parts) {
+                    *bytes -= part.len() as u64;
+                }
+            }
             self.file.set_len(end).map_err(|e| atomic::unwritable(&self.path, e.into()))?;
             self.starts.truncate(rows);
             self.end = end;
@@ -158,6 +168,7 @@ impl RowSpool {
         write().map_err(|error| atomic::unwritable(&self.path, error))?;
         self.starts.push(self.end);
         self.end += record.len() as u64;
+        count(&mut self.part_bytes, lengths(&record, self.parts));
         match self.synced.elapsed() > SYNC_EVERY {
             true => self.sync(),
             false => Ok(()),
@@ -200,6 +211,10 @@ impl RowSpool {
         std::fs::remove_file(&self.path)
             .map_err(|error| atomic::unwritable(&self.path, error.into()))
     }
+}
+
+fn count(bytes: &mut [u64], lengths: impl Iterator<Item = usize>) {
+    bytes.iter_mut().zip(lengths).for_each(|(bytes, length)| *bytes += length as u64);
 }
 
 /// Lengths of the parts, from the beginning of a record.
@@ -279,7 +294,8 @@ mod tests {
         spool.truncate(2).unwrap();
         drop(spool);
         let spool = filled(&path, 2..3);
-        assert_eq!(spool.bytes(), std::fs::metadata(&path).unwrap().len());
+        let bytes: usize = (0..3).map(|i| row(i)[0].len()).sum();
+        assert_eq!([spool.part_bytes(0), spool.part_bytes(1)], [bytes as u64, 3 * 40]);
         spool.remove().unwrap();
         assert!(!path.exists());
     }
