@@ -11,12 +11,14 @@
 //!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
 //!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
+//!         sequence what is in no pack: shuffled references
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
 //!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
+//!         interpret contribution scores, streamed
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
 //! bench. console, error and plot serve every stage.
@@ -41,6 +43,7 @@ pub mod select;
 
 // 5
 pub mod batch;
+pub mod sequence;
 
 // 6
 pub mod model;
@@ -52,6 +55,7 @@ pub mod engine;
 pub mod files;
 
 // 9
+pub mod interpret;
 pub mod predict;
 
 // 10
