@@ -7,4 +7,6 @@ pub mod keras_h5;
 pub mod nonpeaks_bed;
 pub mod params_tsv;
 pub mod predictions_h5;
+pub mod table;
 pub mod train_state;
+pub mod variant_h5;
