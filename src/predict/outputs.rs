@@ -15,6 +15,7 @@ use super::rows::Rows;
 use super::score::Groups;
 use crate::batch::Example;
 use crate::engine::Predictions;
+use crate::files::atomic::{self, Pending};
 use crate::files::predictions_h5::{
     PredictionRows, PredictionsOptions, PredictionsWriter, softmax_into,
 };
@@ -114,6 +115,10 @@ impl<'a> Outputs<'a> {
         let track = match wanted.track {
             None => None,
             Some(track) => {
+                if let Some(path) = track.stats {
+                    // Made and gone again: can it be written?
+                    Pending::create(path).map_err(|error| atomic::unwritable(path, error))?;
+                }
                 let path = suffixed(&prefix, ".bw");
                 Some((RegionTrack::create(&path, track.layout, track.stats.is_some())?, track))
             }
