@@ -55,6 +55,7 @@ pub mod files;
 
 // 9
 pub mod predict;
+pub mod variants;
 
 // 10
 pub mod train;
