@@ -57,6 +57,7 @@ pub mod files;
 // 9
 pub mod interpret;
 pub mod predict;
+pub mod variants;
 
 // 10
 pub mod train;

@@ -34,6 +34,9 @@ enum Command {
     /// Contribution scores of regions or sequences (official name: contribs_bw)
     #[command(visible_alias = "contribs_bw")]
     Contribs(Box<commands::contribs::ContribsArgs>),
+    /// Score variants: what each allele does to counts and profile (official name: snp_score)
+    #[command(visible_alias = "snp_score")]
+    Variants(Box<commands::variants::VariantsArgs>),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
     Check(commands::check::CheckArgs),
     /// Prepare background regions and folds
@@ -65,6 +68,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(*args),
         Command::Contribs(args) => commands::contribs::run(*args),
+        Command::Variants(args) => commands::variants::run(*args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),
         Command::Pack(args) => commands::pack::run(args),

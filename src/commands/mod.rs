@@ -10,6 +10,7 @@ pub mod pack;
 pub mod predict;
 pub mod prep;
 pub mod train;
+pub mod variants;
 
 mod inputs;
 pub mod models;

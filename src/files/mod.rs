@@ -11,5 +11,7 @@ pub mod params_tsv;
 pub mod predictions_h5;
 pub mod region_track;
 pub mod row_spool;
+pub mod table;
 pub mod track_stats;
 pub mod train_state;
+pub mod variant_h5;

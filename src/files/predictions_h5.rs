@@ -177,7 +177,7 @@ impl PredictionsWriter {
 }
 
 /// A gzipped dataset of `shape`, chunked along the first axis; plain when it has no rows.
-fn dataset<T: H5Type>(group: &Group, name: &str, shape: &[usize]) -> Result<Dataset> {
+pub(super) fn dataset<T: H5Type>(group: &Group, name: &str, shape: &[usize]) -> Result<Dataset> {
     let builder = group.new_dataset::<T>().shape(shape).obj_track_times(false);
     if shape.contains(&0) {
         return Ok(builder.create(name)?);
