@@ -17,6 +17,7 @@
 //!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
+//!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
 //! bench. console, error and plot serve every stage.
@@ -52,6 +53,7 @@ pub mod engine;
 pub mod files;
 
 // 9
+pub mod footprint;
 pub mod predict;
 
 // 10
