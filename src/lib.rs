@@ -18,6 +18,7 @@
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
+//!         quality    verdicts: pass, warn or fail, by the official thresholds
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
 //! bench. console, error and plot serve every stage.
@@ -55,6 +56,7 @@ pub mod files;
 // 9
 pub mod footprint;
 pub mod predict;
+pub mod quality;
 
 // 10
 pub mod train;
