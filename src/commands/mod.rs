@@ -11,6 +11,8 @@ pub mod prep;
 pub mod train;
 
 mod inputs;
+pub mod models;
 mod reads;
+mod regions;
 mod shift_qc;
 mod training;

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::inputs;
+use super::regions::{self, RegionFilter};
 use crate::batch::Example;
 use crate::batch::sampler::{Site, fixed_plan};
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
@@ -15,13 +16,11 @@ use crate::console::Console;
 use crate::engine::{self, EngineSpec};
 use crate::error::Problem;
 use crate::files::keras_h5;
-use crate::files::params_tsv;
 use crate::input::fasta;
-use crate::input::folds::{self, Split};
-use crate::input::regions::{self, Region};
+use crate::input::folds;
+use crate::input::regions::Region;
 use crate::model::Architecture;
 use crate::predict::score::{self, Groups};
-use crate::select::edges;
 use crate::store::{GenomePack, Tracks};
 
 /// Predict on regions (-r), on peaks and nonpeaks (-p, -n; with -fl the test chromosomes), or on
@@ -182,36 +181,18 @@ fn regions_work(args: &PredictArgs, arch: &Architecture, console: &Console) -> R
         }
         None => None,
     };
+    let filter = RegionFilter {
+        width: arch.inputlen,
+        folds: folds.as_ref(),
+        chroms: None,
+        prefix: &args.output_prefix,
+    };
     let mut rows = Vec::new();
-    let mut sites = |path: &Option<PathBuf>, kind: &'static str| -> Result<Vec<Site>> {
+    let mut sites = |path: &Option<PathBuf>, kind| -> Result<Vec<Site>> {
         let Some(path) = path else { return Ok(Vec::new()) };
-        let mut wanted = regions::read(path)?;
-        inputs::check_regions(&wanted, path, &tracks.genome)?;
-        if let Some(folds) = &folds {
-            wanted.retain(|r| folds.split_of(&r.chrom) == Some(Split::Test));
-        }
-        let found = wanted.len();
-        let (kept, gone) = edges::filter(&wanted, &tracks, arch.inputlen, kind);
-        if let Some(first) = gone.first() {
-            console.warning(format!(
-                "{}: kept {} of {found} regions, e.g. not line {}: {}",
-                path.display(),
-                kept.len(),
-                first.line,
-                first.reason
-            ));
-            let name = format!("{}_dropped_{kind}.tsv", args.output_prefix.display());
-            params_tsv::write_dropped(Path::new(&name), &gone)?;
-        }
-        let mut sites = Vec::with_capacity(kept.len());
-        for region in kept {
-            if let Some(contig) = tracks.genome.contig_id(&region.chrom) {
-                let row = rows.len() as u32;
-                sites.push(Site { contig, center: region.center() as u32, row });
-                rows.push(region);
-            }
-        }
-        Ok(sites)
+        let set = regions::open(path, kind, rows.len(), &tracks, &filter, console)?;
+        rows.extend(set.rows);
+        Ok(set.sites)
     };
     let (plan, groups) = match &args.regions {
         Some(_) => {
