@@ -18,10 +18,9 @@
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
-//!         quality    verdicts: pass, warn or fail, by the official thresholds
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
-//! bench. console, error and plot serve every stage.
+//! On top: preflight (every input against every other, before the long work), quality (verdicts on a
+//! model, after it), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -56,7 +55,6 @@ pub mod files;
 // 9
 pub mod footprint;
 pub mod predict;
-pub mod quality;
 
 // 10
 pub mod train;
@@ -68,3 +66,4 @@ pub mod commands;
 pub mod demo;
 pub mod doctor;
 pub mod preflight;
+pub mod quality;

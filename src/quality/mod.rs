@@ -1,4 +1,4 @@
-//! Stage 9: is a model fit for use? Numbers of an evaluation in, graded verdicts out.
+//! Is a model fit for use? Numbers of an evaluation in, graded verdicts out.
 //!
 //! The thresholds are those of the official reports, where people read them off tables and one of
 //! them stops the run. Here each is a verdict that says what to do; none stops anything unless asked
@@ -20,15 +20,7 @@ use serde_json::json;
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::atomic;
-
-/// From good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Grade {
-    Pass,
-    Warn,
-    Fail,
-}
+pub use crate::preflight::Verdict as Grade;
 
 /// One graded number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,10 +62,10 @@ impl Verdicts {
             match (v.grade, &v.advice) {
                 (Grade::Pass, _) => console.info(format!("pass: {}", v.message)),
                 (grade, advice) => {
-                    let grade = if grade == Grade::Fail { "fail" } else { "warn" };
                     let advice = advice.as_ref().map(|a| format!("\n  fix: {a}"));
                     console.warning(format!(
-                        "{grade}: {} ({}){}",
+                        "{}: {} ({}){}",
+                        grade.name(),
                         v.message,
                         v.rule,
                         advice.unwrap_or_default()
