@@ -28,8 +28,9 @@ enum Command {
     /// Train the enzyme bias model
     #[command(subcommand)]
     Bias(commands::bias::BiasCommand),
-    /// Predict profiles and counts on regions or sequences, and score them
-    Predict(commands::predict::PredictArgs),
+    /// Predict profiles and counts on regions, sequences or whole contigs (official name: pred_bw)
+    #[command(visible_alias = "pred_bw")]
+    Predict(Box<commands::predict::PredictArgs>),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
     Check(commands::check::CheckArgs),
     /// Prepare background regions and folds
@@ -59,7 +60,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
-        Command::Predict(args) => commands::predict::run(args),
+        Command::Predict(args) => commands::predict::run(*args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),
         Command::Pack(args) => commands::pack::run(args),

@@ -3,7 +3,7 @@
 //! Their mean is the field's: mean of the logits, whose softmax is the profile, and mean of the log
 //! counts. Source: ENCODE's averaging of fold predictions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -21,6 +21,22 @@ pub struct ModelFile {
     pub model: KerasModel,
 }
 
+impl ModelFile {
+    /// Reads a model file and says what it is.
+    pub fn read(path: &Path, console: &Console) -> Result<Self> {
+        let model = keras_h5::read(path)?;
+        let arch = model.arch();
+        console.info(format!(
+            "{}: {} model, {} bp in, {} bp out",
+            path.display(),
+            model.role(),
+            arch.inputlen,
+            arch.outputlen
+        ));
+        Ok(Self { path: path.to_path_buf(), model })
+    }
+}
+
 /// Models of one role and of the same input and output length, in the order given.
 pub struct Models {
     files: Vec<ModelFile>,
@@ -31,20 +47,7 @@ impl Models {
     ///
     /// Errors: no path, a file that is no model, models of different roles or lengths.
     pub fn read(paths: &[PathBuf], console: &Console) -> Result<Self> {
-        let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            let model = keras_h5::read(path)?;
-            let arch = model.arch();
-            console.info(format!(
-                "{}: {} model, {} bp in, {} bp out",
-                path.display(),
-                model.role(),
-                arch.inputlen,
-                arch.outputlen
-            ));
-            files.push(ModelFile { path: path.clone(), model });
-        }
-        Self::of(files)
+        Self::of(paths.iter().map(|path| ModelFile::read(path, console)).collect::<Result<_>>()?)
     }
 
     /// Like `read`, for files that are read already.
@@ -82,6 +85,11 @@ impl Models {
     /// Shape of the first model's main branch; inputlen and outputlen are those of all.
     pub fn arch(&self) -> &Architecture {
         self.files[0].model.arch()
+    }
+
+    /// (inputlen, outputlen) of all.
+    pub fn lengths(&self) -> (usize, usize) {
+        (self.arch().inputlen, self.arch().outputlen)
     }
 
     /// `bias`, `chrombpnet` or `chrombpnet_nobias`.
@@ -142,6 +150,11 @@ impl Ensemble {
     /// Predictions of one batch of windows.
     pub fn predict(&mut self, plan: &[Example]) -> Result<EnsemblePredictions> {
         self.ask(|engine, out| engine.predict(plan, out))
+    }
+
+    /// Predictions of sequences that are in no pack: `codes` is [n, inputlen] of 0..=3 = ACGT, 4 = N.
+    pub fn predict_sequences(&mut self, codes: &[u8]) -> Result<EnsemblePredictions> {
+        self.ask(|engine, out| engine.predict_sequences(codes, out))
     }
 
     fn ask(
