@@ -19,8 +19,8 @@
 //!    -> 9 predict  predictions and the official metrics
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
-//! bench. console, error and plot serve every stage.
+//! On top: preflight (every input against every other, before the long work), report (what a run left, as
+//! one page), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -66,3 +66,4 @@ pub mod commands;
 pub mod demo;
 pub mod doctor;
 pub mod preflight;
+pub mod report;
