@@ -20,7 +20,8 @@
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), quality (verdicts on a
-//! model, after it), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
+//! model, after it), report (what a run left, as one page), commands, cli, demo, doctor, bench.
+//! console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -67,3 +68,4 @@ pub mod demo;
 pub mod doctor;
 pub mod preflight;
 pub mod quality;
+pub mod report;

@@ -31,6 +31,8 @@ enum Command {
     /// Predict profiles and counts on regions, sequences or whole contigs (official name: pred_bw)
     #[command(visible_alias = "pred_bw")]
     Predict(Box<commands::predict::PredictArgs>),
+    /// Write the report of a run: one HTML file, and its figures as PNG
+    Report(commands::report::ReportArgs),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
     Check(commands::check::CheckArgs),
     /// Prepare background regions and folds
@@ -61,6 +63,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(*args),
+        Command::Report(args) => commands::report::run(args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),
         Command::Pack(args) => commands::pack::run(args),

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod pack;
 pub mod predict;
 pub mod prep;
+pub mod report;
 pub mod train;
 
 mod inputs;
