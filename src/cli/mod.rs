@@ -31,6 +31,12 @@ enum Command {
     /// Predict profiles and counts on regions, sequences or whole contigs (official name: pred_bw)
     #[command(visible_alias = "pred_bw")]
     Predict(Box<commands::predict::PredictArgs>),
+    /// Marginal footprints: what models predict around motifs in background sequences
+    Footprints(commands::footprints::FootprintsArgs),
+    /// Evaluate a ChromBPNet model on its own inputs: predictions, footprints, contributions, report
+    Qc(Box<commands::pipeline::qc::QcArgs>),
+    /// From reads (or a bigWig) to the report: train, evaluate, explain
+    Pipeline(Box<commands::pipeline::PipelineArgs>),
     /// Write the report of a run: one HTML file, and its figures as PNG
     Report(commands::report::ReportArgs),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
@@ -63,6 +69,9 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(*args),
+        Command::Footprints(args) => commands::footprints::run(args),
+        Command::Qc(args) => commands::pipeline::qc::run(&args),
+        Command::Pipeline(args) => commands::pipeline::run(&args),
         Command::Report(args) => commands::report::run(args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),

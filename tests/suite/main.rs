@@ -12,6 +12,7 @@ mod corrupt;
 mod cuda;
 mod demo;
 mod engine;
+mod footprints;
 mod from_reads;
 #[cfg(feature = "emulate")]
 mod kernels;
@@ -19,6 +20,7 @@ mod model_files;
 mod output_folder;
 mod packs;
 mod parity;
+mod pipeline;
 mod prep;
 mod sampler;
 mod select;

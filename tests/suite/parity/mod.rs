@@ -4,6 +4,7 @@ mod batches;
 mod cut_sites;
 mod data;
 mod deepshap;
+mod footprints;
 mod forward;
 pub mod golden;
 mod gradients;
