@@ -31,6 +31,9 @@ enum Command {
     /// Predict profiles and counts on regions, sequences or whole contigs (official name: pred_bw)
     #[command(visible_alias = "pred_bw")]
     Predict(Box<commands::predict::PredictArgs>),
+    /// Contribution scores of regions or sequences (official name: contribs_bw)
+    #[command(visible_alias = "contribs_bw")]
+    Contribs(Box<commands::contribs::ContribsArgs>),
     /// Marginal footprints: what models predict around motifs in background sequences
     Footprints(commands::footprints::FootprintsArgs),
     /// Evaluate a ChromBPNet model on its own inputs: predictions, footprints, contributions, report
@@ -69,6 +72,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(*args),
+        Command::Contribs(args) => commands::contribs::run(*args),
         Command::Footprints(args) => commands::footprints::run(args),
         Command::Qc(args) => commands::pipeline::qc::run(&args),
         Command::Pipeline(args) => commands::pipeline::run(&args),

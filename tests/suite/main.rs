@@ -7,6 +7,8 @@ mod shared;
 mod bad_reads;
 mod check;
 mod cli;
+mod contribs;
+mod contribs_memory;
 mod corrupt;
 #[cfg(feature = "emulate")]
 mod cuda;

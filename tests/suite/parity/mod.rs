@@ -1,6 +1,7 @@
 //! The official implementation's numbers, read from the goldens folder.
 
 mod batches;
+mod contribs;
 mod cut_sites;
 mod data;
 mod deepshap;
