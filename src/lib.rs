@@ -20,7 +20,7 @@
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), report (what a run left, as
-//! one page), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
+//! one page), motifs (hands contributions to tfmodisco-lite), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -65,5 +65,6 @@ pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod doctor;
+pub mod motifs;
 pub mod preflight;
 pub mod report;

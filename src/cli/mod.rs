@@ -30,6 +30,8 @@ enum Command {
     Bias(commands::bias::BiasCommand),
     /// Predict profiles and counts on regions or sequences, and score them
     Predict(commands::predict::PredictArgs),
+    /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed
+    Motifs(commands::motifs::MotifsArgs),
     /// Write the report of a run: one HTML file, and its figures as PNG
     Report(commands::report::ReportArgs),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
@@ -62,6 +64,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(args),
+        Command::Motifs(args) => commands::motifs::run(args),
         Command::Report(args) => commands::report::run(args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),

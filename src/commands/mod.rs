@@ -5,6 +5,7 @@ pub mod bias;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod motifs;
 pub mod pack;
 pub mod predict;
 pub mod prep;

@@ -68,6 +68,9 @@ struct Position {
     batch_rows: Vec<Losses>,
     epoch_rows: Vec<EpochRow>,
     best: Best,
+    /// Spent so far, in all sessions of this run.
+    #[serde(default)]
+    seconds: f64,
 }
 
 /// An epoch can take hours on a CPU; a power cut should not cost more than this.
@@ -98,6 +101,7 @@ pub fn fit(
             true => evaluate(engine, valid, cfg.batch_size, should_stop)?,
             false => None,
         };
+        at.seconds += start.elapsed().as_secs_f64();
         let Some(val) = validated else {
             save(engine, cfg, &at, best_parameters.clone())?;
             return Ok(Outcome::Interrupted { epoch: at.epoch, batches_done: at.batches_done });
