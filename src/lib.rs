@@ -19,8 +19,9 @@
 //!    -> 9 predict  predictions and the official metrics
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! On top: preflight (every input against every other, before the long work), report (what a run left, as
-//! one page), motifs (hands contributions to tfmodisco-lite), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
+//! On top: preflight (every input against every other, before the long work), quality (verdicts on a
+//! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
+//! page), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -67,4 +68,5 @@ pub mod demo;
 pub mod doctor;
 pub mod motifs;
 pub mod preflight;
+pub mod quality;
 pub mod report;

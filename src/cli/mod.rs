@@ -28,8 +28,9 @@ enum Command {
     /// Train the enzyme bias model
     #[command(subcommand)]
     Bias(commands::bias::BiasCommand),
-    /// Predict profiles and counts on regions or sequences, and score them
-    Predict(commands::predict::PredictArgs),
+    /// Predict profiles and counts on regions, sequences or whole contigs (official name: pred_bw)
+    #[command(visible_alias = "pred_bw")]
+    Predict(Box<commands::predict::PredictArgs>),
     /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed
     Motifs(commands::motifs::MotifsArgs),
     /// Write the report of a run: one HTML file, and its figures as PNG
@@ -63,7 +64,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
-        Command::Predict(args) => commands::predict::run(args),
+        Command::Predict(args) => commands::predict::run(*args),
         Command::Motifs(args) => commands::motifs::run(args),
         Command::Report(args) => commands::report::run(args),
         Command::Check(args) => commands::check::run(&args),

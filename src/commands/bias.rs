@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::training::{self, Run};
+use super::training::{self, Run, Trained};
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::cli::args::{DataType, TrainingArgs};
 use crate::engine::{self, EngineSpec};
@@ -67,11 +67,12 @@ impl BiasTrainArgs {
 
 pub fn run(command: BiasCommand) -> Result<()> {
     match command {
-        BiasCommand::Train(args) => train(&args),
+        BiasCommand::Train(args) => train(&args).map(drop),
     }
 }
 
-fn train(args: &BiasTrainArgs) -> Result<()> {
+/// Trains, or finds that it is done already.
+pub fn train(args: &BiasTrainArgs) -> Result<Trained> {
     let common = &args.common;
     let arch =
         Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
@@ -81,7 +82,10 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         ("n_dilation_layers", json!(args.n_dilation_layers)),
         ("bias_threshold_factor", json!(factor)),
     ];
-    let Some(run) = Run::settle(common, "bias", arch, &settings, &[])? else { return Ok(()) };
+    let mut run = Run::settle(common, "bias", arch, &settings, &[])?;
+    if run.is_done() {
+        return Ok(Trained { run, data: None });
+    }
     let data = run.open(common, &args.training())?;
 
     let options = BiasOptions {
@@ -90,8 +94,9 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         outlier_threshold: common.outlier_threshold,
         bias_threshold_factor: factor,
     };
-    let selection =
-        select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)?;
+    let selection = run.timed("regions", || {
+        Ok(select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)?)
+    })?;
     run.report_selection(&selection.regions)?;
     let nonpeaks_bed = run.tree.auxiliary("filtered.bias_nonpeaks.bed");
     params_tsv::write_filtered_bed(&nonpeaks_bed, selection.regions.all_nonpeaks())?;
@@ -136,5 +141,6 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
     let network = Network { arch, parameters: fitted.best };
     keras_h5::write_single(&model, &network, Naming::Bias).context("writing the bias model")?;
     run.console.info(format!("wrote {}", model.display()));
-    run.complete(fitted.outcome)
+    run.complete(fitted.outcome)?;
+    Ok(Trained { run, data: Some(data) })
 }

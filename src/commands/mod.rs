@@ -13,6 +13,8 @@ pub mod report;
 pub mod train;
 
 mod inputs;
+pub mod models;
 mod reads;
+mod regions;
 mod shift_qc;
 mod training;

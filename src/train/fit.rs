@@ -52,7 +52,14 @@ pub struct FitConfig {
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Early stop or last epoch: the parameters of the best epoch.
-    Finished { best: ParameterSet, best_epoch: usize, val: Losses, epochs_run: usize },
+    Finished {
+        best: ParameterSet,
+        best_epoch: usize,
+        val: Losses,
+        epochs_run: usize,
+        /// In all sessions, validation included.
+        seconds: f64,
+    },
     /// Asked to stop; the state is saved.
     Interrupted { epoch: usize, batches_done: usize },
 }
@@ -127,7 +134,8 @@ pub fn fit(
     }
     let best = best_parameters.context("training ended before the first epoch did")?;
     let val = at.epoch_rows[at.best.epoch].valid;
-    Ok(Outcome::Finished { best, best_epoch: at.best.epoch, val, epochs_run: at.epoch })
+    let (best_epoch, epochs_run, seconds) = (at.best.epoch, at.epoch, at.seconds);
+    Ok(Outcome::Finished { best, best_epoch, val, epochs_run, seconds })
 }
 
 /// The rest of the current epoch; false when asked to stop before its end.

@@ -3,6 +3,7 @@
 mod commands;
 mod gradients;
 mod runs;
+mod sequences;
 
 use cbp_fast::doctor::selftest::{self, Shape};
 use cbp_fast::engine::EngineSpec;

@@ -3,11 +3,13 @@
 mod batches;
 mod cut_sites;
 mod data;
+mod deepshap;
 mod forward;
 pub mod golden;
 mod gradients;
 mod loss;
 mod metrics;
+pub mod pred_bw;
 mod prep;
 mod real_models;
 mod sampler;
