@@ -22,8 +22,8 @@
 //!         interpret contribution scores, streamed
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), quality (verdicts on a
-//! model, after it), report (what a run left, as one page), commands, cli, demo, doctor, bench.
-//! console, error and plot serve every stage.
+//! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
+//! page), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -70,6 +70,7 @@ pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod doctor;
+pub mod motifs;
 pub mod preflight;
 pub mod quality;
 pub mod report;

@@ -36,6 +36,8 @@ enum Command {
     Contribs(Box<commands::contribs::ContribsArgs>),
     /// Marginal footprints: what models predict around motifs in background sequences
     Footprints(commands::footprints::FootprintsArgs),
+    /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed
+    Motifs(commands::motifs::MotifsArgs),
     /// Evaluate a ChromBPNet model on its own inputs: predictions, footprints, contributions, report
     Qc(Box<commands::pipeline::qc::QcArgs>),
     /// From reads (or a bigWig) to the report: train, evaluate, explain
@@ -74,6 +76,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Predict(args) => commands::predict::run(*args),
         Command::Contribs(args) => commands::contribs::run(*args),
         Command::Footprints(args) => commands::footprints::run(args),
+        Command::Motifs(args) => commands::motifs::run(args),
         Command::Qc(args) => commands::pipeline::qc::run(&args),
         Command::Pipeline(args) => commands::pipeline::run(&args),
         Command::Report(args) => commands::report::run(args),

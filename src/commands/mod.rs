@@ -7,6 +7,7 @@ pub mod contribs;
 pub mod demo;
 pub mod doctor;
 pub mod footprints;
+pub mod motifs;
 pub mod pack;
 pub mod pipeline;
 pub mod predict;

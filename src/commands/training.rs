@@ -362,9 +362,12 @@ impl Run {
             .at(cfg.state.display())
             .fix("run the same command again to go on")
             .into()),
-            Outcome::Finished { best, best_epoch, val, epochs_run } => {
+            Outcome::Finished { best, best_epoch, val, epochs_run, seconds } => {
+                let examples = sampler.examples_per_epoch() * epochs_run;
                 let outcome = json!({"best_epoch": best_epoch, "epochs_run": epochs_run,
-                                     "val_loss": val, "engine": engine.describe()});
+                                     "val_loss": val, "engine": engine.describe(),
+                                     "seconds": seconds,
+                                     "examples_per_s": examples as f64 / seconds.max(1e-9)});
                 Ok(Fitted { best, outcome })
             }
         }

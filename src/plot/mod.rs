@@ -37,5 +37,5 @@ pub mod palette {
 
     /// From few to many, light to dark, one hue: readable in grey and by the colour-blind.
     pub const DENSITY: [&str; 7] =
-        ["#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"];
+        ["#b3cfe8", "#8fbfdf", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"];
 }

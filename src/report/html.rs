@@ -30,7 +30,7 @@ figure { margin: 1rem 0 1.5rem; }
 figure svg, figure img { display: block; max-width: 100%; height: auto; background: #fff;
   border: 1px solid var(--rule); border-radius: 6px; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; max-width: 46rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 0 1.5rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(29rem, 1fr)); gap: 0 1.5rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .75rem 0 1.25rem; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .38rem .9rem .38rem 0;
@@ -87,9 +87,16 @@ pub fn page(title: &str, subtitle: &str, sections: &[Section]) -> Markup {
     }
 }
 
-/// What is not there, and how to make it.
+/// What is not there, and how to make it; commands in backticks.
 pub fn missing(what: &str, how: &str) -> Markup {
-    html! { p.missing { (what) @if !how.is_empty() { " " (how) } } }
+    html! {
+        p.missing {
+            (what) " "
+            @for (i, part) in how.split('`').enumerate() {
+                @if i % 2 == 1 { code { (part) } } @else { (part) }
+            }
+        }
+    }
 }
 
 /// What went wrong while this part was made.

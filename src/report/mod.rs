@@ -8,7 +8,7 @@
 
 mod context;
 mod figures;
-mod folder;
+pub(crate) mod folder;
 mod html;
 mod read;
 mod sections;

@@ -1,6 +1,7 @@
 //! The test suite: one binary, many modules. Parity tests have `parity` in their path.
 
 mod fixture;
+mod html;
 mod reads;
 mod shared;
 
@@ -19,11 +20,13 @@ mod from_reads;
 #[cfg(feature = "emulate")]
 mod kernels;
 mod model_files;
+mod motifs;
 mod output_folder;
 mod packs;
 mod parity;
 mod pipeline;
 mod prep;
+mod report;
 mod sampler;
 mod select;
 mod shift;

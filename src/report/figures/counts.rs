@@ -6,8 +6,8 @@ use crate::plot::hexbin::Hexbin;
 use crate::plot::{Axes, Canvas, Rect, Stroke, Text, palette};
 use crate::predict::correlation::{CountsMetrics, counts_metrics};
 
-/// Draws one point a region: `observed` and `predicted` ln(1 + counts), each [n]. `what` names the
-/// regions. `None` without a region.
+/// Draws one point a region: `observed` and `predicted` ln(1 + counts), each [n]. `what` names model
+/// and regions. `None` without a region.
 pub fn draw(observed: &[f64], predicted: &[f32], what: &str) -> Option<Figure> {
     if observed.is_empty() {
         return None;
@@ -18,7 +18,7 @@ pub fn draw(observed: &[f64], predicted: &[f32], what: &str) -> Option<Figure> {
     let mut canvas = Canvas::new(560.0, 500.0);
     let n = grouped(observed.len() as u64);
     let heading = Text { size: 14.0, bold: true, ..Text::default() };
-    canvas.text((64.0, 26.0), &format!("counts in {what}, n = {n}"), heading);
+    canvas.text((64.0, 26.0), &format!("{what}: counts, n = {n}"), heading);
     let numbers = format!("Pearson r = {pearsonr:.3}, Spearman r = {spearmanr:.3}, MSE = {mse:.3}");
     canvas.text((64.0, 45.0), &numbers, Text::default());
 
@@ -29,7 +29,7 @@ pub fn draw(observed: &[f64], predicted: &[f32], what: &str) -> Option<Figure> {
     bins.draw(&mut canvas, &axes);
     bins.key(&mut canvas, &axes, "regions");
     axes.draw(&mut canvas, "observed, ln(1 + counts)", "predicted, ln(1 + counts)");
-    let alt = format!("Observed against predicted log counts of {n} {what}. {numbers}.");
+    let alt = format!("Observed against predicted log counts, {what}, {n} regions. {numbers}.");
     Some(Figure { canvas, alt })
 }
 

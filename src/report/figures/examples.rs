@@ -38,7 +38,7 @@ pub fn draw(example: &Example) -> Figure {
         grouped(example.predicted_total.round().max(0.0) as u64),
         example.rule
     );
-    let height = if example.branches.is_some() { 352.0 } else { 230.0 };
+    let height = if example.branches.is_some() { 432.0 } else { 230.0 };
     let mut canvas = Canvas::new(1040.0, height);
     let bold = Text { size: 14.0, bold: true, ..Text::default() };
     canvas.text((LEFT, 24.0), &place, bold);
@@ -72,20 +72,16 @@ pub fn draw(example: &Example) -> Figure {
             ("predicted", Stroke::new(palette::PREDICTED, 1.6)),
         ],
     );
-    if let Some([bias, nobias]) = &example.branches {
-        let highest = bias.iter().chain(nobias).copied().fold(0.0, f64::max);
-        let frame = Rect { x: LEFT, y: 222.0, width: WIDTH, height: 84.0 };
-        let axes = Axes::new(frame, x, (0.0, highest * 1.05));
-        axes.line(&mut canvas, &line(bias), Stroke::new(palette::BIAS, 1.0));
-        axes.line(&mut canvas, &line(nobias), Stroke::new(palette::NOBIAS, 1.3));
-        axes.draw(&mut canvas, bp, "probability");
-        axes.legend(
-            &mut canvas,
-            &[
-                ("bias", Stroke::new(palette::BIAS, 1.6)),
-                ("without bias", Stroke::new(palette::NOBIAS, 1.6)),
-            ],
-        );
+    if let Some(branches) = &example.branches {
+        let names = [("bias", palette::BIAS), ("without bias", palette::NOBIAS)];
+        for (i, (profile, (name, color))) in branches.iter().zip(names).enumerate() {
+            let highest = profile.iter().copied().fold(0.0, f64::max);
+            let frame = Rect { x: LEFT, y: 222.0 + 98.0 * i as f64, width: WIDTH, height: 62.0 };
+            let axes = Axes::new(frame, x, (0.0, highest * 1.05));
+            axes.line(&mut canvas, &line(profile), Stroke::new(color, 1.2));
+            axes.draw(&mut canvas, if i == 1 { bp } else { "" }, "probability");
+            axes.legend(&mut canvas, &[(name, Stroke::new(color, 1.6))]);
+        }
     }
     let alt = format!("Observed and predicted profile at {place}: {numbers}.");
     Figure { canvas, alt }

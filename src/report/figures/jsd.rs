@@ -10,7 +10,7 @@ use crate::select::quantile::nanmedian;
 const BINS: usize = 80;
 
 /// Draws both histograms; `jsd` and `shuffled` are [n], NaN for regions without counts. `what` names
-/// the regions. `None` where nothing is left.
+/// model and regions. `None` where nothing is left.
 pub fn draw(jsd: &[f64], shuffled: &[f64], what: &str) -> Option<Figure> {
     // The largest distance that there is: sqrt(ln 2).
     let span = (0.0, 2.0f64.ln().sqrt());
@@ -23,7 +23,7 @@ pub fn draw(jsd: &[f64], shuffled: &[f64], what: &str) -> Option<Figure> {
     let mut canvas = Canvas::new(560.0, 400.0);
     let n = grouped(n);
     let heading = Text { size: 14.0, bold: true, ..Text::default() };
-    canvas.text((64.0, 26.0), &format!("profiles of {what}, n = {n}"), heading);
+    canvas.text((64.0, 26.0), &format!("{what}: profiles, n = {n}"), heading);
     let numbers =
         format!("median distance {:.3}; of the same counts shuffled {:.3}", medians[0], medians[1]);
     canvas.text((64.0, 45.0), &numbers, Text::default());
@@ -47,6 +47,6 @@ pub fn draw(jsd: &[f64], shuffled: &[f64], what: &str) -> Option<Figure> {
         ("median", Stroke::new(palette::OBSERVED, 1.4).dashed()),
     ];
     axes.legend(&mut canvas, &entries);
-    let alt = format!("Histogram of profile distances of {n} {what}: {numbers}.");
+    let alt = format!("Histogram of profile distances, {what}, {n} regions: {numbers}.");
     Some(Figure { canvas, alt })
 }

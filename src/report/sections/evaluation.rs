@@ -26,9 +26,8 @@ pub fn counts(context: &Context) -> Result<Markup> {
         (figures(context, |stem, name, what, regions| {
             let observed: Vec<f64> = regions.iter().map(|r| r.observed).collect();
             let predicted: Vec<f32> = regions.iter().map(|r| r.predicted).collect();
-            let figure = counts_figure::draw(&observed, &predicted, what)?;
-            let caption = format!("{stem} in {what}");
-            Some(context.figure(&figure, Some(&format!("{stem}_{name}.counts_pearsonr")), &caption))
+            let figure = counts_figure::draw(&observed, &predicted, &format!("{stem} in {what}"))?;
+            Some(context.figure(&figure, Some(&format!("{stem}_{name}.counts_pearsonr")), ""))
         }))
         (context.unreadable())
     })
@@ -44,9 +43,8 @@ pub fn profiles(context: &Context) -> Result<Markup> {
         (figures(context, |stem, name, what, regions| {
             let jsd: Vec<f64> = regions.iter().map(|r| r.jsd).collect();
             let shuffled: Vec<f64> = regions.iter().map(|r| r.shuffled_jsd).collect();
-            let figure = jsd_figure::draw(&jsd, &shuffled, what)?;
-            let caption = format!("{stem} in {what}");
-            Some(context.figure(&figure, Some(&format!("{stem}_{name}.profile_jsd")), &caption))
+            let figure = jsd_figure::draw(&jsd, &shuffled, &format!("{stem} in {what}"))?;
+            Some(context.figure(&figure, Some(&format!("{stem}_{name}.profile_jsd")), ""))
         }))
         (context.unreadable())
     })

@@ -1,14 +1,14 @@
 use anyhow::Result;
 use maud::{Markup, html};
 
-use crate::preflight::Verdict as Grade;
+use crate::quality::Grade;
 use crate::report::context::Context;
 use crate::report::html::missing;
 use crate::report::verdicts;
 
 pub fn body(context: &Context) -> Result<Markup> {
     let found = verdicts::of(context);
-    let worst = found.graded.iter().map(|v| v.grade).max();
+    let worst = found.verdicts.iter().map(|v| v.grade).max();
     Ok(html! {
         @match worst {
             None => (missing("Nothing could be graded: neither metrics nor logs are there.", "")),
@@ -16,23 +16,21 @@ pub fn body(context: &Context) -> Result<Markup> {
             Some(Grade::Warn) => p { "Usable, with warnings: read what each of them says." },
             Some(Grade::Fail) => p { "At least one rule is broken; see below what that means." },
         }
-        @if !found.graded.is_empty() {
+        @if !found.verdicts.is_empty() {
             div.wide {
                 table {
                     thead { tr {
-                        th scope="col" { "Verdict" } th scope="col" { "What" }
-                        th scope="col" { "Found" } th scope="col" { "Rule" }
+                        th scope="col" { "Verdict" } th scope="col" { "Found" } th scope="col" { "Rule" }
                     } }
                     tbody {
-                        @for v in &found.graded {
+                        @for v in &found.verdicts {
                             tr {
                                 td class={ "grade " (v.grade.name()) } { (sign(v.grade)) " " (v.grade.name()) }
-                                td { (v.what) }
-                                td { (v.found) }
                                 td {
-                                    (v.rule)
-                                    @if !v.advice.is_empty() { p.soft { (v.advice) } }
+                                    (v.message)
+                                    @if let Some(advice) = &v.advice { p.soft { "What to do: " (advice) "." } }
                                 }
+                                td { (v.rule) }
                             }
                         }
                     }
