@@ -65,7 +65,11 @@ fn the_official_files() {
     assert_eq!(names, ["CTCF+x", "control", "tn5_a"]);
     for footprint in &found {
         let sum: f32 = footprint.profile.iter().sum();
-        assert!((sum - 1.0).abs() < 1e-4 && footprint.counts.is_finite(), "{}: {sum}", footprint.name);
+        assert!(
+            (sum - 1.0).abs() < 1e-4 && footprint.counts.is_finite(),
+            "{}: {sum}",
+            footprint.name
+        );
     }
     assert_ne!(found[0].profile, found[1].profile, "a motif must change something");
     let highest = found[2].profile.iter().copied().fold(0.0f32, f32::max);

@@ -14,7 +14,9 @@
 //! stage whose files were made from the same inputs. Figures, motifs and report are there to be looked
 //! at: when one of them fails, it is told, and the exit code stays that of the rest.
 
+mod contributions;
 mod footprints;
+mod motifs;
 mod predictions;
 pub mod qc;
 mod stages;
@@ -122,6 +124,13 @@ fn evaluate(
             subject.console.info(format!("{n} peaks to explain: {}", path.display()));
             Ok(Outcome::Done)
         })?;
+        let afresh = stages.is_outdated("contributions", &sampled);
+        stages.run("contributions", &sampled, &contributions::files(subject), || {
+            contributions::run(subject, afresh)
+        })?;
+        let afresh = stages.is_outdated("motifs", &sampled);
+        stages
+            .attempt("motifs", &sampled, &motifs::files(subject), || motifs::run(subject, afresh));
     }
 
     let verdicts = verdicts::write(subject)?;

@@ -184,9 +184,11 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
         data_type: args.data_type,
         batch_size: args.batch_size,
         file_prefix: args.file_prefix.clone(),
-        cache_dir: cache_dir.clone(),
         device,
         console,
+        device_args: args.device.clone(),
+        console_args: args.console,
+        cache: args.cache.clone(),
         key: format!("{key} {}", args.data_type),
     };
     let stages = stages(&subject, args.force);

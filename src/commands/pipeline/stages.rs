@@ -68,6 +68,11 @@ impl Stages {
         self.rows.iter().any(|row| row.outcome == Outcome::Done)
     }
 
+    /// What is there of a stage was made from something else, or is to be made again.
+    pub fn is_outdated(&self, stage: &str, key: &str) -> bool {
+        self.force || self.memory.get(stage).is_some_and(|m| m.key != key)
+    }
+
     /// Does a stage, unless it was done with the same `key` and its `files` are still there.
     ///
     /// Errors: those of `work`; the stages done before are remembered.
@@ -209,7 +214,7 @@ mod tests {
     #[test]
     fn a_stage_is_kept_while_key_and_files_are() {
         let mut scene = Scene::new();
-        let mut run = |key: &str, force: bool, scene: &mut Scene| {
+        let run = |key: &str, force: bool, scene: &mut Scene| {
             let mut stages = scene.stages(force);
             scene.run(&mut stages, key).unwrap();
             scene.worked

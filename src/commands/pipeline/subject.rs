@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::cli::args::{DataType, TrainingArgs};
+use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs, TrainingArgs};
 use crate::commands::training::Trained;
 use crate::console::Console;
 use crate::engine::Device;
@@ -63,9 +63,12 @@ pub struct Subject {
     pub data_type: DataType,
     pub batch_size: usize,
     pub file_prefix: Option<String>,
-    pub cache_dir: PathBuf,
     pub device: Device,
     pub console: Console,
+    /// What `device` and `console` were made from, and where packs are.
+    pub device_args: DeviceArgs,
+    pub console_args: ConsoleArgs,
+    pub cache: CacheArgs,
     /// Hash of models and data.
     pub key: String,
 }
@@ -95,9 +98,11 @@ impl Subject {
             data_type: args.data_type,
             batch_size: args.batch_size,
             file_prefix: args.file_prefix.clone(),
-            cache_dir: args.cache.cache_dir.clone(),
             device: run.device.clone(),
             console: run.console,
+            device_args: args.device.clone(),
+            console_args: args.console,
+            cache: args.cache.clone(),
             key: format!("{} {}", run.key(), args.data_type),
         })
     }
