@@ -18,10 +18,12 @@
 //!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
+//!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
 //!         interpret contribution scores, streamed
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
-//! bench. console, error and plot serve every stage.
+//! On top: preflight (every input against every other, before the long work), quality (verdicts on a
+//! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
+//! page), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -55,6 +57,7 @@ pub mod engine;
 pub mod files;
 
 // 9
+pub mod footprint;
 pub mod interpret;
 pub mod predict;
 pub mod variants;
@@ -68,4 +71,7 @@ pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod doctor;
+pub mod motifs;
 pub mod preflight;
+pub mod quality;
+pub mod report;

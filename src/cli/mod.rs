@@ -37,6 +37,16 @@ enum Command {
     /// Score variants: what each allele does to counts and profile (official name: snp_score)
     #[command(visible_alias = "snp_score")]
     Variants(Box<commands::variants::VariantsArgs>),
+    /// Marginal footprints: what models predict around motifs in background sequences
+    Footprints(commands::footprints::FootprintsArgs),
+    /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed
+    Motifs(commands::motifs::MotifsArgs),
+    /// Evaluate a ChromBPNet model on its own inputs: predictions, footprints, contributions, report
+    Qc(Box<commands::pipeline::qc::QcArgs>),
+    /// From reads (or a bigWig) to the report: train, evaluate, explain
+    Pipeline(Box<commands::pipeline::PipelineArgs>),
+    /// Write the report of a run: one HTML file, and its figures as PNG
+    Report(commands::report::ReportArgs),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
     Check(commands::check::CheckArgs),
     /// Prepare background regions and folds
@@ -69,6 +79,11 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Predict(args) => commands::predict::run(*args),
         Command::Contribs(args) => commands::contribs::run(*args),
         Command::Variants(args) => commands::variants::run(*args),
+        Command::Footprints(args) => commands::footprints::run(args),
+        Command::Motifs(args) => commands::motifs::run(args),
+        Command::Qc(args) => commands::pipeline::qc::run(&args),
+        Command::Pipeline(args) => commands::pipeline::run(&args),
+        Command::Report(args) => commands::report::run(args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),
         Command::Pack(args) => commands::pack::run(args),

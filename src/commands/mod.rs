@@ -6,9 +6,13 @@ pub mod check;
 pub mod contribs;
 pub mod demo;
 pub mod doctor;
+pub mod footprints;
+pub mod motifs;
 pub mod pack;
+pub mod pipeline;
 pub mod predict;
 pub mod prep;
+pub mod report;
 pub mod train;
 pub mod variants;
 

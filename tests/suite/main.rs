@@ -1,6 +1,7 @@
 //! The test suite: one binary, many modules. Parity tests have `parity` in their path.
 
 mod fixture;
+mod html;
 mod reads;
 mod shared;
 
@@ -14,15 +15,19 @@ mod corrupt;
 mod cuda;
 mod demo;
 mod engine;
+mod footprints;
 mod from_reads;
 #[cfg(feature = "emulate")]
 mod kernels;
 mod model_files;
+mod motifs;
 mod output_folder;
 mod packs;
 mod parity;
 mod predict;
+mod pipeline;
 mod prep;
+mod report;
 mod sampler;
 mod select;
 mod shift;

@@ -15,10 +15,16 @@ use self::run::Run;
 use self::work::Work;
 use super::models::Models;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
+use crate::console::Console;
 use crate::engine::{Device, Heads};
 use crate::error::Problem;
 use crate::interpret::reference_file::ReferenceFile;
 use crate::interpret::{Method, References};
+
+/// Shuffled references per sequence. Source: official `interpret`.
+pub const REFERENCES: usize = 20;
+/// Of the shuffles, which are unseeded officially.
+pub const SEED: u64 = 1234;
 
 /// Contribution scores of regions (-r) or sequences (--fasta).
 ///
@@ -74,11 +80,11 @@ pub struct ContribsArgs {
     pub method: MethodName,
 
     /// Shuffled references per sequence, for deepshap
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = REFERENCES)]
     pub n_references: usize,
 
     /// Seed of the shuffles; with it and its sequence a reference is always the same
-    #[arg(short = 's', long, default_value_t = 1234)]
+    #[arg(short = 's', long, default_value_t = SEED)]
     pub seed: u64,
 
     /// safetensors file of references, u8 tensor `references`, instead of shuffles
@@ -187,15 +193,20 @@ pub fn run(args: ContribsArgs) -> Result<()> {
     let console = args.console.console();
     args.check()?;
     let device = args.device.apply(&console)?.device;
+    explain(&args, &device, &console)
+}
+
+/// The command on a device that is settled already.
+pub fn explain(args: &ContribsArgs, device: &Device, console: &Console) -> Result<()> {
     outputs::check_folder(&args.output_prefix)?;
-    let models = Models::read(&args.model_h5, &console)?;
+    let models = Models::read(&args.model_h5, console)?;
     work::check_explainable(&models)?;
     let outputs = Outputs::new(&args.output_prefix, args.heads());
-    let Some(run) = Run::settle(&args, &device, outputs, &console)? else {
+    let Some(run) = Run::settle(args, device, outputs, console)? else {
         return Ok(());
     };
-    let work = Work::open(&args, models.arch(), &console)?;
+    let work = Work::open(args, models.arch(), console)?;
     let method = args.method(&work)?;
-    let engines = models.open(&device, &work.tracks)?.members.into_iter().map(|m| m.engine);
-    run.go(&args, &work, engines.collect(), method, args.group(&device), &console)
+    let engines = models.open(device, &work.tracks)?.members.into_iter().map(|m| m.engine);
+    run.go(args, &work, engines.collect(), method, args.group(device), console)
 }

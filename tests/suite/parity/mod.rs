@@ -5,6 +5,7 @@ mod contribs;
 mod cut_sites;
 mod data;
 mod deepshap;
+mod footprints;
 mod forward;
 pub mod golden;
 mod gradients;
