@@ -7,6 +7,7 @@ mod shared;
 mod bad_reads;
 mod check;
 mod cli;
+mod contributions;
 mod corrupt;
 #[cfg(feature = "emulate")]
 mod cuda;
