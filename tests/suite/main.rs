@@ -10,6 +10,7 @@ mod check;
 mod cli;
 mod contribs;
 mod contribs_memory;
+mod contributions;
 mod corrupt;
 #[cfg(feature = "emulate")]
 mod cuda;
