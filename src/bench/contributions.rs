@@ -43,9 +43,8 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
     let spec = EngineSpec::for_prediction(network.clone(), None);
     let mut engine = engine::open(&config.device, spec, &tracks)?;
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let mut random = |n: usize| -> Vec<u8> {
-        (0..n * arch.inputlen).map(|_| rng.random_range(0..4)).collect()
-    };
+    let mut random =
+        |n: usize| -> Vec<u8> { (0..n * arch.inputlen).map(|_| rng.random_range(0..4)).collect() };
     let codes = random(config.regions);
     let references = random(config.regions * config.references);
     let sequences = random(config.predictions);

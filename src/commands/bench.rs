@@ -140,8 +140,9 @@ fn run_train(args: &TrainArgs) -> Result<Value> {
 
 fn run_contribs(args: &ContribsArgs) -> Result<Value> {
     if args.regions == 0 || args.references == 0 || args.predictions == 0 {
-        return Err(Problem::new("--regions, --references and --predictions must be at least 1")
-            .into());
+        return Err(
+            Problem::new("--regions, --references and --predictions must be at least 1").into()
+        );
     }
     let heads = match args.heads.as_str() {
         "both" => Heads::BOTH,

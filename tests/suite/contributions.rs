@@ -213,8 +213,7 @@ fn check_against_the_definition(shape: (usize, usize, usize, usize), pairs: bool
         let mut delta = [0.0; 2];
         for reference in references.chunks_exact(inputlen) {
             let against = definition::forward(&network, reference);
-            let (p, q) =
-                (definition::softmax(&of.logits), definition::softmax(&against.logits));
+            let (p, q) = (definition::softmax(&of.logits), definition::softmax(&against.logits));
             let weights: Vec<f64> = p.iter().zip(&q).map(|(p, q)| (p + q) / 2.0).collect();
             let centred: Vec<f64> = weights.iter().map(|w| w - 1.0 / outputlen as f64).collect();
             let changes = of.logits.iter().zip(&against.logits).map(|(l, r)| l - r);
@@ -224,8 +223,7 @@ fn check_against_the_definition(shape: (usize, usize, usize, usize), pairs: bool
             for (head, (by_logits, by_logcounts)) in
                 [(&[][..], 1.0), (&centred[..], 0.0)].into_iter().enumerate()
             {
-                let m =
-                    definition::multipliers(&network, &of, &against, by_logits, by_logcounts);
+                let m = definition::multipliers(&network, &of, &against, by_logits, by_logcounts);
                 let scores = m.iter().zip(reference).flat_map(|(m, &code)| {
                     let replaced = m.get(usize::from(code)).copied().unwrap_or(0.0);
                     m.map(|m| m - replaced)
@@ -258,7 +256,8 @@ fn check_against_the_definition(shape: (usize, usize, usize, usize), pairs: bool
 #[test]
 fn equal_the_definition_for_awkward_shapes() {
     // (inputlen, outputlen, filters, layers): odd filters, more than a panel, a crop, few layers.
-    for shape in [(140, 10, 5, 1), (200, 40, 17, 2), (182, 60, 3, 3), (96, 2, 4, 0), (150, 20, 33, 1)]
+    for shape in
+        [(140, 10, 5, 1), (200, 40, 17, 2), (182, 60, 3, 3), (96, 2, 4, 0), (150, 20, 33, 1)]
     {
         for pairs in [false, true] {
             check_against_the_definition(shape, pairs);

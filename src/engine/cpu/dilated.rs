@@ -419,13 +419,12 @@ vectorised! {
     }
 }
 
-/// `to = a + sign * b`
+/// `to = a + sign * b`, flat, so that the compiler vectorises along it and not across rows.
 #[inline(always)]
 fn mix<T: Scalar>(to: &mut [[T; LANES]], a: &[[T; LANES]], sign: T, b: &[[T; LANES]]) {
+    let (to, a, b) = (to.as_flattened_mut(), a.as_flattened(), b.as_flattened());
     for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-        for c in 0..LANES {
-            to[c] = a[c] + sign * b[c];
-        }
+        *to = *a + sign * *b;
     }
 }
 
@@ -464,38 +463,42 @@ fn finish_rows<T: Scalar>(
     t: usize,
     n: usize,
 ) {
-    if let Keep::Nothing = keep {
-        for (y, x) in y[t..t + n].iter_mut().zip(&x[t..t + n]) {
-            for c in 0..LANES {
-                y[c] = x[c] + relu(y[c] + bias[c]);
-            }
-        }
-        return;
-    }
-    for y in &mut y[t..t + n] {
-        for c in 0..LANES {
-            y[c] += bias[c];
-        }
-    }
-    // Flat, so that the compiler vectorises along it and not across rows.
-    let (y, x) = (y[t..t + n].as_flattened_mut(), x[t..t + n].as_flattened());
+    // Flat and several rows at a time, so that the compiler vectorises along rows and not across.
+    let bias: [T; WIDE] = std::array::from_fn(|c| bias[c % LANES]);
     let kept = t * LANES..(t + n) * LANES;
+    let y = y[t..t + n].as_flattened_mut().chunks_mut(WIDE);
+    let sums = y.zip(x[t..t + n].as_flattened().chunks(WIDE));
     match keep {
+        Keep::Nothing => {
+            for (y, x) in sums {
+                for ((y, x), bias) in y.iter_mut().zip(x).zip(&bias) {
+                    *y = *x + relu(*y + *bias);
+                }
+            }
+        }
         Keep::Mask(mask) => {
-            for ((y, x), mask) in y.iter_mut().zip(x).zip(&mut mask[kept]) {
-                *mask = u8::from(*y > T::ZERO);
-                *y = *x + relu(*y);
+            for ((y, x), mask) in sums.zip(mask[kept].chunks_mut(WIDE)) {
+                for (((y, x), bias), mask) in y.iter_mut().zip(x).zip(&bias).zip(mask) {
+                    let z = *y + *bias;
+                    *mask = u8::from(z > T::ZERO);
+                    *y = *x + relu(z);
+                }
             }
         }
-        Keep::Sums(sums) => {
-            for ((y, x), sum) in y.iter_mut().zip(x).zip(&mut sums[kept]) {
-                *sum = *y;
-                *y = *x + relu(*y);
+        Keep::Sums(kept_sums) => {
+            for ((y, x), sum) in sums.zip(kept_sums[kept].chunks_mut(WIDE)) {
+                for (((y, x), bias), sum) in y.iter_mut().zip(x).zip(&bias).zip(sum) {
+                    let z = *y + *bias;
+                    *sum = z;
+                    *y = *x + relu(z);
+                }
             }
         }
-        Keep::Nothing => {}
     }
 }
+
+/// Numbers of `finish_rows` that one loop takes: eight rows.
+const WIDE: usize = 8 * LANES;
 
 #[cfg(test)]
 mod tests {

@@ -306,10 +306,8 @@ impl<T: Scalar> PackedGradient<T> {
 vectorised! {
     /// `sum += part`
     fn add_into(sum: &mut [T], part: &[T]) {
-        for (sum, part) in rows_mut(sum).iter_mut().zip(rows(part)) {
-            for i in 0..LANES {
-                sum[i] += part[i];
-            }
+        for (sum, part) in sum.iter_mut().zip(part) {
+            *sum += *part;
         }
     }
 }
