@@ -348,7 +348,7 @@ fn gradients_are_the_engines() {
 /// Enough regions that a run is caught in the middle.
 fn many_regions(fixture: &Fixture) {
     let peaks = fixture.read("peaks.bed");
-    fixture.write("regions.bed", &peaks.repeat(20));
+    fixture.write("regions.bed", &peaks.repeat(8));
 }
 
 /// Starts a run and sends it `signal` once rows are on disk; returns what it said.
@@ -431,8 +431,8 @@ fn a_complete_run_is_not_repeated_and_not_replaced() {
     assert!(said.contains("scores of another run"), "{said}");
     fixture.succeed(&strs(&arguments("x", &["--method", "grad", "--force"])));
     assert_ne!(fs::metadata(&h5).unwrap().modified().unwrap(), before);
-    fixture.write("x.scores.partial", "what somebody else left");
-    let said = fixture.fail(&strs(&arguments("x", &["--method", "grad"])));
+    fixture.write("new.scores.partial", "what somebody else left, for whatever reason");
+    let said = fixture.fail(&strs(&arguments("new", &[])));
     assert!(said.contains("not a file of finished rows"), "{said}");
 }
 
