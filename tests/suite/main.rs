@@ -21,6 +21,7 @@ mod model_files;
 mod output_folder;
 mod packs;
 mod parity;
+mod predict;
 mod prep;
 mod sampler;
 mod select;

@@ -70,8 +70,15 @@ fn a_disk_that_fills_up_leaves_nothing_that_looks_complete() {
     assert_eq!(tree(&fixture.path("full")), complete);
 
     let model = "bias/models/bias.h5";
-    let predict = ["predict", "-m", model, "-g", &packed, "-r", "peaks.bed", "-o", "p"];
+    let predict = ["predict", "-m", model, "-g", &packed, "-p", "peaks.bed", "-o", "p"];
     assert_refused(&run_with_room(&fixture, 4, &predict), &["p_predictions.h5"]);
+    // The bigWig alone, in the order of the track and out of it.
+    let rows: Vec<String> = fixture.read("peaks.bed").lines().map(String::from).rev().collect();
+    fixture.write("reversed.bed", &rows.join("\n"));
+    for regions in ["peaks.bed", "reversed.bed"] {
+        let predict = ["pred_bw", "-bm", model, "-g", &packed, "-r", regions, "-op", "p"];
+        assert_refused(&run_with_room(&fixture, 8, &predict), &["p_bias.bw"]);
+    }
     let pack = ["pack", "genome", "-g", "genome.fa", "-o", "x.cbg"];
     assert_refused(&run_with_room(&fixture, 4, &pack), &["x.cbg"]);
     let left = tree(fixture.folder.path());

@@ -1,6 +1,7 @@
 //! What is predicted: windows of a genome or of sequences, the names of their rows, and the layout of
 //! their bigWig.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -150,8 +151,11 @@ impl Source {
                 .into());
         }
         let wanted = |name: &String| names.is_empty() || names.contains(name);
-        let contigs: Vec<u32> = self
-            .contigs()
+        let listed = self.contigs();
+        if let Some(name) = names.iter().find(|name| listed.iter().all(|(n, _)| n != *name)) {
+            return Err(self.not_listed(name).into());
+        }
+        let contigs: Vec<u32> = listed
             .iter()
             .filter(|(name, _)| wanted(name))
             .filter_map(|(name, _)| genome.contig_id(name))
@@ -221,24 +225,23 @@ impl Source {
     fn layout(&self, plan: &[Example], arch: &Architecture) -> Result<TrackLayout> {
         let contigs = self.contigs();
         let flank = ((arch.inputlen - arch.outputlen) / 2) as u32;
-        let ids: Vec<Option<u32>> = self
-            .tracks
-            .genome
-            .contigs()
-            .iter()
-            .map(|c| contigs.iter().position(|(name, _)| *name == c.name).map(|i| i as u32))
-            .collect();
-        let span = |example: &Example| match ids[example.contig as usize] {
-            Some(contig) => Ok(Span { contig, start: example.start + flank }),
-            None => {
-                let name = &self.tracks.genome.contigs()[example.contig as usize].name;
-                let place = self.sizes.as_ref().map(|(_, path)| path.display().to_string());
-                Err(Problem::new(format!("regions lie on {name}, which is not listed"))
-                    .at(place.unwrap_or_default())
-                    .fix("pass the sizes of every chromosome that has regions"))
-            }
+        let ids: HashMap<&str, u32> =
+            contigs.iter().zip(0..).map(|((name, _), id)| (name.as_str(), id)).collect();
+        let span = |example: &Example| {
+            let name = self.tracks.genome.contigs()[example.contig as usize].name.as_str();
+            let contig = *ids.get(name).ok_or_else(|| self.not_listed(name))?;
+            Ok::<_, Problem>(Span { contig, start: example.start + flank })
         };
         let spans: Vec<Span> = plan.iter().map(span).collect::<Result<_, _>>()?;
+        drop(ids);
         TrackLayout::new(contigs, &spans, arch.outputlen)
+    }
+
+    /// A contig that has regions but no place in the bigWig.
+    fn not_listed(&self, contig: &str) -> Problem {
+        let file = self.sizes.as_ref().map(|(_, path)| path.display().to_string());
+        Problem::new(format!("{contig} is to be predicted, but it is not listed"))
+            .at(file.unwrap_or_default())
+            .fix("pass the sizes of every chromosome that is to be predicted")
     }
 }
