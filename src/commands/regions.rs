@@ -33,6 +33,8 @@ pub struct RegionSet {
     pub rows: Vec<Region>,
     /// Where each row lies; `Site::row` counts from the `first_row` of `open`.
     pub sites: Vec<Site>,
+    /// Rows whose window does not fit.
+    pub dropped: usize,
 }
 
 /// Opens a regions file. `kind` (`peaks`, `nonpeaks`, `regions`) names it in messages and in the
@@ -72,7 +74,7 @@ pub fn open(
             name.display()
         ));
     }
-    let mut set = RegionSet::default();
+    let mut set = RegionSet { dropped: dropped.len(), ..RegionSet::default() };
     for region in kept {
         if let Some(contig) = tracks.genome.contig_id(&region.chrom) {
             let row = (first_row + set.rows.len()) as u32;

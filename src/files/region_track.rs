@@ -197,33 +197,35 @@ impl RegionTrack {
 
     /// Writes what is left and gives the file its name. Statistics only where `create` was told so.
     pub fn finish(self) -> Result<Option<TrackStats>> {
-        let path = self.pending.path().to_path_buf();
-        self.try_finish().map_err(|error| atomic::unwritable(&path, error))
+        let (pending, stats) = self.complete()?;
+        pending.publish()?;
+        Ok(stats)
     }
 
-    fn try_finish(self) -> Result<Option<TrackStats>> {
+    /// Writes what is left; the file still lacks its name.
+    pub fn complete(self) -> Result<(Pending, Option<TrackStats>)> {
+        let path = self.pending.path().to_path_buf();
+        self.try_complete().map_err(|error| atomic::unwritable(&path, error))
+    }
+
+    fn try_complete(self) -> Result<(Pending, Option<TrackStats>)> {
         let Self { layout, pending, sink, pushed } = self;
         if pushed != layout.pieces.len() {
             let wanted = layout.pieces.len();
             return Err(Problem::new(format!("{pushed} regions came, expected {wanted}")).into());
         }
-        let stats = match sink {
+        let mut spool = match sink {
+            Sink::Spool(spool) => spool,
             Sink::Stream(stream) => {
                 stream.finish()?;
-                None
-            }
-            Sink::Spool(mut spool) => {
-                let stats = track_stats::of(|each| spool.read(&layout, |_, values| each(values)))?;
-                let mut stream = BigWigStream::create(pending.temporary(), &layout.contigs)?;
-                spool.read(&layout, |piece, values| {
-                    stream.push(piece.contig, piece.start, values)
-                })?;
-                stream.finish()?;
-                Some(stats)
+                return Ok((pending, None));
             }
         };
-        pending.finish()?;
-        Ok(stats)
+        let stats = track_stats::of(|each| spool.read(&layout, |_, values| each(values)))?;
+        let mut stream = BigWigStream::create(pending.temporary(), &layout.contigs)?;
+        spool.read(&layout, |piece, values| stream.push(piece.contig, piece.start, values))?;
+        stream.finish()?;
+        Ok((pending, Some(stats)))
     }
 }
 

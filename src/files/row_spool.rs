@@ -51,6 +51,17 @@ impl RowSpool {
     /// Errors: a file of another run or of no run, a file that another process writes, anything
     /// that the disk says.
     pub fn open(path: &Path, key: &str, parts: usize) -> Result<Self> {
+        Self::open_or_replace(path, key, parts, false)
+    }
+
+    /// Makes the spool of run `key` in place of whatever was there.
+    ///
+    /// Errors: a file that another process writes, anything that the disk says.
+    pub fn replace(path: &Path, key: &str, parts: usize) -> Result<Self> {
+        Self::open_or_replace(path, key, parts, true)
+    }
+
+    fn open_or_replace(path: &Path, key: &str, parts: usize, replace: bool) -> Result<Self> {
         assert_eq!(key.len(), 16, "the key of a run has 16 bytes");
         let open = || -> Result<Self> {
             let file = OpenOptions::new()
@@ -64,6 +75,9 @@ impl RowSpool {
                     .at(path.display())
                     .fix("wait for it, or choose another output prefix")
                     .into());
+            }
+            if replace {
+                file.set_len(0)?;
             }
             let mut spool = Self {
                 file,
@@ -335,6 +349,10 @@ mod tests {
         assert!(open("fedcba9876543210").contains("other settings"));
         std::fs::write(&path, [7; 100]).unwrap();
         assert!(open(KEY).contains("not a file of finished rows"));
+        let spool = RowSpool::replace(&path, KEY, 2).unwrap();
+        assert!(spool.is_empty() && RowSpool::replace(&path, KEY, 2).is_err());
+        drop(spool);
+        drop(filled(&path, 0..2));
         let nowhere = folder.path().join("no/such/rows");
         assert!(RowSpool::open(&nowhere, KEY, 2).is_err_and(|e| format!("{e}").contains("cannot")));
     }

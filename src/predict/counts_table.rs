@@ -78,12 +78,11 @@ impl<'a> CountsTable<'a> {
         write().map_err(|error| atomic::unwritable(self.pending.path(), error.into()))
     }
 
-    pub fn finish(mut self) -> Result<()> {
-        let flushed = self.out.flush();
-        let path = self.pending.path().to_path_buf();
-        flushed
-            .map_err(anyhow::Error::from)
-            .and_then(|()| self.pending.finish())
-            .map_err(|error| atomic::unwritable(&path, error))
+    /// Flushes; the file still lacks its name.
+    pub fn complete(mut self) -> Result<Pending> {
+        match self.out.flush() {
+            Ok(()) => Ok(self.pending),
+            Err(error) => Err(atomic::unwritable(self.pending.path(), error.into())),
+        }
     }
 }

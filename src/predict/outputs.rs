@@ -20,6 +20,7 @@ use crate::files::predictions_h5::{
     PredictionRows, PredictionsOptions, PredictionsWriter, softmax_into,
 };
 use crate::files::region_track::{RegionTrack, TrackLayout};
+use crate::files::track_stats::TrackStats;
 use crate::model::Architecture;
 use crate::store::Tracks;
 
@@ -191,27 +192,52 @@ impl<'a> Outputs<'a> {
         &self.values
     }
 
-    /// Completes every file.
+    /// Completes every file and gives it its name.
     pub fn finish(self) -> Result<Option<Metrics>> {
+        self.complete()?.publish()
+    }
+
+    /// Completes every file; none has its name yet, so that one that fails takes all with it.
+    pub fn complete(self) -> Result<Completed> {
+        let mut files = Vec::new();
+        let mut stats = None;
+        if let Some((track, wanted)) = self.track {
+            let (file, found) = track.complete()?;
+            files.push(file);
+            stats = wanted.stats.map(Path::to_path_buf).zip(found);
+        }
         if let Some(h5) = self.h5 {
-            h5.finish()?;
+            files.push(h5.complete()?);
         }
         if let Some(table) = self.table {
-            table.finish()?;
-        }
-        if let Some((track, WantedTrack { stats: path, .. })) = self.track
-            && let (Some(stats), Some(path)) = (track.finish()?, path)
-        {
-            stats.write(path)?;
+            files.push(table.complete()?);
         }
         let metrics = self.scores.map(|scores| match self.subject.groups {
             Groups::PeaksAndNonpeaks => scores.peaks_and_nonpeaks(),
             Groups::Regions => scores.regions(),
         });
-        if let Some(metrics) = &metrics {
+        Ok(Completed { prefix: self.prefix, files, stats, metrics })
+    }
+}
+
+/// Files that only lack their names.
+pub struct Completed {
+    prefix: PathBuf,
+    files: Vec<Pending>,
+    stats: Option<(PathBuf, TrackStats)>,
+    metrics: Option<Metrics>,
+}
+
+impl Completed {
+    pub fn publish(self) -> Result<Option<Metrics>> {
+        self.files.into_iter().try_for_each(Pending::publish)?;
+        if let Some((path, stats)) = self.stats {
+            stats.write(&path)?;
+        }
+        if let Some(metrics) = &self.metrics {
             metrics::write_json(&suffixed(&self.prefix, "_metrics.json"), metrics)?;
         }
-        Ok(metrics)
+        Ok(self.metrics)
     }
 }
 

@@ -18,6 +18,8 @@ use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 
 use crate::fixture::{Fixture, INPUTLEN, OUTPUTLEN, stderr, strs, tree};
+#[cfg(unix)]
+use crate::output_folder::run_with_room;
 
 /// Unsorted; overlapping on chr1; an N window is not among them; the second row leaves its contig.
 const REGIONS: &str = "chr2\t5000\t5200\ta\t1\t+\t0.5\t.\t.\t100\n\
@@ -348,7 +350,7 @@ fn gradients_are_the_engines() {
 /// Enough regions that a run is caught in the middle.
 fn many_regions(fixture: &Fixture) {
     let peaks = fixture.read("peaks.bed");
-    fixture.write("regions.bed", &peaks.repeat(20));
+    fixture.write("regions.bed", &peaks.repeat(3));
 }
 
 /// Starts a run and sends it `signal` once rows are on disk; returns what it said.
@@ -416,6 +418,29 @@ fn a_stopped_or_killed_run_goes_on_and_ends_with_the_same_bytes() {
     assert!(temporary.is_none_or(|n| n.contains("cache")));
 }
 
+/// A disk that fills up, at any stage, is told; with room again the run goes on.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_loses_no_finished_row() {
+    let fixture = fixture();
+    many_regions(&fixture);
+    fixture.succeed(&strs(&arguments("whole", &[])));
+    for blocks in [0, 2, 300, 900] {
+        let output = run_with_room(&fixture, blocks, &strs(&arguments("part", &[])));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{blocks} blocks: {said}");
+        assert!(said.contains("cannot write") && said.contains("fix: "), "{said}");
+        assert!(!fixture.path("part.counts_scores.h5").exists(), "{blocks} blocks");
+    }
+    let said = stderr(&fixture.succeed(&strs(&arguments("part", &[]))));
+    assert!(said.contains("going on: "), "{said}");
+    for head in ["counts", "profile"] {
+        let [whole, part] = ["whole", "part"]
+            .map(|run| fs::read(fixture.path(&format!("{run}.{head}_scores.h5"))).unwrap());
+        assert!(whole == part, "{head}");
+    }
+}
+
 #[test]
 fn a_complete_run_is_not_repeated_and_not_replaced() {
     let fixture = fixture();
@@ -431,8 +456,8 @@ fn a_complete_run_is_not_repeated_and_not_replaced() {
     assert!(said.contains("scores of another run"), "{said}");
     fixture.succeed(&strs(&arguments("x", &["--method", "grad", "--force"])));
     assert_ne!(fs::metadata(&h5).unwrap().modified().unwrap(), before);
-    fixture.write("x.scores.partial", "what somebody else left");
-    let said = fixture.fail(&strs(&arguments("x", &["--method", "grad"])));
+    fixture.write("new.scores.partial", "what somebody else left, for whatever reason");
+    let said = fixture.fail(&strs(&arguments("new", &[])));
     assert!(said.contains("not a file of finished rows"), "{said}");
 }
 

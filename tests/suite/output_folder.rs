@@ -8,7 +8,7 @@ use crate::fixture::{Fixture, stderr, strs, tree};
 
 /// Runs the binary where no file may grow beyond `blocks` of 512 or 1024 bytes (the shell's unit),
 /// which a write meets as it meets a full disk: it fails.
-fn run_with_room(fixture: &Fixture, blocks: u32, arguments: &[&str]) -> Output {
+pub fn run_with_room(fixture: &Fixture, blocks: u32, arguments: &[&str]) -> Output {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let binary = env!("CARGO_BIN_EXE_cbp-fast");
     std::process::Command::new("sh")

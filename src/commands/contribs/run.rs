@@ -39,8 +39,6 @@ impl Run {
         let record = record(args, device)?;
         let run = Self { record, outputs };
         if args.force {
-            let _ = std::fs::remove_file(run.outputs.record());
-            let _ = std::fs::remove_file(run.outputs.partial());
             return Ok(Some(run));
         }
         let outputs = &run.outputs;
@@ -67,6 +65,8 @@ impl Run {
                             .collect::<Vec<_>>()
                             .join(", ")
                     ));
+                    // Killed between the last two steps of a run.
+                    let _ = std::fs::remove_file(outputs.partial());
                     return Ok(None);
                 }
             }
@@ -96,8 +96,9 @@ impl Run {
     ) -> Result<()> {
         let job = Job { n: work.len(), length: work.inputlen, heads: args.heads(), group };
         let stop = StopFlag::on_signals()?;
+        let open = if args.force { RowSpool::replace } else { RowSpool::open };
+        let mut spool = open(&self.outputs.partial(), &self.record.key(), job.parts())?;
         self.record.write(&self.outputs.record())?;
-        let mut spool = RowSpool::open(&self.outputs.partial(), &self.record.key(), job.parts())?;
         if !spool.is_empty() {
             console.info(format!(
                 "going on: {} of {} regions are done ({})",
@@ -126,7 +127,14 @@ impl Run {
             &mut spool,
             &requested,
             &mut progress,
-        )?;
+        );
+        if outcome.is_err() && spool.is_empty() {
+            // Nothing that another run would lose, so nothing that should stand in its way.
+            spool.remove()?;
+            let _ = std::fs::remove_file(self.outputs.record());
+            return outcome.map(|_| ());
+        }
+        let outcome = outcome?;
         let rate = progress.rate();
         progress.finish();
         if let Outcome::Stopped { rows } = outcome {

@@ -29,7 +29,7 @@ pub struct Work {
     windows: Vec<(u32, u32)>,
     /// Rows of the regions file; empty for sequences of a FASTA.
     pub regions: Vec<Region>,
-    /// Regions that are not explained.
+    /// Regions whose window does not fit.
     pub left_out: usize,
     sizes: Option<ChromSizes>,
 }
@@ -115,14 +115,13 @@ impl Work {
         };
         let set = regions::open(path, "regions", 0, &tracks, &filter, console)?;
         let half = (arch.inputlen / 2) as u32;
-        let left_out = crate::input::regions::read(path)?.len() - set.rows.len();
         let work = Self {
             tracks,
             inputlen: arch.inputlen,
             outputlen: arch.outputlen,
             windows: set.sites.iter().map(|s| (s.contig, s.center - half)).collect(),
             regions: set.rows,
-            left_out,
+            left_out: set.dropped,
             sizes: Some(sizes),
         };
         work.check_listed(sizes_path)?;

@@ -89,13 +89,16 @@ pub fn run(
         progress.finish();
     }
 
+    let spread = spread_track.map(RegionTrack::complete).transpose()?;
+    let folds: Vec<_> = folds.into_iter().map(Outputs::complete).collect::<Result<_>>()?;
+    let main = main.complete()?;
     for fold in folds {
-        fold.finish()?;
+        fold.publish()?;
     }
-    if let Some(track) = spread_track {
-        track.finish()?;
+    if let Some((file, _)) = spread {
+        file.publish()?;
     }
-    let metrics = main.finish()?;
+    let metrics = main.publish()?;
     if args.regions.is_some() {
         write_bed(&suffixed(prefix, "_preds.bed"), &work.rows)?;
     }

@@ -72,8 +72,9 @@ fn the_h5_holds_the_official_scores() {
                 for (at, scores) in found.hypothetical.chunks_exact(4).enumerate() {
                     for (base, found) in scores.iter().enumerate() {
                         let wanted = wanted[base * 2114 + at];
-                        // and the last of 11 bits of either
-                        let tolerance = TOLERANCE * largest + wanted.abs() / 1024.0;
+                        // and the last of the 11 bits of either, which is never below 2^-24
+                        let rounding = (wanted.abs() / 1024.0).max(1.01 / (1 << 24) as f32);
+                        let tolerance = TOLERANCE * largest + rounding;
                         assert!(
                             (found - wanted).abs() <= tolerance,
                             "{model} {head} {row} {at} {base}: {found}, wanted {wanted}"
@@ -139,9 +140,20 @@ fn the_bigwig_of_given_scores_is_the_official_one() {
     writer.finish().unwrap();
     let (found, wanted) = (track(&path), track(&format.join("random.counts_scores.bw")));
     assert!(found.keys().eq(wanted.keys()));
+    let mut ties = 0;
     for ((place, found), wanted) in found.iter().zip(wanted.values()) {
-        assert_eq!(found, wanted, "{place:?}");
+        if found != wanted {
+            // The scores were given to the official writer in f64 and are here in f32: one halfway
+            // between two numbers of 16 bits may have been on either side.
+            let middle = (found + wanted) / 2.0;
+            let given = hypothetical.chunks(4).zip(onehot.chunks(4)).any(|(scores, column)| {
+                scores.iter().zip(column).any(|(score, bit)| *bit == 1 && *score == middle)
+            });
+            assert!(given, "{place:?}: {found}, wanted {wanted}");
+            ties += 1;
+        }
     }
+    assert!(ties <= 2, "{ties} ties of {}", found.len());
 }
 
 /// Official files are compressed with blosc, which HDF5 has no filter for here: a clear refusal.
