@@ -30,6 +30,15 @@ def regions(demo, out):
         file.writelines(rows + rows[:3] + rows[:3])
 
 
+def strongest(demo, number, out):
+    """The peaks with the highest signal (column 7), in the order of the file."""
+    with open(f"{demo}/peaks.narrowPeak") as file:
+        rows = file.readlines()
+    best = sorted(range(len(rows)), key=lambda i: -float(rows[i].split("\t")[6]))[: int(number)]
+    with open(out, "w") as file:
+        file.writelines(rows[i] for i in sorted(best))
+
+
 def bed(path):
     """[(chromosome, centre)]"""
     with open(path) as file:
