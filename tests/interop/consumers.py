@@ -179,8 +179,9 @@ def motifs(demo, path, report):
         # A weak motif may stay unseen in few seqlets; the strong one never.
         good = best >= len(motif) - 2 or name != "open-strong"
         row("modisco", f"motif {name}", good, f"{best} of {len(motif)} bases, {len(consensus)} patterns")
-    html = os.path.join(report, "motifs.html")
-    row("modisco", "report", os.path.exists(html), html)
+    # motifs.html until modisco-lite 2, report.html since 3.
+    pages = glob.glob(f"{report}/*.html")
+    row("modisco", "report", bool(pages), " ".join(pages))
 
 
 def hits(demo, path, report):
