@@ -16,8 +16,8 @@
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
 //!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
-//!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
-//!    -> 9 predict  predictions and the official metrics
+//!    -> 8 files    Keras .h5 models, prediction and contribution .h5, bigWig tracks, training state, parameter tables
+//!    -> 9 predict  predictions of regions and tiles, the official metrics
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
 //!         interpret contribution scores, streamed
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume

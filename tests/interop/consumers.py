@@ -30,6 +30,15 @@ def regions(demo, out):
         file.writelines(rows + rows[:3] + rows[:3])
 
 
+def strongest(demo, number, out):
+    """The peaks with the highest signal (column 7), in the order of the file."""
+    with open(f"{demo}/peaks.narrowPeak") as file:
+        rows = file.readlines()
+    best = sorted(range(len(rows)), key=lambda i: -float(rows[i].split("\t")[6]))[: int(number)]
+    with open(out, "w") as file:
+        file.writelines(rows[i] for i in sorted(best))
+
+
 def bed(path):
     """[(chromosome, centre)]"""
     with open(path) as file:
@@ -170,8 +179,9 @@ def motifs(demo, path, report):
         # A weak motif may stay unseen in few seqlets; the strong one never.
         good = best >= len(motif) - 2 or name != "open-strong"
         row("modisco", f"motif {name}", good, f"{best} of {len(motif)} bases, {len(consensus)} patterns")
-    html = os.path.join(report, "motifs.html")
-    row("modisco", "report", os.path.exists(html), html)
+    # motifs.html until modisco-lite 2, report.html since 3.
+    pages = glob.glob(f"{report}/*.html")
+    row("modisco", "report", bool(pages), " ".join(pages))
 
 
 def hits(demo, path, report):

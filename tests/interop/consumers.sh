@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Do the tools that come after us read what we write, and do they see in it what we put there?
 #
-#   tests/interop/consumers.sh DEMO [MODISCO_SEQLETS]
+#   tests/interop/consumers.sh DEMO [PEAKS]
 #
 # DEMO is a folder that `cbp-fast demo` made: a simulated genome with known motifs, and models trained
-# on it. Runs `pred_bw` (three models, two folds) and `contribs_bw` on its test peaks, then
+# on it. Runs `pred_bw` on the test peaks (three models, two folds) and `contribs_bw` on the PEAKS
+# strongest peaks (default 400), then
 #
 #   pyBigWig     every bigWig: the contigs of chrom.sizes, and values that are those of the h5
 #   h5py         every h5: names, shapes, types; contributions project and sum as they should
 #   PyTables     the same arrays as h5py
-#   modisco      `modisco motifs` (at most MODISCO_SEQLETS seqlets, default 2000) and `modisco report`
-#                on the counts contributions of all peaks; a pattern must be a motif of DEMO/truth
+#   modisco      `modisco motifs` (at most 2,000 seqlets) and `modisco report` on the counts
+#                contributions; a pattern must be a motif of DEMO/truth
 #   finemo       its extraction, hit calling and report on the same file; hits must lie on the sites of
 #                DEMO/truth
 #
@@ -23,11 +24,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
 if [ $# -lt 1 ] || [ ! -f "$1/truth/motifs.tsv" ]; then
-    sed -n '2,21s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,22s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 demo=$(cd "$1" && pwd)
-seqlets=${2:-2000}
+peaks=${2:-400}
 binary=${CBP_FAST:-$root/target/release/cbp-fast}
 if [ ! -x "$binary" ]; then
     echo "error: no binary at $binary; build it (cargo build --release) or set CBP_FAST" >&2
@@ -50,6 +51,7 @@ full=$demo/chrombpnet/models/chrombpnet.h5
 nobias=$demo/chrombpnet/models/chrombpnet_nobias.h5
 inputs=(-g "$demo/genome.fa" -c "$demo/chrom.sizes")
 "$python" "$here/consumers.py" regions "$demo" regions.bed
+"$python" "$here/consumers.py" strongest "$demo" "$peaks" strongest.bed
 
 echo "predicting and explaining" >&2
 "$binary" pred_bw -bm "$bias" -cm "$full" -cmb "$nobias" -r regions.bed "${inputs[@]}" -op pred \
@@ -57,7 +59,7 @@ echo "predicting and explaining" >&2
 # Two folds: the same architecture with other weights is a fold as well as any.
 "$binary" pred_bw -bm "$bias" "$demo/bias/models/bias.h5" -r regions.bed "${inputs[@]}" -op folds \
     -bw "$demo/signal.bw" --quiet
-"$binary" contribs_bw -m "$nobias" -r "$demo/peaks.narrowPeak" "${inputs[@]}" -op contribs --quiet
+"$binary" contribs_bw -m "$nobias" -r strongest.bed "${inputs[@]}" -op contribs --quiet
 
 status=0
 run() { "$@" > log.txt 2>&1 || { cat log.txt >&2; return 1; }; }
@@ -70,7 +72,7 @@ check tables .
 
 modisco() { "$tools/modisco" "$@"; }
 finemo() { "$tools/finemo" "$@"; }
-if run modisco motifs -i contribs.counts_scores.h5 -n "$seqlets" -o modisco.h5 &&
+if run modisco motifs -i contribs.counts_scores.h5 -n 2000 -o modisco.h5 &&
     run modisco report -i modisco.h5 -o modisco_report; then
     check motifs "$demo" modisco.h5 modisco_report
 else
