@@ -191,6 +191,6 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
         cache: args.cache.clone(),
         key: format!("{key} {}", args.data_type),
     };
-    let stages = stages(&subject, args.force);
+    let stages = stages(&subject, args.force)?;
     evaluate(&subject, &args.explain, stages, args.strict)
 }

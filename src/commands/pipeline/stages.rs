@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::console::{self, Console};
+use crate::error::Problem;
 use crate::files::atomic;
+use crate::train::stop::StopFlag;
 
 /// How a stage went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +40,15 @@ struct Row {
 struct Memory {
     /// Hash of all that its files depend on.
     key: String,
-    seconds: f64,
+    /// How long it took, ms.
+    took: u64,
+    /// When it was done: ms since 1970.
+    finished: u64,
 }
 
 pub struct Stages {
     console: Console,
+    stop: StopFlag,
     path: PathBuf,
     force: bool,
     memory: BTreeMap<String, Memory>,
@@ -51,11 +57,12 @@ pub struct Stages {
 
 impl Stages {
     /// `path` remembers stages from run to run; one that is missing or of another program remembers
-    /// none. With `force`, everything is done again.
-    pub fn open(path: &Path, force: bool, console: &Console) -> Self {
+    /// none. With `force`, everything is done again. When `stop` is set, no stage begins.
+    pub fn open(path: &Path, force: bool, stop: StopFlag, console: &Console) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let memory = serde_json::from_str(&text).unwrap_or_default();
-        Self { console: *console, path: path.to_path_buf(), force, memory, rows: Vec::new() }
+        let (console, path) = (*console, path.to_path_buf());
+        Self { console, stop, path, force, memory, rows: Vec::new() }
     }
 
     /// A stage that was done and timed elsewhere.
@@ -63,9 +70,10 @@ impl Stages {
         self.rows.push(Row { stage, time, outcome });
     }
 
-    /// Anything was done in this run.
-    pub fn any_done(&self) -> bool {
-        self.rows.iter().any(|row| row.outcome == Outcome::Done)
+    /// All that is remembered but `stage`: it changes whenever another stage is done again.
+    pub fn history_of_others(&self, stage: &str) -> String {
+        let others = self.memory.iter().filter(|(name, _)| *name != stage);
+        others.map(|(name, m)| format!("{name} {} {}\n", m.key, m.finished)).collect()
     }
 
     /// What is there of a stage was made from something else, or is to be made again.
@@ -75,7 +83,7 @@ impl Stages {
 
     /// Does a stage, unless it was done with the same `key` and its `files` are still there.
     ///
-    /// Errors: those of `work`; the stages done before are remembered.
+    /// Errors: those of `work`, or asked to stop; the stages done before are remembered.
     pub fn run(
         &mut self,
         stage: &'static str,
@@ -83,6 +91,9 @@ impl Stages {
         files: &[PathBuf],
         work: impl FnOnce() -> Result<Outcome>,
     ) -> Result<()> {
+        if self.stop.is_requested() {
+            return Err(interrupted(stage).into());
+        }
         let known = self.memory.get(stage).is_some_and(|m| m.key == key);
         if known && !self.force && files.iter().all(|f| f.exists()) {
             self.console.info(format!("{stage}: complete already"));
@@ -99,7 +110,12 @@ impl Stages {
         match &outcome {
             Outcome::NotRun(reason) => self.console.warning(format!("{stage}: not run: {reason}")),
             Outcome::Done => {
-                let memory = Memory { key: key.to_string(), seconds: time.as_secs_f64() };
+                let now = UNIX_EPOCH.elapsed().unwrap_or_default();
+                let memory = Memory {
+                    key: key.to_string(),
+                    took: time.as_millis() as u64,
+                    finished: now.as_millis() as u64,
+                };
                 self.memory.insert(stage.to_string(), memory);
                 self.remember()?;
             }
@@ -110,19 +126,25 @@ impl Stages {
     }
 
     /// Like `run`, for what is there to be looked at: what goes wrong is told, and the rest goes on.
+    ///
+    /// Errors: asked to stop.
     pub fn attempt(
         &mut self,
         stage: &'static str,
         key: &str,
         files: &[PathBuf],
         work: impl FnOnce() -> Result<Outcome>,
-    ) {
+    ) -> Result<()> {
         let start = Instant::now();
         if let Err(error) = self.run(stage, key, files, work) {
+            if self.stop.is_requested() {
+                return Err(interrupted(stage).into());
+            }
             let text = format!("{error:#}");
             self.console.warning(format!("{stage} failed: {text}"));
             self.add(stage, start.elapsed(), Outcome::Failed(text));
         }
+        Ok(())
     }
 
     fn remember(&self) -> Result<()> {
@@ -163,6 +185,11 @@ impl Stages {
     }
 }
 
+fn interrupted(stage: &str) -> Problem {
+    Problem::new(format!("interrupted before {stage}; what is complete is kept"))
+        .fix("run the same command again to go on")
+}
+
 impl Outcome {
     fn name(&self) -> &'static str {
         match self {
@@ -198,7 +225,7 @@ mod tests {
 
         fn stages(&self, force: bool) -> Stages {
             let path = self.folder.path().join("stages.json");
-            Stages::open(&path, force, &Console::new(true, false))
+            Stages::open(&path, force, StopFlag::default(), &Console::new(true, false))
         }
 
         fn run(&mut self, stages: &mut Stages, key: &str) -> Result<()> {
@@ -244,13 +271,27 @@ mod tests {
     }
 
     #[test]
+    fn a_report_knows_when_another_stage_was_done_again() {
+        let mut scene = Scene::new();
+        let mut stages = scene.stages(false);
+        assert_eq!(stages.history_of_others("report"), "");
+        scene.run(&mut stages, "a").unwrap();
+        let history = stages.history_of_others("report");
+        stages.run("report", &history, &[], || Ok(Outcome::Done)).unwrap();
+        assert_eq!(stages.history_of_others("report"), history, "its own memory does not count");
+        assert_eq!(scene.stages(false).history_of_others("report"), history, "from the file too");
+        scene.run(&mut stages, "b").unwrap();
+        assert!(stages.is_outdated("report", &stages.history_of_others("report")));
+    }
+
+    #[test]
     fn the_table_tells_what_happened() {
         let scene = Scene::new();
         let mut stages = scene.stages(false);
         stages.add("training", Duration::from_secs(75), Outcome::Done);
-        stages.attempt("report", "k", &[], || anyhow::bail!("no ink\n  fix: buy some"));
-        stages.attempt("motifs", "k", &[], || Ok(Outcome::NotRun("no modisco".into())));
-        assert!(stages.any_done());
+        stages.attempt("report", "k", &[], || anyhow::bail!("no ink\n  fix: buy some")).unwrap();
+        let none = || Ok(Outcome::NotRun("no modisco".into()));
+        stages.attempt("motifs", "k", &[], none).unwrap();
         let text = stages.text(Duration::from_secs(75));
         assert!(text.contains("training") && text.contains("done"), "{text}");
         assert!(text.contains("failed: no ink\n"), "{text}");
