@@ -102,7 +102,7 @@ fn after_training(
 /// The stages of a run are remembered beside what they make.
 fn stages(subject: &Subject, force: bool) -> Result<Stages> {
     let path = subject.tree.auxiliary("stages.json");
-    Ok(Stages::open(&path, force, StopFlag::on_signals()?, &subject.console))
+    Ok(Stages::open(&path, &subject.key, force, StopFlag::on_signals()?, &subject.console))
 }
 
 /// Everything after training.

@@ -46,23 +46,57 @@ struct Memory {
     finished: u64,
 }
 
+/// What a folder remembers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Remembered {
+    /// Hash of models and data that the stages were done on.
+    subject: String,
+    stages: BTreeMap<String, Memory>,
+}
+
 pub struct Stages {
     console: Console,
     stop: StopFlag,
     path: PathBuf,
     force: bool,
-    memory: BTreeMap<String, Memory>,
+    /// That of this run.
+    subject: String,
+    remembered: Remembered,
     rows: Vec<Row>,
 }
 
 impl Stages {
     /// `path` remembers stages from run to run; one that is missing or of another program remembers
-    /// none. With `force`, everything is done again. When `stop` is set, no stage begins.
-    pub fn open(path: &Path, force: bool, stop: StopFlag, console: &Console) -> Self {
+    /// none. `subject` is the hash of models and data. With `force`, everything is done again. When
+    /// `stop` is set, no stage begins.
+    pub fn open(
+        path: &Path,
+        subject: &str,
+        force: bool,
+        stop: StopFlag,
+        console: &Console,
+    ) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let memory = serde_json::from_str(&text).unwrap_or_default();
-        let (console, path) = (*console, path.to_path_buf());
-        Self { console, stop, path, force, memory, rows: Vec::new() }
+        let remembered = serde_json::from_str(&text).unwrap_or_default();
+        let (console, path, subject) = (*console, path.to_path_buf(), subject.to_string());
+        Self { console, stop, path, force, subject, remembered, rows: Vec::new() }
+    }
+
+    /// An error when the folder holds another evaluation: stages of other models or data, or `files`
+    /// that nobody remembers; not with `force`.
+    pub fn refuse_others(&self, files: &[PathBuf]) -> Result<(), Problem> {
+        let earlier = &self.remembered.subject;
+        let what = match files.iter().find(|f| f.exists()) {
+            _ if self.force || *earlier == self.subject => return Ok(()),
+            Some(file) if earlier.is_empty() => {
+                format!("the output folder already holds {}", file.display())
+            }
+            None if earlier.is_empty() => return Ok(()),
+            _ => "the output folder holds an evaluation of other models or data".to_string(),
+        };
+        Err(Problem::new(what)
+            .at(self.path.display())
+            .fix("choose another -o, or pass --force to replace what is there"))
     }
 
     /// A stage that was done and timed elsewhere.
@@ -72,13 +106,13 @@ impl Stages {
 
     /// All that is remembered but `stage`: it changes whenever another stage is done again.
     pub fn history_of_others(&self, stage: &str) -> String {
-        let others = self.memory.iter().filter(|(name, _)| *name != stage);
+        let others = self.remembered.stages.iter().filter(|(name, _)| *name != stage);
         others.map(|(name, m)| format!("{name} {} {}\n", m.key, m.finished)).collect()
     }
 
     /// What is there of a stage was made from something else, or is to be made again.
     pub fn is_outdated(&self, stage: &str, key: &str) -> bool {
-        self.force || self.memory.get(stage).is_some_and(|m| m.key != key)
+        self.force || self.remembered.stages.get(stage).is_some_and(|m| m.key != key)
     }
 
     /// Does a stage, unless it was done with the same `key` and its `files` are still there.
@@ -94,14 +128,14 @@ impl Stages {
         if self.stop.is_requested() {
             return Err(interrupted(stage).into());
         }
-        let known = self.memory.get(stage).is_some_and(|m| m.key == key);
+        let known = self.remembered.stages.get(stage).is_some_and(|m| m.key == key);
         if known && !self.force && files.iter().all(|f| f.exists()) {
             self.console.info(format!("{stage}: complete already"));
             self.add(stage, Duration::ZERO, Outcome::Kept);
             return Ok(());
         }
         // Until it is done again, what is there is a mixture of old and new.
-        if self.memory.remove(stage).is_some() {
+        if self.remembered.stages.remove(stage).is_some() {
             self.remember()?;
         }
         let start = Instant::now();
@@ -116,7 +150,7 @@ impl Stages {
                     took: time.as_millis() as u64,
                     finished: now.as_millis() as u64,
                 };
-                self.memory.insert(stage.to_string(), memory);
+                self.remembered.stages.insert(stage.to_string(), memory);
                 self.remember()?;
             }
             Outcome::Kept | Outcome::Failed(_) => {}
@@ -147,8 +181,9 @@ impl Stages {
         Ok(())
     }
 
-    fn remember(&self) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.memory)?;
+    fn remember(&mut self) -> Result<()> {
+        self.remembered.subject.clone_from(&self.subject);
+        let text = serde_json::to_string_pretty(&self.remembered)?;
         atomic::write(&self.path, |out| Ok(out.write_all(text.as_bytes())?))
     }
 
@@ -225,7 +260,7 @@ mod tests {
 
         fn stages(&self, force: bool) -> Stages {
             let path = self.folder.path().join("stages.json");
-            Stages::open(&path, force, StopFlag::default(), &Console::new(true, false))
+            Stages::open(&path, "s", force, StopFlag::default(), &Console::new(true, false))
         }
 
         fn run(&mut self, stages: &mut Stages, key: &str) -> Result<()> {
@@ -268,6 +303,25 @@ mod tests {
         // The file of the first run is still there, but nobody knows what is in it.
         scene.run(&mut scene.stages(false), "a").unwrap();
         assert_eq!(scene.worked, 2);
+    }
+
+    #[test]
+    fn an_evaluation_of_something_else_is_not_replaced() {
+        let mut scene = Scene::new();
+        let other = [scene.folder.path().join("other")];
+        scene.stages(false).refuse_others(&other).unwrap();
+        std::fs::write(&other[0], "").unwrap();
+        let error = scene.stages(false).refuse_others(&other).unwrap_err().to_string();
+        assert!(error.contains("already holds") && error.contains("--force"), "{error}");
+        scene.run(&mut scene.stages(false), "a").unwrap();
+        scene.stages(false).refuse_others(&other).unwrap();
+        let open = |subject, force| {
+            let path = scene.folder.path().join("stages.json");
+            Stages::open(&path, subject, force, StopFlag::default(), &Console::new(true, false))
+        };
+        let error = open("t", false).refuse_others(&[]).unwrap_err().to_string();
+        assert!(error.contains("other models or data"), "{error}");
+        open("t", true).refuse_others(&other).unwrap();
     }
 
     #[test]
