@@ -3,7 +3,7 @@
 mod batches;
 mod cut_sites;
 mod data;
-mod deepshap;
+pub mod deepshap;
 mod forward;
 pub mod golden;
 mod gradients;
