@@ -19,7 +19,7 @@
 //   memory        layer 1: 66 us at 4.3 TB/s (H200)
 //   measured      unmeasured
 //   registers     N =  128     64     32
-//          f16         226    152    104
+//          f16         226    152    102
 //          bf16        226    152    102
 //          tf32        218    146    100
 //          f32x3         -    204    127

@@ -25,7 +25,7 @@
 //   floor        64 pairs, both heads, C = 512, L = 1074: 352 MB in 16 bit, 82 us at 4.3 TB/s; 2.6 G FMA, 90 us on
 //                132 SMs at 1.7 GHz
 //   measured     unmeasured
-//   registers    as kernels/registers.tsv has them
+//   registers    seed at most 56, head 127 (4 blocks an SM)
 //   tolerance    seeds 1e-7 of the largest; g 5e-6 relative L2 in f32 as head_input_gradient; one rounding each of g and
 //                dz in 16 bit; see tests/suite/kernels/rescale/head.rs
 

@@ -215,17 +215,22 @@ fn append(
     let references = ws.task.references.unwrap_or(1) as f32;
     sums.iter_mut().for_each(|sum| *sum /= references);
     let broken = sums.iter().position(|sum| !sum.is_finite());
-    if overflow[0] != 0 || broken.is_some() {
-        let place = match broken.map(|at| first + at / size % sequences + 1) {
-            Some(sequence) => format!("sequence {sequence}"),
-            None => format!("one of sequences {} to {}", first + 1, first + sequences),
-        };
-        return Err(Problem::new(format!(
-            "a contribution score is not a finite number in {precision}, or on its way there was none"
-        ))
-        .at(place)
-        .fix("check the model, or explain it with --precision tf32 or f32")
-        .into());
+    let problem = match broken {
+        Some(at) => Some((
+            "a contribution score is not a finite number",
+            format!("sequence {}", first + at / size % sequences + 1),
+        )),
+        None if overflow[0] != 0 => Some((
+            "a multiplier on the way to contribution scores is not a finite number",
+            format!("one of sequences {} to {}", first + 1, first + sequences),
+        )),
+        None => None,
+    };
+    if let Some((what, place)) = problem {
+        return Err(Problem::new(format!("{what} in {precision}"))
+            .at(place)
+            .fix("check the model, or explain it with --precision tf32 or f32")
+            .into());
     }
     out.predictions.logits.extend(values::<f32>(
         device,
