@@ -23,7 +23,7 @@ problems = []
 
 def instructions(kernel):
     """What the machine code of a kernel must contain, by its name."""
-    tensor = re.match(r"dilated_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
+    tensor = re.match(r"(?:dilated|rescale)_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
     if not tensor:
         return []
     # ldmatrix transposes 16-bit elements only, so 32-bit ones that lie the other way are read one by one.

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::arena::{Arena, Slot};
 use super::device::{Address, Device, LaunchList};
+use super::explain::Explainer;
 use super::ops::Floor;
 use super::ops::adam::AdamTensor;
 use super::ops::step::{StepState, Stopped};
@@ -48,23 +49,24 @@ pub struct Gradients {
 
 /// The engine on one device.
 pub struct CudaEngine<D: Device> {
-    device: D,
-    precision: Precision,
-    main: Architecture,
+    pub(super) device: D,
+    pub(super) precision: Precision,
+    pub(super) main: Architecture,
     bias: Option<Architecture>,
     counts_loss_weight: f64,
     tracks: Tracks,
     resident: Resident,
     /// Weights, moments and the step's state.
-    arena: Arena,
+    pub(super) arena: Arena,
     state_at: Slot,
-    main_weights: Weights,
+    pub(super) main_weights: Weights,
     bias_weights: Option<Weights>,
     first_moment: Vec<Slot>,
     second_moment: Vec<Slot>,
     /// The state as the last fetch found it; between runs that of the device.
     state: StepState,
     run: Option<Run>,
+    pub(super) explainer: Option<Explainer>,
 }
 
 /// What one batch size and length of plan needs.
@@ -123,6 +125,7 @@ impl<D: Device> CudaEngine<D> {
             second_moment,
             state: StepState::new(spec.learning_rate, 1, precision.scales_loss()),
             run: None,
+            explainer: None,
             arena,
             device,
         })
@@ -151,7 +154,11 @@ impl<D: Device> CudaEngine<D> {
     /// The plan of the device's memory: a line a buffer.
     pub fn memory_plan(&self) -> String {
         let run = self.run.as_ref().map(|r| [&r.workspace.arena, &r.arena]);
-        let all = [&self.resident.arena, &self.arena].into_iter().chain(run.into_iter().flatten());
+        let explainer = self.explainer.as_ref().map(Explainer::plan);
+        let all = [&self.resident.arena, &self.arena]
+            .into_iter()
+            .chain(run.into_iter().flatten())
+            .chain(explainer);
         all.map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
@@ -530,10 +537,9 @@ impl<D: Device> Engine for CudaEngine<D> {
         Ok(())
     }
 
-    fn contributions(&mut self, _of: &Explain, _out: &mut Contributions) -> Result<()> {
-        Err(Problem::new("contribution scores are not built for cuda yet")
-            .fix("pass --device cpu")
-            .into())
+    fn contributions(&mut self, of: &Explain, out: &mut Contributions) -> Result<()> {
+        checks::check_explained(self.bias.is_some())?;
+        self.explain(of, out)
     }
 
     fn parameters(&mut self) -> Result<ParameterSet> {
@@ -573,7 +579,8 @@ impl<D: Device> Engine for CudaEngine<D> {
 
     fn memory_bytes(&self) -> Option<u64> {
         let run = self.run.as_ref().map_or(0, |r| r.workspace.arena.bytes() + r.arena.bytes());
-        Some((self.resident.arena.bytes() + self.arena.bytes() + run) as u64)
+        let explainer = self.explainer.as_ref().map_or(0, Explainer::bytes);
+        Some((self.resident.arena.bytes() + self.arena.bytes() + run + explainer) as u64)
     }
 
     fn describe(&self) -> String {

@@ -1,6 +1,7 @@
 //! The CUDA engine on emulated GPUs: whole steps against the CPU engine in double precision.
 
 mod commands;
+mod contributions;
 mod gradients;
 mod runs;
 mod sequences;

@@ -11,4 +11,5 @@ mod first_conv;
 mod head;
 mod loss;
 mod primitives;
+mod rescale;
 mod step;

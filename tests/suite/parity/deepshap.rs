@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Isa, Options, Scalar};
-use cbp_fast::engine::{Contributions, Engine, Explain, Heads, Rule};
+use cbp_fast::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Rule};
 use cbp_fast::store::{GenomePack, Tracks};
 
 use super::batches::{model, to_f64, worst};
@@ -12,22 +12,22 @@ use super::golden::Tensors;
 use crate::shared;
 
 /// Stated by the goldens: times the largest |hypothetical| of the sequence.
-const TOLERANCE: f64 = 1e-4;
+pub const TOLERANCE: f64 = 1e-4;
 const MODELS: [&str; 2] = ["chrombpnet_nobias", "bias_trained"];
 
 /// The goldens' input as base codes.
-struct Input {
+pub struct Input {
     file: Tensors,
-    inputlen: usize,
+    pub inputlen: usize,
     /// [sequences, inputlen]
-    codes: Vec<u8>,
+    pub codes: Vec<u8>,
     /// [sequences, references, inputlen]
-    references: Vec<u8>,
-    per_sequence: usize,
+    pub references: Vec<u8>,
+    pub per_sequence: usize,
 }
 
 impl Input {
-    fn read(goldens: &Path) -> Self {
+    pub fn read(goldens: &Path) -> Self {
         let file = Tensors::read(&goldens.join("deepshap/deepshap.safetensors"));
         let shape = file.shape("references");
         let codes = |name: &str| {
@@ -38,6 +38,33 @@ impl Input {
         Self { inputlen: shape[2], per_sequence: shape[1], codes, references, file }
     }
 
+    pub fn spec(&self, goldens: &Path, name: &str) -> EngineSpec {
+        model(&goldens.join(format!("models/{name}.h5")), 1.0).spec
+    }
+
+    /// [sequences, inputlen, 4]
+    pub fn hypothetical(&self, name: &str, head: &str) -> Vec<f32> {
+        self.file.f32(&format!("{name}/{head}/hypothetical"))
+    }
+
+    /// Scores of the first sequence against its first reference alone, its second, and so on: what each base contributes in
+    /// place of the reference's. At most four.
+    pub fn of_single_references(&self, name: &str, head: &str) -> Vec<Vec<f64>> {
+        let multipliers =
+            to_f64(&self.file.f32(&format!("{name}/{head}/multipliers_first_sequence")));
+        let width = self.inputlen;
+        let references = self.references.chunks_exact(width);
+        let of_one = |(multipliers, codes): (&[f64], &[u8])| {
+            let columns = multipliers.chunks_exact(4).zip(codes);
+            let scores = columns.flat_map(|(m, &code)| {
+                let replaced = m.get(usize::from(code)).copied().unwrap_or(0.0);
+                m.iter().map(move |m| m - replaced)
+            });
+            scores.collect()
+        };
+        multipliers.chunks_exact(width * 4).zip(references).map(of_one).collect()
+    }
+
     fn explain<T: Scalar>(
         &self,
         goldens: &Path,
@@ -45,7 +72,7 @@ impl Input {
         options: Options,
         of: &Explain,
     ) -> Contributions {
-        let spec = model(&goldens.join(format!("models/{name}.h5")), 1.0).spec;
+        let spec = self.spec(goldens, name);
         let tracks = Tracks::new(Arc::new(GenomePack::from_sequences([("none", &b"A"[..])])), None);
         let mut engine = CpuEngineOf::<T>::with_options(spec, tracks, options).unwrap();
         let mut found = Contributions::default();
@@ -127,17 +154,8 @@ fn multipliers_of_single_references_are_the_official_ones() {
         };
         let found = input.explain::<f32>(&goldens, name, Options::default(), &of);
         for (head, found) in [("counts", &found.counts), ("profile", &found.profile)] {
-            let all = to_f64(&input.file.f32(&format!("{name}/{head}/multipliers_first_sequence")));
-            let multipliers = &all[reference * width * 4..][..width * 4];
-            // What a base contributes in place of the reference's.
-            let columns = multipliers.chunks_exact(4).zip(codes);
-            let wanted: Vec<f64> = columns
-                .flat_map(|(m, &code)| {
-                    let replaced = m.get(usize::from(code)).copied().unwrap_or(0.0);
-                    m.iter().map(move |m| m - replaced)
-                })
-                .collect();
-            let off = worst(&to_f64(found), &wanted) / largest(&wanted);
+            let wanted = &input.of_single_references(name, head)[reference];
+            let off = worst(&to_f64(found), wanted) / largest(wanted);
             println!("{head} against reference {reference}: {off:.1e}");
             assert!(off <= TOLERANCE, "{head} against reference {reference}: off by {off:e}");
         }

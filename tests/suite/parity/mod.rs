@@ -4,7 +4,7 @@ mod batches;
 mod contribs;
 mod cut_sites;
 mod data;
-mod deepshap;
+pub mod deepshap;
 mod footprints;
 mod forward;
 pub mod golden;

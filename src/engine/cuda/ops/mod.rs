@@ -11,6 +11,7 @@ pub mod dilated;
 pub mod first_conv;
 pub mod head;
 pub mod loss;
+pub mod rescale;
 pub mod step;
 
 /// What activations, their gradients and weight copies are stored as.
