@@ -48,14 +48,16 @@ pub enum Outcome {
     },
 }
 
+/// Scores of consecutive sequences ([n, length] codes) from a row on; `None` when asked to stop.
+pub type ExplainRows<'a> = dyn FnMut(usize, &[u8]) -> Result<Option<Scores>> + 'a;
+
 /// Explains the rows that the spool does not hold yet.
 ///
-/// `codes` writes the sequence of a row; `explain` gives the scores of consecutive sequences from
-/// a row on, or `None` when `stop` asked for it.
+/// `codes` writes the sequence of a row; `stop` is asked before every group.
 pub fn run(
     job: &Job,
     codes: &dyn Fn(usize, &mut [u8]),
-    explain: &mut dyn FnMut(usize, &[u8]) -> Result<Option<Scores>>,
+    explain: &mut ExplainRows,
     spool: &mut RowSpool,
     stop: &dyn Fn() -> bool,
     progress: &mut Progress,
