@@ -12,13 +12,13 @@
 #   PyTables     the same arrays as h5py
 #   modisco      `modisco motifs` (at most 2,000 seqlets) and `modisco report` on the counts
 #                contributions; a pattern must be a motif of DEMO/truth
-#   finemo       its extraction, hit calling and report on the same file; hits must lie on the sites of
-#                DEMO/truth
+#   finemo       its extraction (400 bp, as modisco's window), hit calling and report on the same file;
+#                hits must lie on the sites of DEMO/truth
 #
 # Prints a table; exit 1 when anything disagrees. Needs Python 3.11 (PYTHON names another) and a package
 # index for the first run; keeps its virtual environment in .venv-interop-consumers (6 GB: finemo
 # needs torch). CBP_FAST names the binary (default: target/release). KEEP=folder keeps the outputs.
-# About 5 minutes on two cores.
+# About half an hour on two busy cores, most of it contributions and finemo.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -80,8 +80,8 @@ else
     status=1
 fi
 if run finemo extract-regions-chrombpnet-h5 -c contribs.counts_scores.h5 \
-    -p contribs.interpreted_regions.bed -o regions.npz &&
-    run finemo call-hits -r regions.npz -m modisco.h5 -o hits &&
+    -p contribs.interpreted_regions.bed -w 400 -o regions.npz &&
+    run finemo call-hits -r regions.npz -m modisco.h5 -b 100 -o hits &&
     run finemo report -r regions.npz -H hits/hits.tsv -m modisco.h5 -o finemo_report; then
     check hits "$demo" hits/hits.tsv finemo_report
 else
