@@ -18,6 +18,7 @@
 //!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
+//!         variants what variants do to predictions: windows of alleles, scores, p-values
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
 //! bench. console, error and plot serve every stage.
