@@ -16,10 +16,11 @@
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
 //!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
-//!    -> 8 files    Keras .h5 models, prediction and contribution .h5, bigWig tracks, training state, parameter tables
+//!    -> 8 files    Keras .h5 models, prediction and contribution .h5, bigWig tracks, training state, tables
 //!    -> 9 predict  predictions of regions and tiles, the official metrics
-//!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
+//!         footprint what a model predicts around a motif, and whether it still answers to the enzyme
 //!         interpret contribution scores, streamed
+//!         variants  what variants do to predictions: windows of alleles, scores, p-values
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), quality (verdicts on a
 //! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one

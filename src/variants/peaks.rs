@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn order_duplicates_and_edges() {
-        let bases = vec![b'A'; 100];
+        let bases = [b'A'; 100];
         let genome = GenomePack::from_sequences([("chr1", &bases[..]), ("chr10", &bases[..])]);
         let peaks = vec![
             peak("chr10", 50, 5, "9"),

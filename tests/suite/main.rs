@@ -33,4 +33,5 @@ mod sampler;
 mod select;
 mod shift;
 mod training;
+mod variants;
 mod yeast;

@@ -224,14 +224,6 @@ fn refuse(args: &VariantsArgs, console: &Console) -> Result<()> {
 fn cut_of(models: &Models, args: &VariantsArgs, console: &Console) -> Result<Cut> {
     let (inputlen, outputlen) = models.lengths();
     let file = models.files()[0].path.display();
-    if inputlen % 2 == 1 || outputlen % 2 == 1 {
-        return Err(Problem::new(format!(
-            "the model reads {inputlen} bp and predicts {outputlen}: windows of variants have halves"
-        ))
-        .at(file)
-        .fix("use a model of even --inputlen and --outputlen")
-        .into());
-    }
     match models.role() {
         "chrombpnet" if !args.shap_type.is_empty() => {
             return Err(Problem::new(

@@ -74,7 +74,7 @@ fn listed(schema: Schema) -> String {
 fn wrong_width(line: &str, cells: &[&str], schema: Schema) -> Problem {
     let n = cells.len();
     let width = schema.columns().len();
-    if n == 1 && line.split_ascii_whitespace().count() > 1 || n == 1 && line.contains(',') {
+    if n == 1 && line.contains([' ', ',']) {
         return Problem::new("columns are not separated by tabs")
             .fix("replace spaces or commas by tabs, for example with: tr -s ' ' '\\t'");
     }
