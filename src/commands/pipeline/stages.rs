@@ -265,7 +265,7 @@ mod tests {
 
         fn run(&mut self, stages: &mut Stages, key: &str) -> Result<()> {
             let file = self.folder.path().join("made");
-            stages.run("make", key, &[file.clone()], || {
+            stages.run("make", key, std::slice::from_ref(&file), || {
                 self.worked += 1;
                 std::fs::write(&file, key)?;
                 Ok(Outcome::Done)
