@@ -11,6 +11,7 @@
 //!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
 //!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
+//!         sequence what is in no pack: shuffled references
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
@@ -18,6 +19,7 @@
 //!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
 //!    -> 9 predict  predictions and the official metrics
 //!         footprint  what a model predicts around a motif, and whether it still answers to the enzyme
+//!         interpret contribution scores, streamed
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), quality (verdicts on a
 //! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
@@ -43,6 +45,7 @@ pub mod select;
 
 // 5
 pub mod batch;
+pub mod sequence;
 
 // 6
 pub mod model;
@@ -55,6 +58,7 @@ pub mod files;
 
 // 9
 pub mod footprint;
+pub mod interpret;
 pub mod predict;
 
 // 10

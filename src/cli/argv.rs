@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 /// Official short flag and the long flag it stands for, for every command that has it.
-const SHORT_FLAGS: [(&str, &str); 27] = [
+const SHORT_FLAGS: [(&str, &str); 28] = [
     ("-ibam", "--input-bam-file"),
     ("-ifrag", "--input-fragment-file"),
     ("-itag", "--input-tagalign-file"),
@@ -32,6 +32,7 @@ const SHORT_FLAGS: [(&str, &str); 27] = [
     ("-tcr", "--test-chroms"),
     ("-vcr", "--valid-chroms"),
     ("-pc", "--profile-or-counts"),
+    ("-pwm_f", "--motifs-to-pwm"),
 ];
 
 /// Replaces official two-letter flags, with or without `=value`; everything after `--` stays.

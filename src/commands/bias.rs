@@ -4,6 +4,8 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::pipeline::qc::BiasQcArgs;
+use super::pipeline::{self, BiasPipelineArgs};
 use super::training::{self, Run, Trained};
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::cli::args::{DataType, TrainingArgs};
@@ -20,6 +22,10 @@ use crate::select::{self, BiasOptions};
 pub enum BiasCommand {
     /// Train the enzyme bias model on nonpeaks
     Train(Box<BiasTrainArgs>),
+    /// Evaluate a bias model on its own inputs: predictions, footprints, contributions, report
+    Qc(Box<BiasQcArgs>),
+    /// From reads (or a bigWig) to the report: train, evaluate, explain
+    Pipeline(Box<BiasPipelineArgs>),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -68,6 +74,8 @@ impl BiasTrainArgs {
 pub fn run(command: BiasCommand) -> Result<()> {
     match command {
         BiasCommand::Train(args) => train(&args).map(drop),
+        BiasCommand::Qc(args) => pipeline::qc::run_bias(&args),
+        BiasCommand::Pipeline(args) => pipeline::run_bias(&args),
     }
 }
 

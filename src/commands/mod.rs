@@ -3,10 +3,13 @@
 pub mod bench;
 pub mod bias;
 pub mod check;
+pub mod contribs;
 pub mod demo;
 pub mod doctor;
+pub mod footprints;
 pub mod motifs;
 pub mod pack;
+pub mod pipeline;
 pub mod predict;
 pub mod prep;
 pub mod report;

@@ -21,16 +21,38 @@ pub struct Footprint {
     pub counts: f32,
 }
 
+/// Appends a model's outputs for base codes [n, inputlen].
+pub type Ask<'a> = dyn FnMut(&[u8], &mut Predictions) -> Result<()> + 'a;
+
+/// Footprints of the background as it is and of every motif, in this order; see `marginal`.
+pub fn footprints(
+    predict: &mut Ask,
+    arch: &Architecture,
+    tracks: &Tracks,
+    plan: &[Example],
+    motifs: &[Motif],
+    batch_size: usize,
+    after: &mut dyn FnMut(usize),
+) -> Result<Vec<Footprint>> {
+    for motif in motifs {
+        site(motif, arch.inputlen)?;
+    }
+    [Motif::control()]
+        .iter()
+        .chain(motifs)
+        .map(|motif| marginal(predict, arch, tracks, plan, motif, batch_size, after))
+        .collect()
+}
+
 /// Predicts `motif` in the middle of every window of `plan` and averages.
 ///
 /// Both strands of a sequence are predicted; their profiles add up weighted by their predicted
-/// counts, exp(logcounts) - 1, and each sequence has the same say in the mean. `predict` appends the
-/// outputs for base codes [n, inputlen]. `after` is told how many windows are done, batch by batch.
+/// counts, exp(logcounts) - 1, and each sequence has the same say in the mean. `after` is told how many windows are done, batch by batch.
 ///
 /// Errors: a motif longer than the windows; those of `predict`.
 /// Source: official `get_footprint_for_motif`, whose softmax is less stable and which works in f32.
 pub fn marginal(
-    predict: &mut dyn FnMut(&[u8], &mut Predictions) -> Result<()>,
+    predict: &mut Ask,
     arch: &Architecture,
     tracks: &Tracks,
     plan: &[Example],

@@ -14,6 +14,6 @@ mod marginal;
 pub mod motifs;
 mod response;
 
-pub use marginal::{Footprint, marginal};
+pub use marginal::{Ask, Footprint, footprints, marginal};
 pub use motifs::Motif;
 pub use response::{BiasResponse, LIMIT};

@@ -45,6 +45,15 @@ impl BiasResponse {
         format!("{verdict}_{}_{}", print(self.mean()), each.join("/"))
     }
 
+    /// Reads the official file; `None` where it holds anything else.
+    pub fn read(path: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let mut parts = text.trim().split('_');
+        matches!(parts.next()?, "corrected" | "uncorrected").then_some(())?;
+        let each = parts.nth(1)?.split('/').map(|h| h.parse().ok());
+        Some(Self { highest: each.collect::<Option<_>>()? })
+    }
+
     /// Writes `*_max_bias_response.txt`, without a newline as officially.
     pub fn write(&self, path: &Path) -> Result<()> {
         atomic::write(path, |out| Ok(out.write_all(self.line().as_bytes())?))
@@ -89,5 +98,17 @@ mod tests {
         assert_eq!(response(&[f32::NAN]).line(), "uncorrected_nan_nan");
         assert_eq!(response(&[1.0]).line(), "uncorrected_1.0_1.0");
         assert_eq!(BiasResponse::of(&[]), None);
+    }
+
+    #[test]
+    fn the_file_is_read_as_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x_max_bias_response.txt");
+        assert_eq!(BiasResponse::read(&path), None);
+        let wanted = response(&[0.0131, 0.0021]);
+        wanted.write(&path).unwrap();
+        assert_eq!(BiasResponse::read(&path), Some(wanted));
+        std::fs::write(&path, "something_else_0.1").unwrap();
+        assert_eq!(BiasResponse::read(&path), None);
     }
 }

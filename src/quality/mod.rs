@@ -63,9 +63,9 @@ impl Verdicts {
                 (Grade::Pass, _) => console.info(format!("pass: {}", v.message)),
                 (grade, advice) => {
                     let advice = advice.as_ref().map(|a| format!("\n  fix: {a}"));
+                    let failed = if grade == Grade::Fail { "failed: " } else { "" };
                     console.warning(format!(
-                        "{}: {} ({}){}",
-                        grade.name(),
+                        "{failed}{} ({}){}",
                         v.message,
                         v.rule,
                         advice.unwrap_or_default()

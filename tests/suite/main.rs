@@ -8,11 +8,14 @@ mod shared;
 mod bad_reads;
 mod check;
 mod cli;
+mod contribs;
+mod contribs_memory;
 mod corrupt;
 #[cfg(feature = "emulate")]
 mod cuda;
 mod demo;
 mod engine;
+mod footprints;
 mod from_reads;
 #[cfg(feature = "emulate")]
 mod kernels;
@@ -21,6 +24,7 @@ mod motifs;
 mod output_folder;
 mod packs;
 mod parity;
+mod pipeline;
 mod prep;
 mod report;
 mod sampler;

@@ -1,9 +1,11 @@
 //! The official implementation's numbers, read from the goldens folder.
 
 mod batches;
+mod contribs;
 mod cut_sites;
 mod data;
 mod deepshap;
+mod footprints;
 mod forward;
 pub mod golden;
 mod gradients;
