@@ -370,3 +370,38 @@ fn many_regions_are_a_small_page() {
     let hidden = fs::read_dir(folder.path().join("evaluation")).unwrap().flatten();
     assert!(hidden.map(|e| e.file_name()).all(|n| !n.to_string_lossy().starts_with('.')));
 }
+
+/// Official contributions are compressed with blosc, which takes a plug-in; the rest of the folder is
+/// reported on all the same, footprints from their pictures.
+#[test]
+fn a_folder_of_the_official_tool() {
+    let Some(goldens) = shared::goldens() else { return };
+    let expected = goldens.join("data/expected");
+    let folder = tempfile::tempdir().unwrap();
+    let put_copy = |to: &str, from: &str| {
+        put(folder.path().join(to), fs::read(expected.join(from)).unwrap());
+    };
+    put_copy("models/bias.h5", "train_run/bias.h5");
+    put_copy("logs/bias.log", "train_run/bias.log");
+    put_copy("logs/bias.args.json", "train_run/bias.args.json");
+    put_copy("logs/bias_model_params.tsv", "train_run/bias_model_params.tsv");
+    put_copy("evaluation/bias_predictions.h5", "predict/bias_predictions.h5");
+    put_copy("evaluation/bias_metrics.json", "predict/bias_metrics.json");
+    put_copy("auxiliary/data_unstranded.bw", "bigwig/atac_bam_unstranded.bw");
+    let scores = "auxiliary/interpret_subsample/bias.counts_scores.h5";
+    put_copy(scores, "contribs_format/random.counts_scores.h5");
+    let (page, written) = write(&request(folder.path()));
+    assert!(section(&page, "training").contains("bias: 3 epochs"));
+    assert!(section(&page, "counts").contains("bias in test nonpeaks: counts, n = 12"));
+    assert!(section(&page, "provenance").contains("expected/train_run/bias"), "its arguments");
+    assert!(section(&page, "contributions").contains("official files use blosc"));
+    assert_eq!(written.notes.len(), 1, "{:?}", written.notes);
+
+    put(folder.path().join("models/chrombpnet.h5"), "");
+    put(folder.path().join("evaluation/chrombpnet_nobias.tn5_1.footprint.png"), "PNG");
+    let (page, _) = write(&request(folder.path()));
+    assert!(
+        section(&page, "footprints").contains("<img src=\"data:image/png;base64,UE5H\""),
+        "{page}"
+    );
+}
