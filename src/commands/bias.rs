@@ -73,7 +73,10 @@ impl BiasTrainArgs {
 
 pub fn run(command: BiasCommand) -> Result<()> {
     match command {
-        BiasCommand::Train(args) => train(&args).map(drop),
+        BiasCommand::Train(args) => {
+            train(&args)?.report(&args.common);
+            Ok(())
+        }
         BiasCommand::Qc(args) => pipeline::qc::run_bias(&args),
         BiasCommand::Pipeline(args) => pipeline::run_bias(&args),
     }

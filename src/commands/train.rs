@@ -61,7 +61,8 @@ impl TrainArgs {
 }
 
 pub fn run(args: TrainArgs) -> Result<()> {
-    train(&args).map(drop)
+    train(&args)?.report(&args.common);
+    Ok(())
 }
 
 /// Trains, or finds that it is done already.

@@ -26,6 +26,7 @@ use crate::pack::cache;
 use crate::pack::shift::ReferenceMotifs;
 use crate::pack::shift::qc::ShiftQc;
 use crate::preflight::Training;
+use crate::report;
 use crate::select::SelectedRegions;
 use crate::store::{GenomePack, SignalPack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
@@ -59,6 +60,26 @@ pub struct Trained {
 }
 
 impl Trained {
+    /// The page about the run, with which official training ends too; made again only when it is gone.
+    /// The models are no worse without it.
+    pub fn report(&self, args: &TrainingArgs) {
+        let run = &self.run;
+        if self.data.is_none() && run.tree.evaluation("overall_report.html").exists() {
+            return;
+        }
+        let request = report::Request {
+            folder: run.tree.root(),
+            file_prefix: args.file_prefix.as_deref(),
+            signal: args.bigwig.as_deref(),
+            html: None,
+            // The folder is this run's: `Run::settle` has seen to that.
+            force: true,
+        };
+        if let Err(error) = report::write(&request, &run.console) {
+            run.console.warning(format!("no report: {error:#}"));
+        }
+    }
+
     /// Genome and signal of the run.
     pub fn tracks(&self, args: &TrainingArgs) -> Result<Tracks> {
         match &self.data {

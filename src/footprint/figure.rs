@@ -6,11 +6,11 @@ use anyhow::Result;
 
 use super::Footprint;
 use super::motifs::CONTROL;
-use crate::plot::{Axes, Canvas, Rect, Stroke};
+use crate::plot::{Axes, Canvas, Rect, Stroke, palette};
 
 /// bp shown to either side of the motif. Source: official figure.
 const HALF: usize = 100;
-const COLOR: &str = "#255c99";
+const COLOR: &str = palette::PREDICTED;
 
 /// Draws a footprint; the control, where given, lies behind it for comparison. `ylim`: the range of
 /// the y axis [default: from 0 to a little above the highest point].

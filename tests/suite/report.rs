@@ -125,7 +125,6 @@ fn both_kinds_of_run_have_their_report_and_figures() {
         assert_eq!(is_missing, id == "enzyme" || id == "contributions", "{id}: {body}");
         assert!(!body.contains("class=\"problem\""), "{id}: {body}");
     }
-    // 21 test peaks at full length from either end of chr3, as many nonpeaks
     assert!(section(&page, "counts").contains("chrombpnet in test peaks: counts, n = "), "{page}");
     assert!(section(&page, "examples").contains("without bias"));
     assert!(section(&page, "footprints").contains("tn5_1: highest 0.0020"));
@@ -339,13 +338,13 @@ fn parity_with_the_official_evaluation() {
     }
 }
 
-/// 20,000 regions stay a small page.
+/// Thousands of regions stay a small page.
 #[test]
 fn many_regions_are_a_small_page() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("evaluation/chrombpnet_predictions.h5");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let n = 20_000;
+    let n = 6_000;
     let options = PredictionsOptions { peaks: true, logits: false };
     let mut writer = PredictionsWriter::create(&path, n, 2, options).unwrap();
     let center: Vec<i64> = (0..n as i64).map(|i| 100 + i % 9_000).collect();
@@ -365,9 +364,44 @@ fn many_regions_are_a_small_page() {
     cbp_fast::files::bigwig::write(&signal, &[("chr1".into(), 10_000)], &[track]).unwrap();
     let (page, written) = write(&Request { signal: Some(&signal), ..request(folder.path()) });
     assert!(written.notes.is_empty(), "{:?}", written.notes);
-    assert!(page.contains("n = 20,000"));
-    assert!(page.len() < 600_000, "{} bytes", page.len());
+    assert!(page.contains("n = 6,000"));
+    assert!(page.len() < 400_000, "{} bytes", page.len());
     // PNGs are complete files, nothing is left beside them
     let hidden = fs::read_dir(folder.path().join("evaluation")).unwrap().flatten();
     assert!(hidden.map(|e| e.file_name()).all(|n| !n.to_string_lossy().starts_with('.')));
+}
+
+/// Official contributions are compressed with blosc, which takes a plug-in; the rest of the folder is
+/// reported on all the same, footprints from their pictures.
+#[test]
+fn a_folder_of_the_official_tool() {
+    let Some(goldens) = shared::goldens() else { return };
+    let expected = goldens.join("data/expected");
+    let folder = tempfile::tempdir().unwrap();
+    let put_copy = |to: &str, from: &str| {
+        put(folder.path().join(to), fs::read(expected.join(from)).unwrap());
+    };
+    put_copy("models/bias.h5", "train_run/bias.h5");
+    put_copy("logs/bias.log", "train_run/bias.log");
+    put_copy("logs/bias.args.json", "train_run/bias.args.json");
+    put_copy("logs/bias_model_params.tsv", "train_run/bias_model_params.tsv");
+    put_copy("evaluation/bias_predictions.h5", "predict/bias_predictions.h5");
+    put_copy("evaluation/bias_metrics.json", "predict/bias_metrics.json");
+    put_copy("auxiliary/data_unstranded.bw", "bigwig/atac_bam_unstranded.bw");
+    let scores = "auxiliary/interpret_subsample/bias.counts_scores.h5";
+    put_copy(scores, "contribs_format/random.counts_scores.h5");
+    let (page, written) = write(&request(folder.path()));
+    assert!(section(&page, "training").contains("bias: 3 epochs"));
+    assert!(section(&page, "counts").contains("bias in test nonpeaks: counts, n = 12"));
+    assert!(section(&page, "provenance").contains("expected/train_run/bias"), "its arguments");
+    assert!(section(&page, "contributions").contains("official files use blosc"));
+    assert_eq!(written.notes.len(), 1, "{:?}", written.notes);
+
+    put(folder.path().join("models/chrombpnet.h5"), "");
+    put(folder.path().join("evaluation/chrombpnet_nobias.tn5_1.footprint.png"), "PNG");
+    let (page, _) = write(&request(folder.path()));
+    assert!(
+        section(&page, "footprints").contains("<img src=\"data:image/png;base64,UE5H\""),
+        "{page}"
+    );
 }

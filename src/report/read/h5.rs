@@ -27,12 +27,10 @@ pub fn open(path: &Path) -> Result<Option<File>> {
 /// What a read that failed is called. Blosc, which official files use, needs a plug-in.
 pub fn damaged(path: &Path, reason: &str) -> Problem {
     let reason = reason.lines().next().unwrap_or_default();
-    if reason.contains("filter") {
-        return Problem::new(format!(
-            "compressed with a filter that this program lacks ({reason})"
-        ))
-        .at(path.display())
-        .fix("official files use blosc: make the file with cbp-fast, or repack it with gzip");
+    if reason.contains("filter") || reason.contains("plugin") {
+        return Problem::new("the file is compressed in a way that needs a plug-in of HDF5")
+            .at(path.display())
+            .fix("official files use blosc: make the file with cbp-fast, or repack it with gzip");
     }
     Problem::new(format!("HDF5 cannot read the file: {reason}"))
         .at(path.display())

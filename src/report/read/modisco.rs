@@ -85,11 +85,11 @@ fn trimmed(heights: Vec<[f64; 4]>) -> Vec<[f64; 4]> {
     }
 }
 
-/// Best match in a motif database and its q-value.
+/// Best match in a motif database, and its p-value or, of older versions, q-value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Match {
     pub motif: String,
-    pub qval: String,
+    pub value: String,
 }
 
 /// Best matches by pattern, from the table in `motifs.html`; empty where there is no such file or it
@@ -103,14 +103,14 @@ pub fn matches(path: &Path) -> Result<BTreeMap<String, Match>> {
     let mut rows = text.split("<tr").skip(1).map(cells);
     let Some(header) = rows.next() else { return Ok(BTreeMap::new()) };
     let column = |name: &str| header.iter().position(|h| h == name);
-    let (Some(pattern), Some(motif), Some(qval)) =
-        (column("pattern"), column("match0"), column("qval0"))
+    let value = column("pval0").or_else(|| column("qval0"));
+    let (Some(pattern), Some(motif), Some(value)) = (column("pattern"), column("match0"), value)
     else {
         return Ok(BTreeMap::new());
     };
     let row = |cells: Vec<String>| {
         let at = |i: usize| cells.get(i).cloned();
-        Some((at(pattern)?, Match { motif: at(motif)?, qval: at(qval)? }))
+        Some((at(pattern)?, Match { motif: at(motif)?, value: at(value)? }))
     };
     Ok(rows.filter_map(row).filter(|(_, m)| !m.motif.is_empty()).collect())
 }
@@ -172,7 +172,7 @@ mod tests {
             </td><td>7</td><td></td><td></td></tr></tbody></table>";
         fs::write(&path, table).unwrap();
         let found = matches(&path).unwrap();
-        let wanted = Match { motif: "CTCF <1>".into(), qval: "1e-05".into() };
+        let wanted = Match { motif: "CTCF <1>".into(), value: "1e-05".into() };
         assert_eq!(
             found.into_iter().collect::<Vec<_>>(),
             [("pos_patterns.pattern_0".into(), wanted)]

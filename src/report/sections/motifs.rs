@@ -53,7 +53,7 @@ fn table(context: &Context, head: &str) -> Result<Option<Markup>, String> {
                     thead { tr {
                         th scope="col" { "Pattern" } th.number scope="col" { "Seqlets" }
                         th scope="col" { "Mean contributions" }
-                        @if !names.is_empty() { th scope="col" { "Best match" } th.number scope="col" { "q" } }
+                        @if !names.is_empty() { th scope="col" { "Best match" } th.number scope="col" { "p or q" } }
                     } }
                     tbody {
                         @for pattern in &motifs.patterns {
@@ -67,7 +67,7 @@ fn table(context: &Context, head: &str) -> Result<Option<Markup>, String> {
                                 @if !names.is_empty() {
                                     @let found = names.get(&pattern.name);
                                     td { (found.map_or("", |m| m.motif.as_str())) }
-                                    td.number { (found.map_or("", |m| m.qval.as_str())) }
+                                    td.number { (found.map_or("", |m| m.value.as_str())) }
                                 }
                             }
                         }
