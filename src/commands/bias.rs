@@ -106,7 +106,7 @@ pub fn train(args: &BiasTrainArgs) -> Result<Trained> {
         bias_threshold_factor: factor,
     };
     let selection = run.timed("regions", || {
-        Ok(select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)?)
+        select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)
     })?;
     run.report_selection(&selection.regions)?;
     let nonpeaks_bed = run.tree.auxiliary("filtered.bias_nonpeaks.bed");

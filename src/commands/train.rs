@@ -93,13 +93,7 @@ pub fn train(args: &TrainArgs) -> Result<Trained> {
         seed: common.seed as u32,
     };
     let selection = run.timed("regions", || {
-        Ok(select::select_chrombpnet(
-            &data.peaks,
-            &data.nonpeaks,
-            &data.folds,
-            &data.tracks,
-            &options,
-        )?)
+        select::select_chrombpnet(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)
     })?;
     run.report_selection(&selection.regions)?;
     write_tables(&run, args, &selection)?;

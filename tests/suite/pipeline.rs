@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::fixture::{Fixture, stderr, strs, tree};
+use crate::fixture::{Fixture, command, stderr, strs, tree};
+use crate::shared;
 
 /// A training command line as a pipeline's.
 fn pipeline(mut train: Vec<String>, more: &[&str]) -> Vec<String> {
@@ -186,11 +187,17 @@ fn both_pipelines_leave_the_official_tree_and_go_on() {
         &tree(&fixture.path("bqc")),
         &["evaluation/b_bias_metrics.json", "evaluation/b_overall_report.html"],
     );
-    // Other peaks: what hangs on them is made again.
+    // Other peaks: nothing is replaced unasked; then what hangs on them is made again.
     let peaks: String = fixture.read("peaks.bed").lines().skip(1).flat_map(|l| [l, "\n"]).collect();
     fixture.write("peaks.bed", &peaks);
-    let said = stderr(&fixture.succeed(&qc(&models, "qc", &[])));
+    let text = fixture.fail(&qc(&models, "qc", &[]));
+    assert!(text.contains("holds an evaluation of other models or data"), "{text}");
+    let said = stderr(&fixture.succeed(&qc(&models, "qc", &["--force"])));
     assert!(!said.contains("predictions: complete already"), "{said}");
+    // A folder of somebody else's: bias_predictions.h5 of training.
+    let text =
+        fixture.fail(&qc(&["bias", "qc", "-bm", "bias/models/bias.h5"], "main", &["-fp", "k"]));
+    assert!(text.contains("other models or data"), "{text}");
 
     // ---- bad inputs
     for (command, more, wanted) in [
@@ -259,5 +266,70 @@ fn official_command_lines_are_understood() {
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         assert!(stderr(&output).contains(missing), "{}", stderr(&output));
         assert!(stderr(&output).contains("file does not exist"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_bam_becomes_a_report_in_one_command() {
+    let Some(goldens) = shared::goldens() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let data = goldens.join("data");
+    let path = |name: &str| data.join(name).display().to_string();
+    let run = |output: &str| {
+        let arguments = [
+            "bias",
+            "pipeline",
+            "-ibam",
+            &path("inputs/atac.bam"),
+            "-g",
+            &path("inputs/genome.fa"),
+            "-c",
+            &path("inputs/chrom.sizes"),
+            "-p",
+            &path("inputs/peaks.bed"),
+            "-n",
+            &path("expected/nonpeaks_default_negatives.bed"),
+            "-fl",
+            &path("expected/fold_0.json"),
+            "-d",
+            "ATAC",
+            "-b",
+            "1000",
+            "-fil",
+            "2",
+            "-dil",
+            "1",
+            "-e",
+            "1",
+            "--num-interpret",
+            "2",
+            "--device",
+            "cpu",
+            "-o",
+            output,
+        ];
+        let output = command(folder.path(), &arguments).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    run("out");
+    let made = tree(&folder.path().join("out"));
+    assert_has(
+        &made,
+        &[
+            "auxiliary/data_unstranded.bw",
+            "auxiliary/interpret_subsample/bias.counts_scores.h5",
+            "auxiliary/interpret_subsample/bias.profile_scores.h5",
+            "evaluation/bias.tn5_1.footprint.png",
+            "evaluation/bias_metrics.json",
+            "evaluation/bw_shift_qc.png",
+            "evaluation/overall_report.html",
+            "models/bias.h5",
+        ],
+    );
+    // Again: nothing is left to do.
+    let said = run("out");
+    for stage in ["predictions", "footprints", "subsample", "contributions", "report"] {
+        assert!(said.contains(&format!("{stage}: complete already")), "{stage}: {said}");
     }
 }

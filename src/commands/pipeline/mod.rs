@@ -34,6 +34,7 @@ use super::train::{self, TrainArgs};
 use super::training::Trained;
 use crate::cli::args::TrainingArgs;
 use crate::report;
+use crate::train::stop::StopFlag;
 
 /// What is done with a trained model.
 #[derive(Args, Clone, Debug)]
@@ -88,7 +89,7 @@ fn after_training(
     explain: &ExplainArgs,
 ) -> Result<()> {
     let subject = Subject::of_run(kind, &trained, args)?;
-    let mut stages = stages(&subject, args.force);
+    let mut stages = stages(&subject, args.force)?;
     for (part, time) in trained.run.times() {
         stages.add(part, time, Outcome::Done);
     }
@@ -99,8 +100,9 @@ fn after_training(
 }
 
 /// The stages of a run are remembered beside what they make.
-fn stages(subject: &Subject, force: bool) -> Stages {
-    Stages::open(&subject.tree.auxiliary("stages.json"), force, &subject.console)
+fn stages(subject: &Subject, force: bool) -> Result<Stages> {
+    let path = subject.tree.auxiliary("stages.json");
+    Ok(Stages::open(&path, &subject.key, force, StopFlag::on_signals()?, &subject.console))
 }
 
 /// Everything after training.
@@ -114,7 +116,7 @@ fn evaluate(
     stages.run("predictions", &key, &predictions::files(subject), || predictions::run(subject))?;
     stages.run("footprints", &key, &footprints::files(subject), || footprints::run(subject))?;
     let figures = footprints::figures(subject);
-    stages.attempt("footprint figures", &key, &figures, || footprints::draw(subject));
+    stages.attempt("footprint figures", &key, &figures, || footprints::draw(subject))?;
 
     let sampled = subject.stage_key(&[("num_interpret", explain.num_interpret.to_string())]);
     if explain.num_interpret > 0 {
@@ -129,15 +131,15 @@ fn evaluate(
             contributions::run(subject, afresh)
         })?;
         let afresh = stages.is_outdated("motifs", &sampled);
-        stages
-            .attempt("motifs", &sampled, &motifs::files(subject), || motifs::run(subject, afresh));
+        let files = motifs::files(subject);
+        stages.attempt("motifs", &sampled, &files, || motifs::run(subject, afresh))?;
     }
 
     let verdicts = verdicts::write(subject)?;
     let page = subject.tree.evaluation("overall_report.html");
-    // It shows what the other stages left, so it is as old as the newest of them.
-    let report_key = if stages.any_done() { "" } else { &sampled };
-    stages.attempt("report", report_key, &[page], || report(subject));
+    // It shows what the other stages left.
+    let shown = subject.stage_key(&[("shown", stages.history_of_others("report"))]);
+    stages.attempt("report", &shown, &[page], || report(subject))?;
     stages.table();
     verdicts.say(&subject.console);
     if strict {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::subject::{self, Kind, Subject};
-use super::{ExplainArgs, evaluate, stages};
+use super::{ExplainArgs, evaluate, predictions, stages};
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
 use crate::commands::inputs;
 use crate::error::Problem;
@@ -191,6 +191,7 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
         cache: args.cache.clone(),
         key: format!("{key} {}", args.data_type),
     };
-    let stages = stages(&subject, args.force);
+    let stages = stages(&subject, args.force)?;
+    stages.refuse_others(&predictions::files(&subject))?;
     evaluate(&subject, &args.explain, stages, args.strict)
 }
