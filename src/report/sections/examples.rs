@@ -52,13 +52,13 @@ pub fn body(context: &Context) -> Result<Markup> {
     Ok(html! {
         (text("Test regions at fixed quantiles of their observed counts: chosen by this rule, not by eye. \
                Grey: observed cuts; blue: predicted profile times predicted counts."))
-        @if context.folder.kind == Kind::Chrombpnet {
+        @if examples.iter().any(|e| e.branches.is_some()) {
             (text("Below each: the bias branch, and the branch without bias, which is what is left of the \
                    prediction when the bias is divided out."))
         }
         @for example in &examples { (context.figure(&draw(example), None, "")) }
         @if context.folder.kind == Kind::Chrombpnet && examples.iter().all(|e| e.branches.is_none()) {
-            (missing("The branches cannot be shown: bias_predictions.h5 does not hold these regions.", ""))
+            (missing("The branches cannot be shown apart: evaluation/ has no bias_predictions.h5 of these regions.", ""))
         }
     })
 }
