@@ -6,7 +6,8 @@
 #   benches/peers/contribs.sh [REGIONS]        default: 2
 #
 # JSON goes to benches/runs/<date>-<machine>/contribs.jsonl (MACHINE names it), with a table of ratios.
-# CBP_FAST names the binary (default: target/release).
+# CBP_FAST names the binary (default: target/release); THREADS (default: all cores) is for both. On a
+# busy machine compare the CPU times of one thread: PyTorch's threads wait for each other in a loop.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -19,14 +20,15 @@ if [ ! -x "$binary" ]; then
 fi
 regions=${1:-2}
 cores=$(nproc)
+threads=${THREADS:-$cores}
 out="$root/benches/runs/$(date +%F)-${MACHINE:-${cores}-core}"
 mkdir -p "$out"
 torch=$(environment torch)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$binary" bench contribs --device cpu --regions "$regions" --write "$work" --json | tail -n 1 > "$out/contribs.jsonl"
-"$torch" "$here/pytorch_contribs.py" "$work" --regions "$regions" >> "$out/contribs.jsonl"
+"$binary" bench contribs --device cpu --threads "$threads" --regions "$regions" --write "$work" --json | tail -n 1 > "$out/contribs.jsonl"
+"$torch" "$here/pytorch_contribs.py" "$work" --regions "$regions" --threads "$threads" >> "$out/contribs.jsonl"
 "$torch" - "$out/contribs.jsonl" <<'PYTHON' | tee "$out/contribs.txt"
 import json
 import sys

@@ -285,7 +285,7 @@ fn gradients_are_finite_differences() {
         let spec = EngineSpec::for_prediction(network.clone(), None);
         let mut engine = CpuEngineOf::<f64>::new(spec, tracks).unwrap();
         let weights = engine.weights().to_vec();
-        let mut outputs = |engine: &mut CpuEngineOf<f64>, base: usize, by: f64| {
+        let outputs = |engine: &mut CpuEngineOf<f64>, base: usize, by: f64| {
             let mut moved = weights.clone();
             for tap in moved[0].chunks_exact_mut(4 * filters) {
                 for c in 0..filters {

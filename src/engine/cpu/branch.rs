@@ -2,8 +2,9 @@
 
 use super::backward::Backward;
 use super::blocked::{Aligned, LANES, panels, rows, rows_mut};
-use super::dilated::{self, Keep, Scratch, Shape};
+use super::dilated::{self, Keep, Scratch};
 use super::first_conv;
+use super::pairs::Shape;
 use super::product::{Product, Second};
 use super::scalar::Scalar;
 use super::simd::{Isa, vectorised};

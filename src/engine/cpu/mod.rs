@@ -17,8 +17,9 @@
 //! time, arithmetic of direct convolution over the `gemm` crate's ceiling, 8 layers: 512 filters
 //! 139 %, 128 filters 133 %; with plain taps 97 % (128 filters). `bench train` prints the same.
 //!
-//! `blocked` has the memory layout, `kernel` and `product` the matrix products, `weights` the
-//! algorithm that needs four of them where the definition needs six.
+//! `branch` is the forward pass, `backward` the passes back to the weights and to the input,
+//! `contributions` what is made of the latter; `blocked` has the memory layout, `kernel` and `product`
+//! the matrix products, `weights` the algorithm that needs four of them where the definition needs six.
 
 mod adam;
 mod backward;
@@ -29,6 +30,7 @@ mod dilated;
 mod first_conv;
 mod kernel;
 pub mod loss;
+mod pairs;
 mod product;
 mod scalar;
 mod simd;
