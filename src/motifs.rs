@@ -233,8 +233,11 @@ impl Job<'_> {
             }
         }
         self.modisco(&arguments, log, true)?;
-        if !fresh.path().join("motifs.html").exists() {
-            return Err(Problem::new("modisco report ended well but wrote no motifs.html")
+        let page = fresh.path().join("motifs.html");
+        // tfmodisco-lite 3 calls its page report.html; workflows look for the older name.
+        let renamed = page.exists() || fs::rename(fresh.path().join("report.html"), &page).is_ok();
+        if !renamed {
+            return Err(Problem::new("modisco report ended well but wrote no page of motifs")
                 .at(log.display())
                 .into());
         }
