@@ -10,6 +10,9 @@ pub fn best_epoch(rows: &[EpochRow]) -> Option<usize> {
     losses.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(epoch, _)| epoch)
 }
 
+/// One of a row's losses.
+type Part = fn(&Losses) -> f64;
+
 /// Draws three panels; `None` without an epoch.
 pub fn draw(rows: &[EpochRow], stem: &str) -> Option<Figure> {
     let best = best_epoch(rows)?;
@@ -21,7 +24,7 @@ pub fn draw(rows: &[EpochRow], stem: &str) -> Option<Figure> {
         best + 1
     );
     canvas.text((64.0, 24.0), &heading, Text { size: 14.0, bold: true, ..Text::default() });
-    let panels: [(&str, fn(&Losses) -> f64); 3] = [
+    let panels: [(&str, Part); 3] = [
         ("total loss", |l| l.total),
         ("profile: multinomial NLL", |l| l.profile),
         ("counts: MSE of log counts", |l| l.counts),
@@ -40,14 +43,7 @@ pub fn draw(rows: &[EpochRow], stem: &str) -> Option<Figure> {
     Some(Figure { canvas, alt })
 }
 
-fn panel(
-    canvas: &mut Canvas,
-    frame: Rect,
-    title: &str,
-    rows: &[EpochRow],
-    best: usize,
-    of: fn(&Losses) -> f64,
-) {
+fn panel(canvas: &mut Canvas, frame: Rect, title: &str, rows: &[EpochRow], best: usize, of: Part) {
     let curve = |pick: fn(&EpochRow) -> &Losses| -> Vec<(f64, f64)> {
         let points = rows.iter().enumerate().map(|(i, r)| ((i + 1) as f64, of(pick(r))));
         points.filter(|p| p.1.is_finite()).collect()

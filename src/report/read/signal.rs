@@ -15,7 +15,7 @@ const CACHE: &str = ".cbp-fast-cache";
 /// An open signal.
 pub enum Signal {
     BigWig(Box<BigWig>),
-    Pack(SignalPack),
+    Pack(Box<SignalPack>),
 }
 
 impl Signal {
@@ -24,8 +24,10 @@ impl Signal {
     pub fn open(path: &Path) -> Result<Self> {
         let pack = cache::find(path, Path::new(CACHE), Kind::Signal)?;
         match pack.and_then(|pack| SignalPack::open(&pack).ok()) {
-            Some(pack) => Ok(Self::Pack(pack)),
-            None if cache::pack_kind(path)?.is_some() => Ok(Self::Pack(SignalPack::open(path)?)),
+            Some(pack) => Ok(Self::Pack(Box::new(pack))),
+            None if cache::pack_kind(path)?.is_some() => {
+                Ok(Self::Pack(Box::new(SignalPack::open(path)?)))
+            }
             None => Ok(Self::BigWig(Box::new(BigWig::open(path)?))),
         }
     }
