@@ -129,6 +129,6 @@ mod tests {
         let sections = [Section { id: "a", title: "A", body }];
         let page = page(hostile, hostile, &sections).into_string();
         assert!(!page.contains("<script") && !page.contains("\"'&\""), "{page}");
-        assert_eq!(page.matches("&lt;script&gt;").count(), 7);
+        assert_eq!(page.matches("&lt;script&gt;").count(), 8);
     }
 }

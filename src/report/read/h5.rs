@@ -19,19 +19,24 @@ pub fn open(path: &Path) -> Result<Option<File>> {
     // file that changes meanwhile is found to be damaged, here or by the library.
     let bytes = unsafe { memmap2::Mmap::map(&bytes)? };
     if heaps::first_endless(&bytes).is_some() {
-        return Err(damaged(path, "a list inside never ends").into());
+        return Err(broken(path, "a list inside never ends").into());
     }
-    Ok(Some(File::open(path).map_err(|error| damaged(path, &error.to_string()))?))
+    Ok(Some(File::open(path).map_err(|error| broken(path, &error.to_string()))?))
 }
 
 /// What a read that failed is called. Blosc, which official files use, needs a plug-in.
 pub fn damaged(path: &Path, reason: &str) -> Problem {
     let reason = reason.lines().next().unwrap_or_default();
-    if reason.contains("filter") || reason.contains("plugin") {
+    if reason.contains("required filter") || reason.contains("plugin") {
         return Problem::new("the file is compressed in a way that needs a plug-in of HDF5")
             .at(path.display())
             .fix("official files use blosc: make the file with cbp-fast, or repack it with gzip");
     }
+    broken(path, reason)
+}
+
+/// What a file that cannot be opened is called.
+fn broken(path: &Path, reason: &str) -> Problem {
     Problem::new(format!("HDF5 cannot read the file: {reason}"))
         .at(path.display())
         .fix("the file is damaged or truncated: make it again")
