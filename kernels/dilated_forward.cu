@@ -19,7 +19,7 @@
 //   memory        layer 1: 66 us at 4.3 TB/s (H200)
 //   measured      unmeasured
 //   registers     N =  128     64     32
-//          f16         226    152    104
+//          f16         226    152    102
 //          bf16        226    152    102
 //          tf32        218    146    100
 //          f32x3         -    204    127
@@ -29,8 +29,7 @@
 //                 1e-5 (core/math.cuh), f32 1e-6; see tests/suite/kernels/dilated.rs
 
 #include "core/epilogue.cuh"
-#include "core/plain_core.cuh"
-#include "core/tensor_core.cuh"
+#include "core/passes.cuh"
 
 template <class T>
 struct DilatedForwardArgs {
@@ -48,21 +47,13 @@ struct DilatedForwardArgs {
 template <class Core>
 CBP_DEVICE void dilated_forward(const DilatedForwardArgs<typename Core::Element>& p) {
   using T = typename Core::Element;
-  // Column tiles of a row tile on end: their blocks run together and share x in L2.
-  const uint32_t tiles_n = p.channels / Core::N;
-  const uint32_t m0 = blockIdx.x / tiles_n * Core::M, n0 = blockIdx.x % tiles_n * Core::N;
-
-  TapOperands<Core> operands{
-      {p.x, p.channels, p.map, int32_t(p.dilation), m0},
-      {p.weights, p.channels, n0},
-      {7u, p.channels},  // all taps
-  };
+  const TilePlace tile = tile_place<Core>(p.channels);
   typename Core::Sums sums = {};
-  Core::accumulate(sums, operands, TAPS * p.channels / Core::K);
+  forward_sums<Core>(sums, p, tile);
 
   BiasReluResidual<T> epilogue{p.x, p.bias, p.y, p.mask, p.map, p.channels, int32_t(p.dilation),
                                {}};
-  Core::each_row(sums, epilogue, m0, n0);
+  Core::each_row(sums, epilogue, tile.m0, tile.n0);
 }
 
 template <class Math, int N>

@@ -34,14 +34,12 @@
 //                of rows in runs; outputs in 16 bit are rounded once
 //   next         tensor cores with x as it is and w, dlogits split in two: then memory is the bound
 
-#include "small.cuh"
+#include "head_gradient.cuh"
 
 // ---------------------------------------------------------------------------------------- forward
 
-constexpr uint32_t ROWS = 128;     // of a tile
-constexpr uint32_t COLUMNS = 80;   // of a tile: taps, then the dense layer
-constexpr uint32_t THREADS = 128;  // 16 x 8 of 8 rows x 10 columns
-constexpr uint32_t DEPTH = 16;     // channels at a time
+constexpr uint32_t COLUMNS = 80;  // of a tile: taps, then the dense layer
+constexpr uint32_t DEPTH = 16;    // channels at a time
 constexpr uint32_t W_STRIDE = COLUMNS + 2;  // even, for 64-bit reads; 16 channels write to 16 banks
 constexpr uint32_t P_STRIDE = COLUMNS + 1;  // odd: a diagonal touches every bank
 
@@ -62,12 +60,6 @@ struct HeadForward {
 // Where element (channel, row) of the x tile lies: rows change places in eights, so that a warp's
 // write (8 rows x 4 channels, 4 apart) has no bank conflict; fours stay together for the read.
 CBP_DEVICE uint32_t x_place(uint32_t channel, uint32_t row) { return channel * ROWS + (row ^ (channel / 4 % 4 * 8)); }
-
-// A thread's 8 rows (channels, in the gradients) are two runs of 4, half a tile apart: then 8 lanes
-// read 128 neighbouring bytes.
-CBP_DEVICE constexpr uint32_t of_two_runs(uint32_t first, uint32_t i, uint32_t tile) {
-  return first + i % 4 + i / 4 * (tile / 2);
-}
 
 template <class T>
 CBP_DEVICE void head_forward(const HeadForward& p) {
@@ -234,9 +226,6 @@ CBP_KERNEL(head_gather, HeadGather, 256, 1) {
 
 // --------------------------------------------------------------------------------- input gradient
 
-constexpr uint32_t CHANNELS = 64;   // of a tile of either gradient
-constexpr uint32_t TAP_CHUNK = 80;  // taps whose weights are in shared memory
-
 struct HeadInputGradient {
   Global<float> dlogits;
   Global<float> dlogcounts;
@@ -260,8 +249,6 @@ CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
   const uint32_t c0 = blockIdx.x * CHANNELS, tile = blockIdx.y, b = blockIdx.z;
   const uint32_t first = tile * ROWS;
   const uint32_t here = p.channels - c0 < CHANNELS ? p.channels - c0 : CHANNELS;  // 32 or 64
-  const Shared<float> ws = shared_at<float>(0);                          // [TAP_CHUNK][CHANNELS]
-  const Shared<float> ds = shared_at<float>(TAP_CHUNK * CHANNELS * 4);   // [ROWS + TAP_CHUNK - 1]
   const Shared<float> column = shared_at<float>(0);                      // [16][CHANNELS], at the end
   const uint32_t row0 = threadIdx.x / 8 * 8, channel = threadIdx.x % 8 * 4;
   const uint32_t runs = here / (CHANNELS / 2);  // of 4 channels that are there
@@ -276,44 +263,7 @@ CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
 #pragma unroll
     for (uint32_t i = 0; i < 8; i++) sums[i][j] = scale * dense;
   }
-  for (uint32_t k0 = 0; k0 < p.width; k0 += TAP_CHUNK) {
-    const uint32_t taps = p.width - k0 < TAP_CHUNK ? p.width - k0 : TAP_CHUNK;
-    // ds[i] = dlogits at first + i - (TAP_CHUNK - 1) - crop - k0; 0 outside
-    block_sync();
-    for (uint32_t i = threadIdx.x; i < ROWS + TAP_CHUNK - 1; i += THREADS) {
-      const int32_t at = (int32_t)(first + i) - (int32_t)(TAP_CHUNK - 1 + p.crop + k0);
-      float d = 0.0f;
-      if (at >= 0 && at < (int32_t)p.outputlen) d = p.dlogits[(size_t)b * p.outputlen + at];
-      ds[i] = d;
-    }
-    for (uint32_t i = threadIdx.x; i < TAP_CHUNK * CHANNELS; i += THREADS) {
-      const uint32_t k = i / CHANNELS, c = i % CHANNELS;
-      float w = 0.0f;
-      if (k < taps && c < here) w = p.w[(size_t)(k0 + k) * p.channels + c0 + c];
-      ws[i] = w;
-    }
-    block_sync();
-    // window[i] = dlogits[row0 + i - k]: a step of k moves it by one.
-    const uint32_t at = row0 + TAP_CHUNK - 1;
-    float window[8];
-#pragma unroll
-    for (uint32_t i = 0; i < 7; i++) window[i] = ds[at + i + 1];
-#pragma unroll 8  // so that the window moves by renaming registers
-    for (uint32_t k = 0; k < TAP_CHUNK; k++) {
-      if (k % 8 == 0 && k >= taps) break;  // the weights of taps up to the next 8 are zero
-#pragma unroll
-      for (uint32_t i = 7; i > 0; i--) window[i] = window[i - 1];
-      window[0] = ds[at - k];
-      const float4 low = load_vec<float4>(ws, k * CHANNELS + channel);
-      const float4 high = load_vec<float4>(ws, k * CHANNELS + channel + CHANNELS / 2);
-      const float w[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-#pragma unroll
-      for (uint32_t i = 0; i < 8; i++) {
-#pragma unroll
-        for (uint32_t j = 0; j < 8; j++) sums[i][j] += window[i] * w[j];
-      }
-    }
-  }
+  add_profile(sums, p, p.dlogits + (size_t)b * p.outputlen, first, c0, here);
 
   float by_bias[8] = {};
   bool overflow = false;

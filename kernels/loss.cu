@@ -23,10 +23,8 @@
 //   tolerance    losses 1e-12 relative on the same f32 logits (another order of f64 sums); gradients one
 //                f32 rounding
 
+#include "over_block.cuh"
 #include "step.cuh"
-
-constexpr uint32_t THREADS = 256;
-constexpr uint32_t WARPS = THREADS / 32;
 
 struct LossArgs {
   Global<StepState> state;
@@ -44,29 +42,6 @@ struct LossArgs {
   uint32_t padding;
 };
 
-struct Sum {
-  CBP_DEVICE static double of(double a, double b) { return a + b; }
-};
-struct Max {
-  // NaN wins, so that a broken logit shows.
-  CBP_DEVICE static double of(double a, double b) { return a > b || a != a ? a : b; }
-};
-
-// One value of all threads of the block, the same in each; `scratch` has WARPS doubles that no
-// thread is still reading.
-template <class Op>
-CBP_DEVICE double over_block(double v, Shared<double> scratch) {
-  for (uint32_t d = 16; d > 0; d /= 2) v = Op::of(v, shfl_xor(v, d));
-  if (lane() == 0) scratch[warp()] = v;
-  block_sync();
-  double all = scratch[0];
-  for (uint32_t w = 1; w < WARPS; w++) {
-    const double other = scratch[w];
-    all = Op::of(all, other);
-  }
-  return all;
-}
-
 // ln(e^a + e^b)
 CBP_DEVICE double log_add_exp(double a, double b) {
   const double max = a > b || a != a ? a : b;
@@ -79,7 +54,7 @@ CBP_DEVICE bool is_finite(double v) { return fabs(v) <= 1.7976931348623157e308; 
 template <class Args>
 CBP_DEVICE double combine(const Args& p, uint32_t b) {
   if (p.bias_logits) {
-    for (uint32_t i = threadIdx.x; i < p.outputlen; i += THREADS) {
+    for (uint32_t i = threadIdx.x; i < p.outputlen; i += SUM_THREADS) {
       const size_t at = (size_t)b * p.outputlen + i;
       const float main = p.logits[at], bias = p.bias_logits[at];
       p.logits[at] = main + bias;
@@ -91,14 +66,14 @@ CBP_DEVICE double combine(const Args& p, uint32_t b) {
   return log_add_exp(main, bias);
 }
 
-CBP_KERNEL(loss, LossArgs, THREADS, 2) {
+CBP_KERNEL(loss, LossArgs, SUM_THREADS, 2) {
   const uint32_t b = blockIdx.x;
   const uint32_t examples = member(p.state, &StepState::examples)[0];
   const Global<float> logits = p.logits + (size_t)b * p.outputlen;
   const Global<float> counts = p.counts + (size_t)b * p.outputlen;
   if (b >= examples) {
     if (p.dlogits) {
-      for (uint32_t i = threadIdx.x; i < p.outputlen; i += THREADS) p.dlogits[(size_t)b * p.outputlen + i] = 0.0f;
+      for (uint32_t i = threadIdx.x; i < p.outputlen; i += SUM_THREADS) p.dlogits[(size_t)b * p.outputlen + i] = 0.0f;
       if (threadIdx.x == 0) {
         p.dlogcounts[b] = 0.0f;
         p.dlogits_sums[b] = 0.0f;
@@ -110,30 +85,30 @@ CBP_KERNEL(loss, LossArgs, THREADS, 2) {
     }
     return;
   }
-  const Shared<double> scratch = shared_at<double>(0);  // [5][WARPS]
+  const Shared<double> scratch = shared_at<double>(0);  // [5][SUM_WARPS]
 
   const double main = p.logcounts[b];
   const double z = combine(p, b);
   // Each thread reads again only what it has written itself, so no barrier is needed here.
   double max = -INFINITY, n = 0.0;
-  for (uint32_t i = threadIdx.x; i < p.outputlen; i += THREADS) {
+  for (uint32_t i = threadIdx.x; i < p.outputlen; i += SUM_THREADS) {
     const float logit = logits[i], count = counts[i];
     max = Max::of(max, logit);
     n += count;
   }
   max = over_block<Max>(max, scratch);
-  n = over_block<Sum>(n, scratch + WARPS);
+  n = over_block<Sum>(n, scratch + SUM_WARPS);
   double sum_exp = 0.0;
-  for (uint32_t i = threadIdx.x; i < p.outputlen; i += THREADS) {
+  for (uint32_t i = threadIdx.x; i < p.outputlen; i += SUM_THREADS) {
     const float logit = logits[i];
     sum_exp += exp(logit - max);
   }
-  const double log_sum_exp = max + log(over_block<Sum>(sum_exp, scratch + 2 * WARPS));
+  const double log_sum_exp = max + log(over_block<Sum>(sum_exp, scratch + 2 * SUM_WARPS));
 
   const float loss_scale = member(p.state, &StepState::loss_scale)[0];
   const double scale = (double)loss_scale / examples;
   double nll = 0.0, by_bias = 0.0;
-  for (uint32_t i = threadIdx.x; i < p.outputlen; i += THREADS) {
+  for (uint32_t i = threadIdx.x; i < p.outputlen; i += SUM_THREADS) {
     const float logit = logits[i], count = counts[i];
     // A count of zero adds nothing even where the logit is infinite, as tfp has it.
     if (count != 0.0f) nll += lgamma(count + 1.0) - count * (logit - log_sum_exp);
@@ -143,8 +118,8 @@ CBP_KERNEL(loss, LossArgs, THREADS, 2) {
       by_bias += d;
     }
   }
-  nll = over_block<Sum>(nll, scratch + 3 * WARPS);
-  by_bias = over_block<Sum>(by_bias, scratch + 4 * WARPS);
+  nll = over_block<Sum>(nll, scratch + 3 * SUM_WARPS);
+  by_bias = over_block<Sum>(by_bias, scratch + 4 * SUM_WARPS);
   if (threadIdx.x != 0) return;
 
   nll -= lgamma(n + 1.0);
@@ -171,18 +146,18 @@ struct LossMean {
   double counts_loss_weight;
 };
 
-CBP_KERNEL(loss_mean, LossMean, THREADS, 1) {
-  const Shared<double> scratch = shared_at<double>(0);  // [2][WARPS]
+CBP_KERNEL(loss_mean, LossMean, SUM_THREADS, 1) {
+  const Shared<double> scratch = shared_at<double>(0);  // [2][SUM_WARPS]
   const uint32_t examples = member(p.state, &StepState::examples)[0];
   if (examples == 0) return;
   double profile = 0.0, counts = 0.0;
-  for (uint32_t b = threadIdx.x; b < examples; b += THREADS) {
+  for (uint32_t b = threadIdx.x; b < examples; b += SUM_THREADS) {
     const double profile_b = p.example_losses[2 * b], counts_b = p.example_losses[2 * b + 1];
     profile += profile_b;
     counts += counts_b;
   }
   profile = over_block<Sum>(profile, scratch) / examples;
-  counts = over_block<Sum>(counts, scratch + WARPS) / examples;
+  counts = over_block<Sum>(counts, scratch + SUM_WARPS) / examples;
   if (threadIdx.x != 0) return;
   const size_t row = member(p.state, &StepState::row)[0];
   p.losses[3 * row] = profile + p.counts_loss_weight * counts;
@@ -200,13 +175,13 @@ struct LossCombine {
   uint32_t padding;
 };
 
-CBP_KERNEL(loss_combine, LossCombine, THREADS, 1) {
+CBP_KERNEL(loss_combine, LossCombine, SUM_THREADS, 1) {
   const uint32_t b = blockIdx.x;
   const uint32_t examples = member(p.state, &StepState::examples)[0];
   if (b >= examples) return;
   const float z = (float)combine(p, b);
   bool broken = !is_finite(z);
-  for (uint32_t i = threadIdx.x; i < p.outputlen; i += THREADS) {
+  for (uint32_t i = threadIdx.x; i < p.outputlen; i += SUM_THREADS) {
     const float logit = p.logits[(size_t)b * p.outputlen + i];
     broken |= !is_finite(logit);
   }

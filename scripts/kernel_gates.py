@@ -31,7 +31,7 @@ def instructions(kernel):
         form = f"HGMMA.64x{hopper[3]}x16.F32" + (".BF16" if hopper[2] == "bf16" else "") + transposed[hopper[1]]
         stored = [] if hopper[1] == "wgrad" else ["UTMASTG", "LDSM", "STSM"]
         return [form, "UTMALDG.IM2COL", "UTMALDG.MULTICAST", "USETMAXREG"] + stored
-    tensor = re.match(r"dilated_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
+    tensor = re.match(r"(?:dilated|rescale)_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
     if not tensor:
         return []
     # ldmatrix transposes 16-bit elements only, so 32-bit ones that lie the other way are read one by one.

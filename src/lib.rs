@@ -11,15 +11,20 @@
 //!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
 //!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
+//!         sequence what is in no pack: shuffled references
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
 //!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
-//!    -> 8 files    Keras .h5 models, prediction .h5, training state, parameter tables
-//!    -> 9 predict  predictions and the official metrics
+//!    -> 8 files    Keras .h5 models, prediction and contribution .h5, bigWig tracks, training state, tables
+//!    -> 9 predict  predictions of regions and tiles, the official metrics
+//!         footprint what a model predicts around a motif, and whether it still answers to the enzyme
+//!         interpret contribution scores, streamed
+//!         variants  what variants do to predictions: windows of alleles, scores, p-values
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! On top: preflight (every input against every other, before the long work), commands, cli, demo, doctor,
-//! bench. console, error and plot serve every stage.
+//! On top: preflight (every input against every other, before the long work), quality (verdicts on a
+//! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
+//! page), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
 //! ```
 
 pub mod console;
@@ -41,6 +46,7 @@ pub mod select;
 
 // 5
 pub mod batch;
+pub mod sequence;
 
 // 6
 pub mod model;
@@ -52,7 +58,10 @@ pub mod engine;
 pub mod files;
 
 // 9
+pub mod footprint;
+pub mod interpret;
 pub mod predict;
+pub mod variants;
 
 // 10
 pub mod train;
@@ -63,4 +72,7 @@ pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod doctor;
+pub mod motifs;
 pub mod preflight;
+pub mod quality;
+pub mod report;

@@ -1,33 +1,42 @@
-//! Every launch of a training step on a GPU, timed alone, beside the ceilings of the same GPU in the same process.
+//! Every launch of a training step and of a chunk of contribution scores on a GPU, timed alone, beside the ceilings
+//! of the same GPU in the same process.
 //!
-//! Launches run on what a real step left in the buffers, so with real sparsity; at 512 filters and batch 64 a feature
-//! map is larger than any L2 cache, so repeats find theirs cold. Times are medians over groups of repeats, by
-//! the GPU's own clock.
+//! Launches run on what a real step left in the buffers, so with real sparsity, and find their operands cold: before each a
+//! buffer larger than any L2 cache is written. Times are medians by the GPU's own clock.
 
 use anyhow::Result;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::train::{Config, experiment};
-use crate::engine::Engine;
 use crate::engine::cuda::arena::Arena;
 use crate::engine::cuda::cuda_device::CudaDevice;
-use crate::engine::cuda::device::Device;
+use crate::engine::cuda::device::{Device, Launch};
 use crate::engine::cuda::driver::Gpu;
 use crate::engine::cuda::engine::CudaEngine;
-use crate::engine::cuda::ops::ceiling;
+use crate::engine::cuda::ops::{Floor, ceiling};
 use crate::engine::cuda::precision::Precision;
 use crate::engine::cuda::step::{Kind, floor};
+use crate::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Rule};
 
-const GROUPS: usize = 7;
-/// A group runs about this long, ms.
-const GROUP_MS: f64 = 5.0;
+/// Times taken of a launch, fewer of one that takes long.
+const MOST_REPEATS: usize = 101;
+const LEAST_REPEATS: usize = 11;
+/// Of all repeats, ms.
+const ENOUGH_MS: f64 = 50.0;
+/// Twice the largest L2 cache that we know (126 MB, B200).
+const FLUSH_BYTES: usize = 256 << 20;
+/// A chunk of contribution scores: references of a sequence, as is usual, and sequences that go together then.
+const REFERENCES: usize = 20;
+const SEQUENCES: usize = 3;
 
 /// Times of all launches but the two single-thread ones around a step.
 pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     let (spec, tracks, mut plans) = experiment(config);
     let mut device = CudaDevice::open(gpu.clone())?;
     let ceilings = Ceilings::measure(&mut device, gpu, precision)?;
-    let mut engine = CudaEngine::new(device, precision, spec, tracks)?;
+    let mut engine = CudaEngine::new(device, precision, spec.clone(), tracks.clone())?;
     let plan = plans();
     for _ in 0..3 {
         engine.train_step(&plan)?;
@@ -36,37 +45,71 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     engine.gradients(&plan)?;
     let list = engine.list(Kind::Train, config.batch_size)?;
     let adam = engine.adam_floor();
-    let mut rows = Vec::new();
-    for launch in list.launches.iter().filter(|l| !l.kernel.starts_with("step_")) {
-        let work = floor(engine.workspace().expect("a step has run"), launch, adam);
-        let device = engine.device();
-        let single = device.prepare(vec![launch.clone()])?;
-        let first = device.time(&single, 3)? / 3.0;
-        let repeats = ((GROUP_MS / first.max(1e-4)) as usize).clamp(1, 500);
-        let mut times = Vec::new();
-        for _ in 0..GROUPS {
-            times.push(device.time(&single, repeats)? / repeats as f64);
-        }
-        times.sort_by(f64::total_cmp);
-        let seconds = times[GROUPS / 2] * 1e-3;
-        let (tflops, gb) = (work.flop / seconds / 1e12, work.bytes / seconds / 1e9);
-        rows.push(json!({
-            "label": launch.label, "kernel": launch.kernel,
-            "us": seconds * 1e6, "fastest_us": times[0] * 1e3, "slowest_us": times[GROUPS - 1] * 1e3,
-            "tflops": tflops, "percent_of_matrix_ceiling": 100.0 * tflops / ceilings.matrix_tflops,
-            "gb_per_s": gb, "percent_of_copy_ceiling": 0.1 * gb / ceilings.copy_tb_per_s,
-        }));
-    }
+    let launches = list.launches.iter().filter(|l| !l.kernel.starts_with("step_"));
+    let workspace = engine.workspace().expect("a step has run");
+    let work = launches.map(|l| (l.clone(), floor(workspace, l, adam))).collect();
+    let rows = time_all(engine.device(), work, ceilings)?;
     let step = engine.device().time(&list, 1)?;
+    let memory = engine.memory_bytes();
+    drop(engine);
+
+    let spec = EngineSpec { bias: None, ..spec };
+    let mut engine = CudaEngine::new(CudaDevice::open(gpu.clone())?, precision, spec, tracks)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let bases = (1 + REFERENCES) * SEQUENCES * config.main.inputlen;
+    let codes: Vec<u8> = (0..bases).map(|_| rng.random_range(0..4)).collect();
+    let (codes, references) = codes.split_at(SEQUENCES * config.main.inputlen);
+    let rule = Rule::Rescale { references, per_sequence: REFERENCES };
+    engine.contributions(
+        &Explain { codes, rule, heads: Heads::BOTH },
+        &mut Contributions::default(),
+    )?;
+    let work = engine.explain_list(SEQUENCES, REFERENCES)?;
+    let chunk = engine.device().prepare(work.iter().map(|(launch, _)| launch.clone()).collect())?;
+    let chunk_ms = engine.device().time(&chunk, 1)?;
+    let contributions = time_all(engine.device(), work, ceilings)?;
     Ok(json!({
         "gpu": gpu.line(), "precision": precision.name(), "batch_size": config.batch_size,
         "core": engine.device().core().name(),
         "filters": config.main.filters, "n_dilation_layers": config.main.n_dilation_layers,
         "copy_tb_per_s": ceilings.copy_tb_per_s, "matrix_tflops": ceilings.matrix_tflops,
         "launches_per_step": list.launches.len(), "graph_ms": step,
-        "gpu_memory_bytes": engine.memory_bytes(),
+        "gpu_memory_bytes": memory,
         "kernels": rows,
+        "contributions": {
+            "sequences": SEQUENCES, "references": REFERENCES, "graph_ms": chunk_ms,
+            "gpu_memory_bytes": engine.memory_bytes(), "kernels": contributions,
+        },
     }))
+}
+
+/// A row for each launch, after its floor.
+fn time_all(
+    device: &mut CudaDevice,
+    work: Vec<(Launch, Floor)>,
+    ceilings: Ceilings,
+) -> Result<Vec<Value>> {
+    let flush = device.alloc(FLUSH_BYTES, "flush of the L2 cache")?;
+    let mut rows = Vec::new();
+    for (launch, work) in work {
+        let first = device.time_cold(&launch, flush, FLUSH_BYTES)?;
+        let repeats = ((ENOUGH_MS / first) as usize).clamp(LEAST_REPEATS, MOST_REPEATS);
+        let mut times = Vec::new();
+        for _ in 0..repeats {
+            times.push(device.time_cold(&launch, flush, FLUSH_BYTES)?);
+        }
+        times.sort_by(f64::total_cmp);
+        let seconds = times[repeats / 2] * 1e-3;
+        let (tflops, gb) = (work.flop / seconds / 1e12, work.bytes / seconds / 1e9);
+        rows.push(json!({
+            "label": launch.label, "kernel": launch.kernel,
+            "us": seconds * 1e6, "fastest_us": times[0] * 1e3, "slowest_us": times[repeats - 1] * 1e3,
+            "tflops": tflops, "percent_of_matrix_ceiling": 100.0 * tflops / ceilings.matrix_tflops,
+            "gb_per_s": gb, "percent_of_copy_ceiling": 0.1 * gb / ceilings.copy_tb_per_s,
+        }));
+    }
+    device.free(flush)?;
+    Ok(rows)
 }
 
 /// A table of the same, for people.
@@ -85,7 +128,9 @@ pub fn table(result: &Value) -> String {
         "GB/s",
         "%"
     );
-    for row in result["kernels"].as_array().into_iter().flatten() {
+    let steps = result["kernels"].as_array();
+    let contributions = result["contributions"]["kernels"].as_array();
+    for row in steps.into_iter().chain(contributions).flatten() {
         out += &format!(
             "{:<34} {:>10.1} {:>9.1} {:>6.1} {:>7.0} {:>6.1}\n",
             row["label"].as_str().unwrap_or_default(),

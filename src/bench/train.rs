@@ -85,7 +85,7 @@ pub fn run(config: &Config) -> Result<Value> {
         true => Box::new(CpuEngine::with_options(spec, tracks, config.options)?),
         false => engine::open(&config.device, spec, &tracks)?,
     };
-    let before = ceiling(config)?;
+    let before = ceiling_of(&config.device)?;
     let mut plans = |steps: usize| (0..steps).flat_map(|_| plan()).collect::<Vec<Example>>();
     let warm_up = plans(if on_cpu { 1 } else { 10 });
     let go_on = ControlFlow::Continue(());
@@ -107,7 +107,7 @@ pub fn run(config: &Config) -> Result<Value> {
         seconds = vec![start.elapsed().as_secs_f64() / config.steps as f64];
     }
     let cpu = cpu_start.zip(cpu_seconds()).map(|(start, end)| end - start);
-    let ceiling = before.max(ceiling(config)?);
+    let ceiling = before.max(ceiling_of(&config.device)?);
 
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
@@ -149,8 +149,8 @@ pub fn run(config: &Config) -> Result<Value> {
 }
 
 /// Of matrix products, on the device. An emulated GPU has none.
-fn ceiling(config: &Config) -> Result<Ceiling> {
-    match &config.device {
+pub fn ceiling_of(device: &Device) -> Result<Ceiling> {
+    match device {
         Device::Cpu => Ok(ceiling::measure(3)),
         Device::Cuda { gpu, precision } => {
             let found = Ceilings::measure(&mut CudaDevice::open(gpu.clone())?, gpu, *precision)?;

@@ -28,8 +28,25 @@ enum Command {
     /// Train the enzyme bias model
     #[command(subcommand)]
     Bias(commands::bias::BiasCommand),
-    /// Predict profiles and counts on regions or sequences, and score them
-    Predict(commands::predict::PredictArgs),
+    /// Predict profiles and counts on regions, sequences or whole contigs (official name: pred_bw)
+    #[command(visible_alias = "pred_bw")]
+    Predict(Box<commands::predict::PredictArgs>),
+    /// Contribution scores of regions or sequences (official name: contribs_bw)
+    #[command(visible_alias = "contribs_bw")]
+    Contribs(Box<commands::contribs::ContribsArgs>),
+    /// Score variants: what each allele does to counts and profile (official name: snp_score)
+    #[command(visible_alias = "snp_score")]
+    Variants(Box<commands::variants::VariantsArgs>),
+    /// Marginal footprints: what models predict around motifs in background sequences
+    Footprints(commands::footprints::FootprintsArgs),
+    /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed
+    Motifs(commands::motifs::MotifsArgs),
+    /// Evaluate a ChromBPNet model on its own inputs: predictions, footprints, contributions, report
+    Qc(Box<commands::pipeline::qc::QcArgs>),
+    /// From reads (or a bigWig) to the report: train, evaluate, explain
+    Pipeline(Box<commands::pipeline::PipelineArgs>),
+    /// Write the report of a run: one HTML file, and its figures as PNG
+    Report(commands::report::ReportArgs),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
     Check(commands::check::CheckArgs),
     /// Prepare background regions and folds
@@ -59,7 +76,14 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
-        Command::Predict(args) => commands::predict::run(args),
+        Command::Predict(args) => commands::predict::run(*args),
+        Command::Contribs(args) => commands::contribs::run(*args),
+        Command::Variants(args) => commands::variants::run(*args),
+        Command::Footprints(args) => commands::footprints::run(args),
+        Command::Motifs(args) => commands::motifs::run(args),
+        Command::Qc(args) => commands::pipeline::qc::run(&args),
+        Command::Pipeline(args) => commands::pipeline::run(&args),
+        Command::Report(args) => commands::report::run(args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),
         Command::Pack(args) => commands::pack::run(args),

@@ -1,13 +1,15 @@
 //! `bench`: timings, for people and (with --json) for scripts.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::bench::{data, kernels, train};
+use crate::bench::{contributions, data, kernels, train};
 use crate::cli::args::DeviceArgs;
 use crate::console::Console;
-use crate::engine::Device;
 use crate::engine::cpu::{Isa, Options};
+use crate::engine::{Device, Heads};
 use crate::error::Problem;
 use crate::model::Architecture;
 
@@ -15,6 +17,8 @@ use crate::model::Architecture;
 pub enum BenchCommand {
     /// Training steps on random data, beside the machine's matrix-product ceiling
     Train(TrainArgs),
+    /// Contribution scores and predictions on random sequences, beside the same ceiling
+    Contribs(ContribsArgs),
     /// Every kernel of a training step on a GPU, beside its copy and matrix ceilings
     Kernels(TrainArgs),
     /// Plans and windows per second, with the engine off
@@ -61,6 +65,42 @@ pub struct TrainArgs {
 }
 
 #[derive(clap::Args)]
+pub struct ContribsArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Channels of the model
+    #[arg(long, default_value_t = 512)]
+    filters: usize,
+    /// Dilated layers of the model
+    #[arg(long, default_value_t = 8)]
+    n_dilation_layers: usize,
+    /// bp of sequence
+    #[arg(long, default_value_t = 2114)]
+    inputlen: usize,
+    /// bp of profile
+    #[arg(long, default_value_t = 1000)]
+    outputlen: usize,
+    /// Sequences that are explained, all in one call
+    #[arg(long, default_value_t = 4)]
+    regions: usize,
+    /// References of each
+    #[arg(long, default_value_t = 20)]
+    references: usize,
+    /// Sequences that are predicted
+    #[arg(long, default_value_t = 64)]
+    predictions: usize,
+    /// Heads to explain: both, counts, profile
+    #[arg(long, default_value = "both")]
+    heads: String,
+    /// Leave model, sequences, references and results in this folder, for a peer
+    #[arg(long)]
+    write: Option<PathBuf>,
+    /// End with one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 pub struct DataArgs {
     /// Peaks of the simulated epoch
     #[arg(long, default_value_t = 100_000)]
@@ -73,6 +113,7 @@ pub struct DataArgs {
 pub fn run(command: BenchCommand) -> Result<()> {
     let (result, json) = match command {
         BenchCommand::Train(args) => (run_train(&args)?, args.json),
+        BenchCommand::Contribs(args) => (run_contribs(&args)?, args.json),
         BenchCommand::Kernels(args) => {
             let result = run_kernels(&args)?;
             if !args.json {
@@ -95,6 +136,39 @@ fn run_train(args: &TrainArgs) -> Result<Value> {
     let config = config(args)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.device.threads).build()?;
     pool.install(|| train::run(&config))
+}
+
+fn run_contribs(args: &ContribsArgs) -> Result<Value> {
+    if args.regions == 0 || args.references == 0 || args.predictions == 0 {
+        return Err(
+            Problem::new("--regions, --references and --predictions must be at least 1").into()
+        );
+    }
+    let heads = match args.heads.as_str() {
+        "both" => Heads::BOTH,
+        "counts" => Heads { counts: true, profile: false },
+        "profile" => Heads { counts: false, profile: true },
+        other => {
+            return Err(Problem::new(format!("{other:?} is not a head"))
+                .at("--heads")
+                .fix("pass both, counts or profile")
+                .into());
+        }
+    };
+    let config = contributions::Config {
+        arch: Architecture::new(
+            args.inputlen,
+            args.outputlen,
+            args.filters,
+            args.n_dilation_layers,
+        )?,
+        regions: args.regions,
+        references: args.references,
+        heads,
+        predictions: args.predictions,
+        device: args.device.apply(&Console::new(args.json, false))?.device,
+    };
+    contributions::run(&config, args.write.as_deref())
 }
 
 fn run_kernels(args: &TrainArgs) -> Result<Value> {

@@ -4,7 +4,9 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::training::{self, Run};
+use super::pipeline::qc::BiasQcArgs;
+use super::pipeline::{self, BiasPipelineArgs};
+use super::training::{self, Run, Trained};
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::cli::args::{DataType, TrainingArgs};
 use crate::engine::{self, EngineSpec};
@@ -20,6 +22,10 @@ use crate::select::{self, BiasOptions};
 pub enum BiasCommand {
     /// Train the enzyme bias model on nonpeaks
     Train(Box<BiasTrainArgs>),
+    /// Evaluate a bias model on its own inputs: predictions, footprints, contributions, report
+    Qc(Box<BiasQcArgs>),
+    /// From reads (or a bigWig) to the report: train, evaluate, explain
+    Pipeline(Box<BiasPipelineArgs>),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -67,11 +73,17 @@ impl BiasTrainArgs {
 
 pub fn run(command: BiasCommand) -> Result<()> {
     match command {
-        BiasCommand::Train(args) => train(&args),
+        BiasCommand::Train(args) => {
+            train(&args)?.report(&args.common);
+            Ok(())
+        }
+        BiasCommand::Qc(args) => pipeline::qc::run_bias(&args),
+        BiasCommand::Pipeline(args) => pipeline::run_bias(&args),
     }
 }
 
-fn train(args: &BiasTrainArgs) -> Result<()> {
+/// Trains, or finds that it is done already.
+pub fn train(args: &BiasTrainArgs) -> Result<Trained> {
     let common = &args.common;
     let arch =
         Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
@@ -81,7 +93,10 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         ("n_dilation_layers", json!(args.n_dilation_layers)),
         ("bias_threshold_factor", json!(factor)),
     ];
-    let Some(run) = Run::settle(common, "bias", arch, &settings, &[])? else { return Ok(()) };
+    let mut run = Run::settle(common, "bias", arch, &settings, &[])?;
+    if run.is_done() {
+        return Ok(Trained { run, data: None });
+    }
     let data = run.open(common, &args.training())?;
 
     let options = BiasOptions {
@@ -90,8 +105,9 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
         outlier_threshold: common.outlier_threshold,
         bias_threshold_factor: factor,
     };
-    let selection =
-        select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)?;
+    let selection = run.timed("regions", || {
+        select::select_bias(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)
+    })?;
     run.report_selection(&selection.regions)?;
     let nonpeaks_bed = run.tree.auxiliary("filtered.bias_nonpeaks.bed");
     params_tsv::write_filtered_bed(&nonpeaks_bed, selection.regions.all_nonpeaks())?;
@@ -136,5 +152,6 @@ fn train(args: &BiasTrainArgs) -> Result<()> {
     let network = Network { arch, parameters: fitted.best };
     keras_h5::write_single(&model, &network, Naming::Bias).context("writing the bias model")?;
     run.console.info(format!("wrote {}", model.display()));
-    run.complete(fitted.outcome)
+    run.complete(fitted.outcome)?;
+    Ok(Trained { run, data: Some(data) })
 }

@@ -129,11 +129,12 @@ pub fn check_regions(regions: &[Region], path: &Path, genome: &GenomePack) -> Re
         .at(path.display()))
 }
 
-fn names(contigs: &[Contig]) -> Vec<String> {
+pub fn names(contigs: &[Contig]) -> Vec<String> {
     contigs.iter().map(|c| c.name.clone()).collect()
 }
 
-fn different_names(what: &str, genome: Vec<String>, other: Vec<String>) -> Problem {
+/// Names that have nothing in common, shown side by side.
+pub fn different_names(what: &str, genome: Vec<String>, other: Vec<String>) -> Problem {
     let some = |names: &[String]| {
         let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
         format!("{}{}", shown.join(", "), if names.len() > 3 { ", ..." } else { "" })

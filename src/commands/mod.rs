@@ -3,14 +3,22 @@
 pub mod bench;
 pub mod bias;
 pub mod check;
+pub mod contribs;
 pub mod demo;
 pub mod doctor;
+pub mod footprints;
+pub mod motifs;
 pub mod pack;
+pub mod pipeline;
 pub mod predict;
 pub mod prep;
+pub mod report;
 pub mod train;
+pub mod variants;
 
 mod inputs;
+pub mod models;
 mod reads;
+mod regions;
 mod shift_qc;
 mod training;

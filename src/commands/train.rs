@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::training::{self, Data, Run};
+use super::training::{self, Data, Run, Trained};
 use crate::batch::sampler::{Sampler, Site, fixed_plan};
 use crate::cli::args::TrainingArgs;
 use crate::engine::{self, EngineSpec, Predictions};
@@ -61,6 +61,12 @@ impl TrainArgs {
 }
 
 pub fn run(args: TrainArgs) -> Result<()> {
+    train(&args)?.report(&args.common);
+    Ok(())
+}
+
+/// Trains, or finds that it is done already.
+pub fn train(args: &TrainArgs) -> Result<Trained> {
     let common = &args.common;
     let arch =
         Architecture::new(common.inputlen, common.outputlen, args.filters, args.n_dilation_layers)?;
@@ -71,9 +77,10 @@ pub fn run(args: TrainArgs) -> Result<()> {
         ("max_jitter", json!(args.max_jitter)),
     ];
     let inputs = [("bias_model", args.bias_model_path.as_path())];
-    let Some(run) = Run::settle(common, "chrombpnet", arch, &settings, &inputs)? else {
-        return Ok(());
-    };
+    let mut run = Run::settle(common, "chrombpnet", arch, &settings, &inputs)?;
+    if run.is_done() {
+        return Ok(Trained { run, data: None });
+    }
     let bias = read_bias_model(&args.bias_model_path, &arch)?;
     let data = run.open(common, &args.training())?;
 
@@ -85,18 +92,17 @@ pub fn run(args: TrainArgs) -> Result<()> {
         negative_sampling_ratio: args.negative_sampling_ratio,
         seed: common.seed as u32,
     };
-    let selection = select::select_chrombpnet(
-        &data.peaks,
-        &data.nonpeaks,
-        &data.folds,
-        &data.tracks,
-        &options,
-    )?;
+    let selection = run.timed("regions", || {
+        select::select_chrombpnet(&data.peaks, &data.nonpeaks, &data.folds, &data.tracks, &options)
+    })?;
     run.report_selection(&selection.regions)?;
-    write_tables(&run, &args, &selection)?;
+    write_tables(&run, args, &selection)?;
 
-    bias_in_peaks(&run, &data, &bias, &selection.regions, common.batch_size)?;
-    let bias = scale_bias(&run, &data, bias, &selection, common.batch_size)?;
+    run.timed("bias in peaks", || {
+        bias_in_peaks(&run, &data, &bias, &selection.regions, common.batch_size)
+    })?;
+    let bias =
+        run.timed("bias scaling", || scale_bias(&run, &data, bias, &selection, common.batch_size))?;
 
     let peaks =
         |split| training::sites(&selection.regions.peaks, &data.folds, split, &data.tracks.genome);
@@ -138,7 +144,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
     keras_h5::write_single(&nobias, &main, Naming::WithoutBias)?;
     keras_h5::write_full(&full, &main, &bias)?;
     run.console.info(format!("wrote {} and {}", full.display(), nobias.display()));
-    run.complete(fitted.outcome)
+    run.complete(fitted.outcome)?;
+    Ok(Trained { run, data: Some(data) })
 }
 
 /// A single-branch model of the same lengths.

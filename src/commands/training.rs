@@ -1,8 +1,10 @@
 //! What `train` and `bias train` share: settle the run, prepare the data, fit, leave the files.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -24,6 +26,7 @@ use crate::pack::cache;
 use crate::pack::shift::ReferenceMotifs;
 use crate::pack::shift::qc::ShiftQc;
 use crate::preflight::Training;
+use crate::report;
 use crate::select::SelectedRegions;
 use crate::store::{GenomePack, SignalPack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
@@ -43,6 +46,52 @@ pub struct Run {
     pub stem: &'static str,
     record: RunRecord,
     record_path: PathBuf,
+    /// An earlier run of the same settings and inputs is complete.
+    done: bool,
+    /// What took how long.
+    times: RefCell<Vec<(&'static str, Duration)>>,
+}
+
+/// A run that is complete, now or since earlier.
+pub struct Trained {
+    pub run: Run,
+    /// What was opened for it; `None` where nothing had to be done.
+    pub data: Option<Data>,
+}
+
+impl Trained {
+    /// The page about the run, with which official training ends too; made again only when it is gone.
+    /// The models are no worse without it.
+    pub fn report(&self, args: &TrainingArgs) {
+        let run = &self.run;
+        if self.data.is_none() && run.tree.evaluation("overall_report.html").exists() {
+            return;
+        }
+        let request = report::Request {
+            folder: run.tree.root(),
+            file_prefix: args.file_prefix.as_deref(),
+            signal: args.bigwig.as_deref(),
+            html: None,
+            // The folder is this run's: `Run::settle` has seen to that.
+            force: true,
+        };
+        if let Err(error) = report::write(&request, &run.console) {
+            run.console.warning(format!("no report: {error:#}"));
+        }
+    }
+
+    /// Genome and signal of the run.
+    pub fn tracks(&self, args: &TrainingArgs) -> Result<Tracks> {
+        match &self.data {
+            Some(data) => Ok(data.tracks.clone()),
+            None => {
+                let run = &self.run;
+                let genome =
+                    inputs::open_genome(&args.genome, &args.cache.cache_dir, &run.console)?;
+                run.open_signal(args, genome)
+            }
+        }
+    }
 }
 
 /// Everything that was read from the inputs.
@@ -54,8 +103,7 @@ pub struct Data {
 }
 
 impl Run {
-    /// Settles a run in its output folder. `None` when an earlier run of the same settings and
-    /// inputs is complete. `settings` are those that `TrainingArgs` does not hold; `inputs` likewise.
+    /// Settles a run in its output folder; it may be done already. `settings` are those that `TrainingArgs` does not hold; `inputs` likewise.
     ///
     /// Errors when the folder holds a run of other settings or inputs (listing what changed), unless
     /// `--force`.
@@ -65,7 +113,7 @@ impl Run {
         arch: Architecture,
         settings: &[(&str, Value)],
         more_inputs: &[(&str, &Path)],
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self> {
         let console = args.console.console();
         args.refuse_unsupported()?;
         let Chosen { device, fallback } = args.device.apply(&console)?;
@@ -107,9 +155,22 @@ impl Run {
             outcome: Value::Null,
         };
         let record_path = tree.logs(&format!("{stem}.run.json"));
-        let run = Self { tree, arch, console, device, fallback, stem, record, record_path };
-        if run.is_done_before(args.force)? {
-            return Ok(None);
+        let times = RefCell::default();
+        let mut run = Self {
+            tree,
+            arch,
+            console,
+            device,
+            fallback,
+            stem,
+            record,
+            record_path,
+            done: false,
+            times,
+        };
+        run.done = run.is_done_before(args.force)?;
+        if run.done {
+            return Ok(run);
         }
         run.tree.create()?;
         if args.force {
@@ -117,7 +178,30 @@ impl Run {
             let _ = std::fs::remove_file(run.state_path());
         }
         run.record.write(&run.record_path)?;
-        Ok(Some(run))
+        Ok(run)
+    }
+
+    /// An earlier run left all there is to make.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Short hash of all that the models depend on.
+    pub fn key(&self) -> String {
+        self.record.key()
+    }
+
+    /// Does a part of the run, and remembers how long it took.
+    pub fn timed<T>(&self, part: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let start = Instant::now();
+        let done = work()?;
+        self.times.borrow_mut().push((part, start.elapsed()));
+        Ok(done)
+    }
+
+    /// The parts done so far, in order.
+    pub fn times(&self) -> Vec<(&'static str, Duration)> {
+        self.times.borrow().clone()
     }
 
     fn is_done_before(&self, force: bool) -> Result<bool> {
@@ -167,13 +251,18 @@ impl Run {
         let nonpeaks = regions::read(&args.nonpeaks)?;
         let folds = folds::read(&args.chr_fold_path)?;
         let sizes = chrom_sizes::read(&args.chrom_sizes)?;
-        let genome = inputs::open_genome(&args.genome, &args.cache.cache_dir, console)?;
-        let tracks = self.open_signal(args, genome)?;
+        let tracks = self.timed("counts", || {
+            let genome = inputs::open_genome(&args.genome, &args.cache.cache_dir, console)?;
+            self.open_signal(args, genome)
+        })?;
         let data = Data { tracks, peaks, nonpeaks, folds };
         check::opened(args, training, &sizes, &data, console)?;
         let from_reads = matches!(args.signal()?, SignalInput::Reads(_));
         if from_reads && !data.folds.names(Split::Valid).is_empty() {
-            self.shift_qc(args, &data.tracks, &data.folds);
+            self.timed("shift figure", || {
+                self.shift_qc(args, &data.tracks, &data.folds);
+                Ok(())
+            })?;
         }
         Ok(data)
     }
@@ -283,8 +372,9 @@ impl Run {
             fallback: self.fallback.clone(),
             precision: self.device.precision(),
         };
-        let outcome =
-            fit(engine, sampler, valid, &cfg, &self.console, &mut || stop.is_requested())?;
+        let outcome = self.timed("training", || {
+            fit(engine, sampler, valid, &cfg, &self.console, &mut || stop.is_requested())
+        })?;
         match outcome {
             Outcome::Interrupted { epoch, batches_done } => Err(Problem::new(format!(
                 "interrupted in epoch {} after {batches_done} batches; the state is saved",
@@ -293,9 +383,12 @@ impl Run {
             .at(cfg.state.display())
             .fix("run the same command again to go on")
             .into()),
-            Outcome::Finished { best, best_epoch, val, epochs_run } => {
+            Outcome::Finished { best, best_epoch, val, epochs_run, seconds } => {
+                let examples = sampler.examples_per_epoch() * epochs_run;
                 let outcome = json!({"best_epoch": best_epoch, "epochs_run": epochs_run,
-                                     "val_loss": val, "engine": engine.describe()});
+                                     "val_loss": val, "engine": engine.describe(),
+                                     "seconds": seconds,
+                                     "examples_per_s": examples as f64 / seconds.max(1e-9)});
                 Ok(Fitted { best, outcome })
             }
         }
@@ -332,7 +425,7 @@ impl Run {
     }
 
     /// Marks the run as done and removes the state that is no longer needed.
-    pub fn complete(mut self, outcome: Value) -> Result<()> {
+    pub fn complete(&mut self, outcome: Value) -> Result<()> {
         self.record.complete = true;
         self.record.outcome = outcome;
         self.record.write(&self.record_path)?;

@@ -1,5 +1,6 @@
 //! What this machine and this binary can do, and whether the kernels compute what they should.
 
+mod contributions;
 pub mod machine;
 pub mod reference;
 pub mod selftest;

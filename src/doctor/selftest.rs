@@ -1,6 +1,6 @@
-//! Every kernel on the chosen device, in whole steps at awkward and at real shapes, against f64.
+//! Every kernel on the chosen device, in whole steps and contribution scores at awkward and at real shapes, against f64.
 //!
-//! A step runs each kernel once or more, so a wrong one shows in a loss, an output, a gradient or an
+//! A step runs each of its kernels once or more, so a wrong one shows in a loss, an output, a gradient or an
 //! update. The reference takes the device's ReLU decisions, so that only rounding is left.
 
 use std::fmt;
@@ -10,6 +10,7 @@ use anyhow::Result;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::contributions;
 use super::reference::{self, Masks, Reference};
 use crate::batch::Example;
 use crate::engine::cuda::device::Device;
@@ -73,6 +74,7 @@ pub struct Difference {
     /// index, found, wanted
     pub worst: (usize, f64, f64),
     pub bound: f64,
+    pub least_cosine: f64,
 }
 
 impl Difference {
@@ -97,12 +99,13 @@ impl Difference {
         let both_zero = found_2 == 0.0 && wanted_2 == 0.0;
         let distance = if both_zero { 0.0 } else { (squares / wanted_2).sqrt() };
         let cosine = if both_zero { 1.0 } else { dot / (found_2 * wanted_2).sqrt() };
-        Self { tensor: tensor.to_string(), distance, cosine, worst, bound }
+        let tensor = tensor.to_string();
+        Self { tensor, distance, cosine, worst, bound, least_cosine: 0.9999 }
     }
 
     pub fn is_met(&self) -> bool {
         // false for NaN
-        self.distance <= self.bound && self.cosine > 0.9999
+        self.distance <= self.bound && self.cosine > self.least_cosine
     }
 }
 
@@ -213,6 +216,7 @@ pub fn run<D: Device>(
         }
     }
     differences.push(update(&mut engine, &spec, &plan, &found.parameters)?);
+    differences.extend(contributions::differences(case, precision, open)?);
     Ok(Outcome { case, precision, differences, flipped: wanted.flipped })
 }
 

@@ -79,6 +79,35 @@ pub fn check_plan(tracks: &Tracks, plan: &[Example], with_signal: bool) -> Resul
     Ok(())
 }
 
+/// Number of sequences in `[n, inputlen]` codes. Errors on a partial sequence and on codes above 4.
+pub fn check_codes(what: &str, codes: &[u8], inputlen: usize) -> Result<usize> {
+    if !codes.len().is_multiple_of(inputlen) {
+        return Err(Problem::new(format!(
+            "{what} of {} bases in all are not a whole number of the model's {inputlen} bp",
+            codes.len()
+        ))
+        .into());
+    }
+    if let Some(at) = codes.iter().position(|&code| code > 4) {
+        return Err(Problem::new(format!("{} is no base code (0..=4 = ACGTN)", codes[at]))
+            .at(format!("{what}, number {}, base {}", at / inputlen + 1, at % inputlen + 1))
+            .into());
+    }
+    Ok(codes.len() / inputlen)
+}
+
+/// Errors when the engine holds a full model: the score of a sum of branches has no one meaning.
+pub fn check_explained(bias: bool) -> Result<()> {
+    if bias {
+        return Err(Problem::new(
+            "contribution scores are of one branch, and this model adds a bias branch to it",
+        )
+        .fix("explain chrombpnet_nobias.h5, or the bias model by itself")
+        .into());
+    }
+    Ok(())
+}
+
 /// `chr1:100-2214`, the window of an example.
 pub fn place(tracks: &Tracks, example: &Example, inputlen: usize) -> String {
     let contig = &tracks.genome.contigs()[example.contig as usize].name;

@@ -3,6 +3,7 @@
 mod checks;
 pub mod cpu;
 pub mod cuda;
+mod explain;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -15,6 +16,7 @@ use self::cuda::driver::Gpu;
 use self::cuda::emulated::{EmulatedDevice, Options};
 use self::cuda::engine::CudaEngine;
 use self::cuda::precision::Precision;
+pub use self::explain::{Contributions, Explain, Heads, Rule};
 use crate::batch::Example;
 use crate::model::{Network, ParameterSet};
 use crate::store::Tracks;
@@ -180,6 +182,12 @@ pub trait Engine {
     }
     /// Appends the outputs of one batch to `out`. Counts are not read, so no signal is needed.
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()>;
+    /// Like `predict`, for sequences that are in no pack (variants, inserted motifs): `codes` is
+    /// `[n, inputlen]` of 0..=3 = ACGT, 4 = N. Any `n`; memory does not grow with it.
+    fn predict_sequences(&mut self, codes: &[u8], out: &mut Predictions) -> Result<()>;
+    /// Appends contribution scores to `out`. Any number of sequences; working memory does not grow
+    /// with it. Only models of one branch can be explained.
+    fn contributions(&mut self, of: &Explain, out: &mut Contributions) -> Result<()>;
     /// Parameters of the trained branch.
     fn parameters(&mut self) -> Result<ParameterSet>;
     fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()>;

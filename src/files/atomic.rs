@@ -60,6 +60,12 @@ impl Pending {
         &self.path
     }
 
+    /// Like `finish`, with an error that names the file.
+    pub fn publish(self) -> Result<()> {
+        let path = self.path.clone();
+        self.finish().map_err(|error| unwritable(&path, error))
+    }
+
     /// Fsyncs and gives the file its name.
     pub fn finish(self) -> Result<()> {
         fs::File::open(self.temporary.path())?.sync_all()?;

@@ -82,7 +82,7 @@ fn write_values<'a>(
     })
 }
 
-fn length_in_bigwig(length: u64, place: impl Fn() -> String) -> Result<u32, Problem> {
+pub(super) fn length_in_bigwig(length: u64, place: impl Fn() -> String) -> Result<u32, Problem> {
     u32::try_from(length).map_err(|_| {
         Problem::new(format!("contig has {length} bp, a bigWig holds fewer than 2^32")).at(place())
     })

@@ -2,9 +2,16 @@
 
 pub mod atomic;
 pub mod bigwig;
+pub mod bigwig_stream;
+pub mod contributions_h5;
 pub mod folds_json;
 pub mod keras_h5;
 pub mod nonpeaks_bed;
 pub mod params_tsv;
 pub mod predictions_h5;
+pub mod region_track;
+pub mod row_spool;
+pub mod table;
+pub mod track_stats;
 pub mod train_state;
+pub mod variant_h5;

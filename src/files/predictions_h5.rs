@@ -159,11 +159,16 @@ impl PredictionsWriter {
 
     /// Flushes, checks that every row came, and gives the file its name.
     pub fn finish(self) -> Result<()> {
-        let path = self.pending.path().to_path_buf();
-        self.try_finish().map_err(|error| atomic::unwritable(&path, error))
+        self.complete()?.publish()
     }
 
-    fn try_finish(self) -> Result<()> {
+    /// Flushes and checks that every row came; the file still lacks its name.
+    pub fn complete(self) -> Result<Pending> {
+        let path = self.pending.path().to_path_buf();
+        self.try_complete().map_err(|error| atomic::unwritable(&path, error))
+    }
+
+    fn try_complete(self) -> Result<Pending> {
         if self.written != self.rows {
             let what = format!("{} rows were predicted, expected {}", self.written, self.rows);
             return Err(Problem::new(what).into());
@@ -172,12 +177,12 @@ impl PredictionsWriter {
         drop((chrom, center, peak, profs, logcounts, logits));
         file.flush()?;
         file.close()?;
-        pending.finish()
+        Ok(pending)
     }
 }
 
 /// A gzipped dataset of `shape`, chunked along the first axis; plain when it has no rows.
-fn dataset<T: H5Type>(group: &Group, name: &str, shape: &[usize]) -> Result<Dataset> {
+pub(super) fn dataset<T: H5Type>(group: &Group, name: &str, shape: &[usize]) -> Result<Dataset> {
     let builder = group.new_dataset::<T>().shape(shape).obj_track_times(false);
     if shape.contains(&0) {
         return Ok(builder.create(name)?);

@@ -61,6 +61,35 @@ impl BigWig {
         end: u32,
         mut each: impl FnMut(u32, f32) -> Result<()>,
     ) -> Result<()> {
+        self.runs(contig, start, end, |from, to, value| each(to - from, value))
+    }
+
+    /// Fills `out` with the values of a contig from `start` on; bases without a value, also those
+    /// outside the contig, are 0.
+    ///
+    /// Errors: as `values`.
+    pub fn counts(&mut self, contig: &str, start: i64, out: &mut [f32]) -> Result<()> {
+        out.fill(0.0);
+        let end = start + out.len() as i64;
+        let (from, to) = (start.max(0) as u32, end.clamp(0, i64::from(u32::MAX)) as u32);
+        if from >= to {
+            return Ok(());
+        }
+        self.runs(contig, from, to, |from, to, value| {
+            let at = |position: u32| (i64::from(position) - start) as usize;
+            out[at(from)..at(to)].fill(if value.is_nan() { 0.0 } else { value });
+            Ok(())
+        })
+    }
+
+    /// Passes the runs of equal values in `[start, end)`, cut to it, to `each`: start, end, value.
+    fn runs(
+        &mut self,
+        contig: &str,
+        start: u32,
+        end: u32,
+        mut each: impl FnMut(u32, u32, f32) -> Result<()>,
+    ) -> Result<()> {
         let path = self.path.clone();
         let fail = |reason: &str| damaged(&path, &format!("contig {contig}: {reason}"));
         let read = &mut self.read;
@@ -71,7 +100,7 @@ impl BigWig {
             let value = value.map_err(|e| fail(&e.to_string()))?;
             let (from, to) = (value.start.max(start), value.end.min(end));
             if from < to {
-                each(to - from, value.value)?;
+                each(from, to, value.value)?;
             }
         }
         Ok(())

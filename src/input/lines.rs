@@ -142,8 +142,16 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Problem {
 /// Calls `each` with every line and its number from 1, without `\n` or `\r\n`.
 ///
 /// Errors: those of `open`, of reading, and of `each`; a file that is no text.
-pub fn for_each(path: &Path, mut each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
-    let mut text = open(path)?;
+pub fn for_each(path: &Path, each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
+    for_each_of(open(path)?, path, each)
+}
+
+/// `for_each` of a file that is open already; `path` names it.
+pub fn for_each_of(
+    mut text: Text,
+    path: &Path,
+    mut each: impl FnMut(usize, &str) -> Result<()>,
+) -> Result<()> {
     let start = text.fill_buf().map_err(|e| unreadable(path, &e))?;
     if let Some(kind) = foreign(start) {
         return Err(Problem::new(format!("expected a text file, found {kind}"))

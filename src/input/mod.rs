@@ -7,5 +7,7 @@ pub mod fasta;
 pub mod folds;
 pub mod intervals;
 pub mod lines;
+pub mod peak_list;
 pub mod reads;
 pub mod regions;
+pub mod variants;

@@ -26,6 +26,10 @@ impl Axes {
         Self { frame, x: widened(x), y: widened(y) }
     }
 
+    pub fn frame(&self) -> Rect {
+        self.frame
+    }
+
     pub fn x_at(&self, x: f64) -> f64 {
         self.frame.x + (x - self.x.0) / (self.x.1 - self.x.0) * self.frame.width
     }
@@ -85,9 +89,36 @@ impl Axes {
         }
     }
 
+    /// Names of lines inside the frame, at its top right corner: for curves that fall.
+    pub fn key(&self, canvas: &mut Canvas, entries: &[(&str, Stroke)]) {
+        let widest = entries.iter().map(|(name, _)| font::width(name, TICK_TEXT, false));
+        let left = self.frame.x + self.frame.width - widest.fold(0.0, f64::max) - 6.0;
+        for (i, (name, stroke)) in entries.iter().enumerate() {
+            let y = self.frame.y + 12.0 + 14.0 * i as f64;
+            let middle = y - TICK_TEXT * 0.36;
+            canvas.line(&[(left - 21.0, middle), (left - 5.0, middle)], *stroke);
+            canvas.text((left, y), name, Text { size: TICK_TEXT, ..Text::default() });
+        }
+    }
+
     pub fn line(&self, canvas: &mut Canvas, points: &[(f64, f64)], stroke: Stroke) {
         let points: Vec<_> = points.iter().map(|&(x, y)| (self.x_at(x), self.y_at(y))).collect();
         canvas.line(&points, stroke);
+    }
+
+    /// Fills the area between a curve and `y = from`.
+    pub fn area(
+        &self,
+        canvas: &mut Canvas,
+        points: &[(f64, f64)],
+        from: f64,
+        (fill, opacity): (&str, f64),
+    ) {
+        let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
+        let mut outline = vec![(self.x_at(first.0), self.y_at(from))];
+        outline.extend(points.iter().map(|&(x, y)| (self.x_at(x), self.y_at(y))));
+        outline.push((self.x_at(last.0), self.y_at(from)));
+        canvas.area(&outline, fill, opacity);
     }
 
     pub fn marker(&self, canvas: &mut Canvas, x: f64, y: f64, color: &str) {

@@ -111,6 +111,20 @@ impl Canvas {
         ));
     }
 
+    /// The area inside an outline given as SVG path data.
+    pub fn path(&mut self, d: &str, fill: &str) {
+        self.push(format_args!(r#"<path d="{d}" fill="{fill}"/>"#));
+    }
+
+    /// The area between `points` and the closing line from the last to the first.
+    pub fn area(&mut self, points: &[(f64, f64)], fill: &str, opacity: f64) {
+        let mut d = String::new();
+        for (i, &(x, y)) in points.iter().enumerate() {
+            let _ = write!(d, "{}{} {}", if i == 0 { 'M' } else { 'L' }, Px(x), Px(y));
+        }
+        self.push(format_args!(r#"<path d="{d}Z" fill="{fill}" fill-opacity="{opacity}"/>"#));
+    }
+
     pub fn circle(&mut self, (x, y): (f64, f64), radius: f64, fill: &str) {
         let [x, y, radius] = [x, y, radius].map(Px);
         self.push(format_args!(r#"<circle cx="{x}" cy="{y}" r="{radius}" fill="{fill}"/>"#));
@@ -155,9 +169,18 @@ impl Canvas {
     }
 
     pub fn svg(&self) -> String {
+        self.element("xmlns=\"http://www.w3.org/2000/svg\"")
+    }
+
+    /// The figure as an element of an HTML page, `alt` for those who cannot see it.
+    pub fn inline_svg(&self, alt: &str) -> String {
+        self.element(&format!("role=\"img\" aria-label=\"{}\"", escaped(alt)))
+    }
+
+    fn element(&self, attributes: &str) -> String {
         let [w, h] = [self.width, self.height].map(Px);
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" \
+            "<svg {attributes} width=\"{w}\" height=\"{h}\" \
              viewBox=\"0 0 {w} {h}\" font-family=\"{}\">\n{}</svg>\n",
             font::FAMILY,
             self.body
@@ -201,7 +224,7 @@ pub fn with_extension(prefix: &Path, extension: &str) -> PathBuf {
 }
 
 /// A coordinate with at most two decimals: below what an eye or a printer resolves.
-struct Px(f64);
+pub(super) struct Px(pub f64);
 
 impl std::fmt::Display for Px {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -211,8 +234,21 @@ impl std::fmt::Display for Px {
     }
 }
 
+/// Text as XML can hold it; names from files may contain anything, control characters too.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -226,6 +262,16 @@ mod tests {
         let svg = canvas.svg();
         assert!(svg.contains(r#"x="0.33" y="0""#), "{svg}");
         assert!(svg.contains("a &lt; b &amp; c"), "{svg}");
+    }
+
+    #[test]
+    fn hostile_text_still_makes_a_figure() {
+        let mut canvas = Canvas::new(30.0, 20.0);
+        canvas.text((0.0, 9.0), "\u{0}\u{1b}\u{ffff}\"><script>", Text::default());
+        canvas.png().unwrap();
+        let html = canvas.inline_svg("a \"b\" <c>");
+        assert!(html.contains(r#"aria-label="a &quot;b&quot; &lt;c&gt;""#), "{html}");
+        assert!(!html.contains("<script>") && !html.contains("http"), "{html}");
     }
 
     #[test]

@@ -8,10 +8,13 @@
 pub mod axes;
 pub mod canvas;
 mod font;
+pub mod hexbin;
+pub mod histogram;
 pub mod logo;
 
 pub use axes::Axes;
 pub use canvas::{Anchor, Canvas, Rect, Stroke, Text};
+pub use font::width as text_width;
 
 /// Colours of A, C, G, T, as logos usually have them: green, blue, orange, red; all of them are
 /// readable as lines on white.
@@ -21,3 +24,18 @@ pub const BASE_COLORS: [&str; 4] = ["#109648", "#255c99", "#f09000", "#d62839"];
 pub const INK: &str = "#222222";
 /// What should stay in the background.
 pub const FAINT: &str = "#999999";
+
+/// What a line or an area stands for, the same in every figure. From the palette of Okabe and Ito,
+/// whose colours the colour-blind tell apart.
+pub mod palette {
+    pub const OBSERVED: &str = "#6b6b6b";
+    pub const PREDICTED: &str = "#0072b2";
+    pub const BIAS: &str = "#d55e00";
+    pub const NOBIAS: &str = "#009e73";
+    /// A baseline: shuffled labels, training against validation.
+    pub const BASELINE: &str = "#999999";
+
+    /// From few to many, light to dark, one hue: readable in grey and by the colour-blind.
+    pub const DENSITY: [&str; 7] =
+        ["#b3cfe8", "#8fbfdf", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"];
+}

@@ -115,6 +115,16 @@ impl fmt::Display for Metrics {
     }
 }
 
+/// Pearson correlation of log counts in one group of a `*_metrics.json`; NaN where the file says so,
+/// `None` where it has no such group or cannot be read.
+pub fn read_counts_pearsonr(path: &Path, group: &str) -> Option<f64> {
+    // Python's NaN is no JSON.
+    let text = std::fs::read_to_string(path).ok()?.replace("NaN", "null");
+    let metrics: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let value = metrics.get("counts_metrics")?.get(group)?.get("pearsonr")?;
+    Some(value.as_f64().unwrap_or(f64::NAN))
+}
+
 /// Writes `*_metrics.json`.
 pub fn write_json(path: &Path, metrics: &Metrics) -> Result<()> {
     atomic::write(path, |out| Ok(out.write_all(metrics.to_json().as_bytes())?))

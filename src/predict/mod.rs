@@ -1,6 +1,12 @@
 //! Stage 9: predictions and the official metrics.
 
 pub mod correlation;
+pub mod count_transform;
+pub mod counts_table;
 pub mod metrics;
+pub mod outputs;
 pub mod profile_distance;
+pub mod rows;
 pub mod score;
+pub mod spread;
+pub mod tiles;

@@ -33,6 +33,13 @@ pub fn profile_distance(counts: &[f32], logits: &[f32]) -> ProfileDistance {
     ProfileDistance { jsd, norm_jsd: scaled.clamp(0.0, 1.0) }
 }
 
+/// Jensen-Shannon distance of `counts` to a profile given as `probabilities`, as prediction files
+/// hold them; both [outputlen]. NaN where the region has no counts.
+pub fn profile_jsd(counts: &[f32], probabilities: &[f64]) -> f64 {
+    let labels: Vec<f64> = counts.iter().copied().map(f64::from).collect();
+    distance(&observed(&labels), &normalised(probabilities))
+}
+
 /// Distance between observed counts and the same counts in a random order: what a profile that
 /// knows the number of reads and nothing else gets.
 /// Source: the official baseline, `np.random.permutation` of each region.

@@ -20,12 +20,15 @@ pub mod machine;
 pub mod regions;
 pub mod sources;
 
+use serde::{Deserialize, Serialize};
+
 use crate::console::Console;
 pub(crate) use crate::console::grouped;
 use crate::error::Problem;
 
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// How a check went; `pass`, `warn` or `fail` in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Pass,
     /// It surprises, and the result may be poor.

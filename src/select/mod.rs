@@ -19,5 +19,6 @@ pub use bias::{BiasOptions, select_bias};
 pub use chrombpnet::{
     ChrombpnetOptions, bias_logcount_offset, select_chrombpnet, select_chrombpnet_with_draw,
 };
+pub use columns::ColumnTypes;
 pub use dropped::{DropReason, Dropped};
 pub use selected::{BiasSelection, ChrombpnetSelection, DataParams, SelectedRegions, Thresholds};

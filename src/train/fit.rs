@@ -52,7 +52,14 @@ pub struct FitConfig {
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Early stop or last epoch: the parameters of the best epoch.
-    Finished { best: ParameterSet, best_epoch: usize, val: Losses, epochs_run: usize },
+    Finished {
+        best: ParameterSet,
+        best_epoch: usize,
+        val: Losses,
+        epochs_run: usize,
+        /// In all sessions, validation included.
+        seconds: f64,
+    },
     /// Asked to stop; the state is saved.
     Interrupted { epoch: usize, batches_done: usize },
 }
@@ -68,6 +75,9 @@ struct Position {
     batch_rows: Vec<Losses>,
     epoch_rows: Vec<EpochRow>,
     best: Best,
+    /// Spent so far, in all sessions of this run.
+    #[serde(default)]
+    seconds: f64,
 }
 
 /// An epoch can take hours on a CPU; a power cut should not cost more than this.
@@ -98,6 +108,7 @@ pub fn fit(
             true => evaluate(engine, valid, cfg.batch_size, should_stop)?,
             false => None,
         };
+        at.seconds += start.elapsed().as_secs_f64();
         let Some(val) = validated else {
             save(engine, cfg, &at, best_parameters.clone())?;
             return Ok(Outcome::Interrupted { epoch: at.epoch, batches_done: at.batches_done });
@@ -123,7 +134,8 @@ pub fn fit(
     }
     let best = best_parameters.context("training ended before the first epoch did")?;
     let val = at.epoch_rows[at.best.epoch].valid;
-    Ok(Outcome::Finished { best, best_epoch: at.best.epoch, val, epochs_run: at.epoch })
+    let (best_epoch, epochs_run, seconds) = (at.best.epoch, at.epoch, at.seconds);
+    Ok(Outcome::Finished { best, best_epoch, val, epochs_run, seconds })
 }
 
 /// The rest of the current epoch; false when asked to stop before its end.

@@ -28,7 +28,12 @@ impl OutputTree {
 
     /// Makes the folders and checks that they can be written to, before the long work starts.
     pub fn create(&self) -> Result<()> {
-        for folder in ["models", "logs", "auxiliary", "evaluation"] {
+        self.create_only(&["models", "logs", "auxiliary", "evaluation"])
+    }
+
+    /// Likewise, for a command that needs some of them.
+    pub fn create_only(&self, folders: &[&str]) -> Result<()> {
+        for folder in folders {
             let path = self.root.join(folder);
             let usable = fs::create_dir_all(&path)
                 .and_then(|()| tempfile::tempfile_in(&path))

@@ -2,13 +2,14 @@
 //! place, and no output that looks complete. Unix only; the rest of the suite covers other systems.
 #![cfg(unix)]
 
+use std::path::Path;
 use std::process::Output;
 
 use crate::fixture::{Fixture, stderr, strs, tree};
 
 /// Runs the binary where no file may grow beyond `blocks` of 512 or 1024 bytes (the shell's unit),
 /// which a write meets as it meets a full disk: it fails.
-fn run_with_room(fixture: &Fixture, blocks: u32, arguments: &[&str]) -> Output {
+pub fn run_with_room(fixture: &Fixture, blocks: u32, arguments: &[&str]) -> Output {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let binary = env!("CARGO_BIN_EXE_cbp-fast");
     std::process::Command::new("sh")
@@ -46,6 +47,10 @@ fn a_disk_that_fills_up_leaves_nothing_that_looks_complete() {
     let fixture = Fixture::new();
     fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "1"])));
     let packed = genome_pack(&fixture);
+    // The report is no part of what makes a run complete.
+    let tree = |folder: &Path| -> Vec<String> {
+        tree(folder).into_iter().filter(|f| !f.starts_with("evaluation/")).collect()
+    };
     let complete = tree(&fixture.path("bias"));
 
     // From no room at all to room for everything but the largest file; each stage meets the limit.
@@ -70,8 +75,15 @@ fn a_disk_that_fills_up_leaves_nothing_that_looks_complete() {
     assert_eq!(tree(&fixture.path("full")), complete);
 
     let model = "bias/models/bias.h5";
-    let predict = ["predict", "-m", model, "-g", &packed, "-r", "peaks.bed", "-o", "p"];
+    let predict = ["predict", "-m", model, "-g", &packed, "-p", "peaks.bed", "-o", "p"];
     assert_refused(&run_with_room(&fixture, 4, &predict), &["p_predictions.h5"]);
+    // The bigWig alone, in the order of the track and out of it.
+    let rows: Vec<String> = fixture.read("peaks.bed").lines().map(String::from).rev().collect();
+    fixture.write("reversed.bed", &rows.join("\n"));
+    for regions in ["peaks.bed", "reversed.bed"] {
+        let predict = ["pred_bw", "-bm", model, "-g", &packed, "-r", regions, "-op", "p"];
+        assert_refused(&run_with_room(&fixture, 8, &predict), &["p_bias.bw"]);
+    }
     let pack = ["pack", "genome", "-g", "genome.fa", "-o", "x.cbg"];
     assert_refused(&run_with_room(&fixture, 4, &pack), &["x.cbg"]);
     let left = tree(fixture.folder.path());

@@ -12,7 +12,8 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::bias::{BiasCommand, BiasTrainArgs};
+use super::bias::BiasTrainArgs;
+use super::pipeline::{BiasPipelineArgs, PipelineArgs};
 use super::train::TrainArgs;
 use crate::cli::args::TrainingArgs;
 use crate::cli::reads_args::SignalInput;
@@ -54,9 +55,19 @@ pub struct CheckArgs {
 enum Checked {
     /// Check the inputs of `train`
     Train(Box<TrainArgs>),
-    /// Check the inputs of `bias train`
+    /// Check the inputs of `pipeline`
+    Pipeline(Box<PipelineArgs>),
+    /// Check the inputs of `bias train` or `bias pipeline`
     #[command(subcommand)]
-    Bias(BiasCommand),
+    Bias(CheckedBias),
+}
+
+#[derive(Subcommand)]
+enum CheckedBias {
+    /// Check the inputs of `bias train`
+    Train(Box<BiasTrainArgs>),
+    /// Check the inputs of `bias pipeline`
+    Pipeline(Box<BiasPipelineArgs>),
 }
 
 /// How long a FASTA without index or pack is read, and how long training steps are timed.
@@ -125,7 +136,9 @@ fn problem(error: &anyhow::Error) -> Problem {
 pub fn run(args: &CheckArgs) -> Result<()> {
     let subject = match &args.command {
         Checked::Train(train) => Subject::of_train(train),
-        Checked::Bias(BiasCommand::Train(bias)) => Subject::of_bias(bias),
+        Checked::Pipeline(pipeline) => Subject::of_train(&pipeline.train),
+        Checked::Bias(CheckedBias::Train(bias)) => Subject::of_bias(bias),
+        Checked::Bias(CheckedBias::Pipeline(pipeline)) => Subject::of_bias(&pipeline.train),
     };
     let mut report = Report::default();
     check(&subject, args.blacklist_regions.as_deref(), &mut report);

@@ -1,12 +1,14 @@
-//! One BPNet branch on one example: forward, and backward with what forward kept.
+//! One BPNet branch on one example: forward, and what it keeps for the passes back (`backward`).
 
+use super::backward::Backward;
 use super::blocked::{Aligned, LANES, panels, rows, rows_mut};
-use super::dilated::{self, Scratch, Shape};
+use super::dilated::{self, Keep, Scratch};
 use super::first_conv;
+use super::pairs::Shape;
 use super::product::{Product, Second};
 use super::scalar::Scalar;
 use super::simd::{Isa, vectorised};
-use super::weights::{MIXED, PackedGradient, PackedWeights};
+use super::weights::PackedWeights;
 use crate::model::Architecture;
 
 /// A network's shape and its packed weights.
@@ -21,76 +23,74 @@ pub struct Branch<T> {
 pub struct Buffers<T> {
     /// Feature maps `[panels][trunk_len(i)][16]`: all of them, or two in turn when nothing is
     /// kept for backward.
-    maps: Vec<Aligned<T>>,
+    pub(super) maps: Vec<Aligned<T>>,
     /// ReLU masks of the dilated layers; empty when nothing is kept.
-    masks: Vec<Vec<u8>>,
-    scratch: Scratch<T>,
+    pub(super) masks: Vec<Vec<u8>>,
+    pub(super) scratch: Scratch<T>,
     /// `[tap panel][positions][16]`: every tap's product at every position
     tap_sums: Aligned<T>,
     /// mean of the last map over its positions
-    pooled: Aligned<T>,
+    pub(super) pooled: Aligned<T>,
     /// row offsets 0, 16, 32, ...
-    row_offsets: Vec<u32>,
+    pub(super) row_offsets: Vec<u32>,
     /// [outputlen], set by `forward`
     pub logits: Vec<T>,
-    backward: Option<Backward<T>>,
+    pub(super) backward: Option<Backward<T>>,
 }
 
-/// What only training needs.
-struct Backward<T> {
-    /// Gradient of the current map, in the coordinates of map 0: `[panels][trunk_len(0)][16]`.
-    /// Map i starts at the sum of the dilations up to i, so the cropped residual is the same
-    /// memory and the gradient flows down in place.
-    g: Aligned<T>,
-    /// gradient before the ReLU, `[panels][trunk_len(i)][16]`
-    dz: Aligned<T>,
-    /// gradient of the logits with a margin of zeros on either side
-    padded: Vec<T>,
-    /// gradients of ua and ub of each dilated layer
-    mixed: Vec<Vec<Aligned<T>>>,
+/// What the buffers are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Forward passes.
+    Predict,
+    /// Passes back to the input, with sums that are kept elsewhere (`Sums`).
+    Explain,
+    /// Passes back to the weights.
+    Train,
+}
+
+/// The sums before the ReLU of every layer of one sequence: `[panels][trunk_len(i)][16]`, 0 being
+/// the first convolution's.
+pub struct Sums<T>(pub Vec<Aligned<T>>);
+
+impl<T: Scalar> Sums<T> {
+    pub fn new(branch: &Branch<T>) -> Self {
+        let layers = 0..=branch.arch.n_dilation_layers;
+        Self(layers.map(|i| Aligned::zeros(branch.map_len(i))).collect())
+    }
 }
 
 impl<T: Scalar> Buffers<T> {
-    pub fn new(branch: &Branch<T>, trained: bool) -> Self {
+    pub fn new(branch: &Branch<T>, purpose: Purpose) -> Self {
         let arch = &branch.arch;
         let n = arch.n_dilation_layers;
-        let channels = panels(arch.filters) * LANES;
-        let map = |i: usize| Aligned::zeros(channels * arch.trunk_len(i));
+        let trained = purpose == Purpose::Train;
+        let map = |i: usize| Aligned::zeros(branch.map_len(i));
         let positions = arch.outputlen + arch.profile_kernel - 1;
-        let backward = trained.then(|| Backward {
-            g: map(0),
-            dz: map(0),
-            padded: vec![T::ZERO; arch.outputlen + 2 * (arch.profile_kernel - 1)],
-            mixed: (0..n)
-                .map(|_| {
-                    let matrices = if branch.pairs { MIXED } else { 0 };
-                    (0..matrices).map(|_| Aligned::zeros(channels * channels)).collect()
-                })
-                .collect(),
-        });
         Self {
             maps: if trained { (0..=n).map(map).collect() } else { vec![map(0), map(0)] },
             masks: if trained {
-                (1..=n).map(|i| vec![0; channels * arch.trunk_len(i)]).collect()
+                (1..=n).map(|i| vec![0; branch.map_len(i)]).collect()
             } else {
                 Vec::new()
             },
-            scratch: Scratch::new(arch.filters, trained),
+            scratch: Scratch::new(arch.filters, purpose != Purpose::Predict),
             tap_sums: Aligned::zeros(panels(arch.profile_kernel) * LANES * positions),
-            pooled: Aligned::zeros(channels),
+            pooled: Aligned::zeros(panels(arch.filters) * LANES),
             row_offsets: (0..positions).map(|r| (r * LANES) as u32).collect(),
             logits: vec![T::ZERO; arch.outputlen],
-            backward,
+            backward: (purpose != Purpose::Predict).then(|| Backward::new(branch, trained)),
         }
     }
 
+    /// Where map `i` lies: at its own place, or in one of two in turn.
     fn map_index(&self, i: usize) -> usize {
-        if self.backward.is_some() { i } else { i % 2 }
+        i % self.maps.len()
     }
 }
 
 impl<T: Scalar> Branch<T> {
-    fn shape(&self, i: usize) -> Shape {
+    pub(super) fn shape(&self, i: usize) -> Shape {
         Shape {
             filters: self.arch.filters,
             dilation: self.arch.dilation(i),
@@ -99,17 +99,29 @@ impl<T: Scalar> Branch<T> {
         }
     }
 
-    fn map_len(&self, i: usize) -> usize {
+    pub(super) fn map_len(&self, i: usize) -> usize {
         panels(self.arch.filters) * LANES * self.arch.trunk_len(i)
     }
 
     /// Runs the branch on `codes` (inputlen of 0..=4): logits into `buffers`, returns logcounts.
     pub fn forward(&self, isa: Isa, codes: &[u8], buffers: &mut Buffers<T>) -> f64 {
+        self.forward_keeping(isa, codes, buffers, None)
+    }
+
+    /// Like `forward`; the sums before every ReLU go into `sums`.
+    pub fn forward_keeping(
+        &self,
+        isa: Isa,
+        codes: &[u8],
+        buffers: &mut Buffers<T>,
+        mut sums: Option<&mut Sums<T>>,
+    ) -> f64 {
         let (arch, weights) = (&self.arch, &self.weights);
         let map = &mut buffers.maps[0][..self.map_len(0)];
         first_conv::forward::<T>(
             isa,
             map,
+            sums.as_deref_mut().map_or(&mut [], |sums| &mut sums.0[0]),
             codes,
             &weights.first,
             &weights.first_bias,
@@ -118,13 +130,18 @@ impl<T: Scalar> Branch<T> {
         for i in 1..=arch.n_dilation_layers {
             let (from, to) = (buffers.map_index(i - 1), buffers.map_index(i));
             let mut y = std::mem::take(&mut buffers.maps[to]);
+            let keep = match (&mut sums, buffers.masks.get_mut(i - 1)) {
+                (Some(sums), _) => Keep::Sums(&mut sums.0[i]),
+                (None, Some(mask)) => Keep::Mask(mask),
+                (None, None) => Keep::Nothing,
+            };
             dilated::forward(
                 isa,
                 &self.shape(i),
                 &weights.dilated[i - 1],
                 &buffers.maps[from][..self.map_len(i - 1)],
                 &mut y[..self.map_len(i)],
-                buffers.masks.get_mut(i - 1).map_or(&mut [], |mask| mask),
+                keep,
                 &mut buffers.scratch,
             );
             buffers.maps[to] = y;
@@ -177,118 +194,11 @@ impl<T: Scalar> Branch<T> {
         let sum: f64 = terms.map(|(x, w)| x.to_f64() * w.to_f64()).sum();
         sum + self.weights.counts_bias.to_f64()
     }
-
-    /// Adds the gradients of the last `forward` to `gradient`, given those of the outputs. The
-    /// gradients of ua and ub stay in `buffers` until `fold_mixed`.
-    pub fn backward(
-        &self,
-        isa: Isa,
-        codes: &[u8],
-        by_logits: &[T],
-        by_logcounts: f64,
-        buffers: &mut Buffers<T>,
-        gradient: &mut PackedGradient<T>,
-    ) {
-        let (arch, weights) = (&self.arch, &self.weights);
-        let np = panels(arch.filters);
-        let (last, length) = (arch.n_dilation_layers, arch.trunk_len(0));
-        let Buffers { maps, masks, scratch, pooled, row_offsets, backward, .. } = buffers;
-        let Some(Backward { g, dz, padded, mixed }) = backward else {
-            unreachable!("backward needs buffers made for training");
-        };
-        let mut start: usize = (1..=last).map(|i| arch.dilation(i)).sum();
-
-        // Counts head: the same value at every position of the last map, nothing outside.
-        gradient.scalars[1] += T::from_f64(by_logcounts);
-        for (gradient, x) in gradient.counts.iter_mut().zip(pooled.iter()) {
-            *gradient += T::from_f64(by_logcounts * x.to_f64());
-        }
-        let last_length = arch.trunk_len(last);
-        let by_position = T::from_f64(by_logcounts / last_length as f64);
-        spread::<T>(isa, g, &weights.counts, by_position, length, start, last_length);
-
-        // Profile head, both gradients as products with the Toeplitz matrix of `by_logits`.
-        let (width, crop) = (arch.profile_kernel, arch.profile_crop());
-        let positions = arch.outputlen + width - 1;
-        padded[width - 1..][..arch.outputlen].copy_from_slice(by_logits);
-        gradient.scalars[0] += T::from_f64(by_logits.iter().map(|g| g.to_f64()).sum());
-        Product {
-            m: width,
-            k: positions,
-            panels: np,
-            a: padded,
-            a_outer: LANES,
-            b: &maps[last][crop * LANES..],
-            b_panel: last_length * LANES,
-            out: &mut gradient.profile_reversed,
-            out_panel: width * LANES,
-            rows: &row_offsets[..width],
-            at: 0,
-            second: Second::None,
-            store: false,
-        }
-        .run::<1, 1>(isa);
-        Product {
-            m: positions,
-            k: width,
-            panels: np,
-            a: padded,
-            a_outer: LANES,
-            b: &weights.profile_reversed,
-            b_panel: width * LANES,
-            out: g,
-            out_panel: length * LANES,
-            rows: row_offsets,
-            at: (start + crop) * LANES,
-            second: Second::None,
-            store: false,
-        }
-        .run::<1, 1>(isa);
-
-        for i in (1..=last).rev() {
-            let dz = &mut dz[..self.map_len(i)];
-            let bias = &mut gradient.dilated_bias[i - 1];
-            through_relu::<T>(isa, dz, bias, g, length, start, &masks[i - 1], arch.trunk_len(i));
-            start -= arch.dilation(i);
-            dilated::backward(
-                isa,
-                &self.shape(i),
-                &weights.dilated[i - 1],
-                &maps[i - 1],
-                dz,
-                &mut gradient.dilated[i - 1],
-                &mut mixed[i - 1],
-                g,
-                length,
-                start,
-                scratch,
-            );
-        }
-        first_conv::backward::<T>(
-            isa,
-            &mut gradient.first,
-            &mut gradient.first_bias,
-            codes,
-            &maps[0],
-            g,
-            arch.first_kernel,
-        );
-    }
-
-    /// Moves the gradients of ua and ub, summed over examples, into `gradient`.
-    pub fn fold_mixed(&self, isa: Isa, buffers: &mut Buffers<T>, gradient: &mut PackedGradient<T>) {
-        if let Some(Backward { mixed, .. }) = &mut buffers.backward {
-            for (layer, mixed) in mixed.iter_mut().enumerate() {
-                gradient.fold_mixed(isa, layer, mixed);
-                mixed.iter_mut().for_each(|m| m.fill(T::ZERO));
-            }
-        }
-    }
 }
 
 /// Positions summed in a row before the sums are added up: keeps f32 sums of thousands of terms
 /// within a few rounding errors.
-const PARTIAL: usize = 32;
+pub(super) const PARTIAL: usize = 32;
 
 vectorised! {
     fn position_means(to: &mut [T], x: &[T], length: usize) {
@@ -308,52 +218,6 @@ vectorised! {
             }
             for c in 0..LANES {
                 to[c] = sum[c] * scale;
-            }
-        }
-    }
-}
-
-vectorised! {
-    /// `g[t] = weights * scale` for t in start..start+n, 0 elsewhere.
-    fn spread(g: &mut [T], weights: &[T], scale: T, length: usize, start: usize, n: usize) {
-        for (g, weights) in rows_mut(g).chunks_exact_mut(length).zip(rows(weights)) {
-            let value = weights.map(|weight| weight * scale);
-            g.fill([T::ZERO; LANES]);
-            g[start..start + n].fill(value);
-        }
-    }
-}
-
-vectorised! {
-    /// `dz[t] = g[start + t]` where the mask is set, else 0; adds the sums over t to `bias`.
-    fn through_relu(
-        dz: &mut [T],
-        bias: &mut [T],
-        g: &[T],
-        g_length: usize,
-        start: usize,
-        mask: &[u8],
-        length: usize,
-    ) {
-        let panels = rows_mut(dz).chunks_exact_mut(length).zip(rows(mask).chunks_exact(length));
-        let g = rows(g).chunks_exact(g_length);
-        for (((dz, mask), g), bias) in panels.zip(g).zip(rows_mut(bias)) {
-            let g = &g[start..start + length];
-            for ((dz, mask), g) in
-                dz.chunks_mut(PARTIAL).zip(mask.chunks(PARTIAL)).zip(g.chunks(PARTIAL))
-            {
-                let mut partial = [T::ZERO; LANES];
-                for ((dz, mask), g) in dz.iter_mut().zip(mask).zip(g) {
-                    for c in 0..LANES {
-                        dz[c] = g[c].keep(mask[c]);
-                    }
-                    for c in 0..LANES {
-                        partial[c] += dz[c];
-                    }
-                }
-                for c in 0..LANES {
-                    bias[c] += partial[c];
-                }
             }
         }
     }

@@ -8,6 +8,7 @@
 
 use super::blocked::{Aligned, LANES, panels, rows, rows_mut};
 use super::first_conv::relu;
+use super::pairs::{Pairs, Shape};
 use super::product::{Product, Second};
 use super::scalar::Scalar;
 use super::simd::{Isa, vectorised};
@@ -18,98 +19,6 @@ use super::weights::{DilatedWeights, MATRIX_OF_PRODUCT, TAPS};
 const FORWARD_TILE: usize = 96;
 /// Pairs of a backward tile: the depth of the products that sum weight gradients, so longer.
 const BACKWARD_TILE: usize = 192;
-
-/// The shape of one layer.
-#[derive(Clone, Copy)]
-pub struct Shape {
-    pub filters: usize,
-    pub dilation: usize,
-    /// rows of x; y has `2 * dilation` less
-    pub length_in: usize,
-    /// take positions two by two
-    pub pairs: bool,
-}
-
-impl Shape {
-    #[inline(always)]
-    pub fn length_out(&self) -> usize {
-        self.length_in - 2 * self.dilation
-    }
-
-    /// Pairs (t, t + d), numbered block by block of 2d positions; the last block may be partial.
-    fn n_pairs(&self) -> usize {
-        if !self.pairs {
-            return 0;
-        }
-        let (block, d) = (2 * self.dilation, self.dilation);
-        self.length_out() / block * d + (self.length_out() % block).saturating_sub(d)
-    }
-
-    /// Positions without a partner.
-    fn singles(&self) -> std::ops::Range<usize> {
-        if !self.pairs {
-            return 0..self.length_out();
-        }
-        let (block, d) = (2 * self.dilation, self.dilation);
-        let (start, rest) = (self.length_out() / block * block, self.length_out() % block);
-        start + rest.saturating_sub(d)..start + rest.min(d)
-    }
-
-    /// First position of pair `q`.
-    #[inline(always)]
-    fn position(&self, q: usize) -> usize {
-        q / self.dilation * 2 * self.dilation + q % self.dilation
-    }
-}
-
-/// Pairs `first..last` of a layer.
-#[derive(Clone, Copy)]
-struct Pairs {
-    shape: Shape,
-    first: usize,
-    last: usize,
-}
-
-impl Pairs {
-    fn none(shape: Shape) -> Self {
-        Self { shape, first: 0, last: 0 }
-    }
-
-    fn len(&self) -> usize {
-        self.last - self.first
-    }
-
-    /// Runs of neighbours: (index in the tile, position, length).
-    ///
-    /// Always inlined, like all that runs inside a `vectorised` body: a function of its own would
-    /// be compiled for the binary's baseline.
-    #[inline(always)]
-    fn runs(self) -> Runs {
-        Runs { pairs: self, next: self.first }
-    }
-}
-
-struct Runs {
-    pairs: Pairs,
-    next: usize,
-}
-
-impl Iterator for Runs {
-    type Item = (usize, usize, usize);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let Pairs { shape, first, last } = self.pairs;
-        let q = self.next;
-        if q >= last {
-            return None;
-        }
-        let d = shape.dilation;
-        let n = (d - q % d).min(last - q);
-        self.next += n;
-        Some((q - first, shape.position(q), n))
-    }
-}
 
 /// Buffers of a tile, reused by all layers.
 pub struct Scratch<T> {
@@ -143,15 +52,36 @@ impl<T: Scalar> Scratch<T> {
     }
 }
 
-/// Forward. `x` is `[panels][length_in][16]`, `y` and `mask` are `[panels][length_out][16]`;
-/// `mask` is 1 where the ReLU let through, and may be empty when no gradient is wanted.
+/// What a forward pass keeps of its ReLU, `[panels][length_out][16]`.
+pub enum Keep<'a, T> {
+    Nothing,
+    /// 1 where it let through
+    Mask(&'a mut [u8]),
+    /// what entered it
+    Sums(&'a mut [T]),
+}
+
+impl<T> Keep<'_, T> {
+    /// The part of panel `p`.
+    #[inline(always)]
+    fn panel(&mut self, p: usize, length: usize) -> Keep<'_, T> {
+        let at = p * length * LANES..(p + 1) * length * LANES;
+        match self {
+            Keep::Nothing => Keep::Nothing,
+            Keep::Mask(mask) => Keep::Mask(&mut mask[at]),
+            Keep::Sums(sums) => Keep::Sums(&mut sums[at]),
+        }
+    }
+}
+
+/// Forward. `x` is `[panels][length_in][16]`, `y` is `[panels][length_out][16]`.
 pub fn forward<T: Scalar>(
     isa: Isa,
     shape: &Shape,
     weights: &DilatedWeights<T>,
     x: &[T],
     y: &mut [T],
-    mask: &mut [u8],
+    mut keep: Keep<T>,
     scratch: &mut Scratch<T>,
 ) {
     let np = panels(shape.filters);
@@ -188,7 +118,7 @@ pub fn forward<T: Scalar>(
             }
             .run::<16, 1>(isa);
         }
-        finish::<T>(isa, y, mask, x, &weights.bias, pairs, 0..0);
+        finish::<T>(isa, y, &mut keep, x, &weights.bias, pairs, 0..0);
     }
 
     let singles = shape.singles();
@@ -213,24 +143,73 @@ pub fn forward<T: Scalar>(
             }
             .run::<16, 1>(isa);
         }
-        finish::<T>(isa, y, mask, x, &weights.bias, Pairs::none(*shape), first..last);
+        finish::<T>(isa, y, &mut keep, x, &weights.bias, Pairs::none(*shape), first..last);
     }
 }
 
+/// Where the gradients of a layer's weights go, and what they need.
+pub struct WeightGradient<'a, T> {
+    /// the layer's input, `[panels][length_in][16]`
+    pub x: &'a [T],
+    /// sums, like the first matrices of `DilatedWeights::forward`
+    pub taps: &'a mut [Aligned<T>; TAPS],
+    /// like the others
+    pub mixed: &'a mut [Aligned<T>],
+}
+
+impl<T: Scalar> WeightGradient<'_, T> {
+    /// Adds `sum_r a[r]^T b[r]` over `m` rows to a matrix. `a` and `b` are `[panels][rows][16]`,
+    /// their panels `a_panel` and `b_panel` elements apart.
+    fn add(
+        to: &mut [T],
+        isa: Isa,
+        np: usize,
+        m: usize,
+        (a, a_panel): (&[T], usize),
+        (b, b_panel): (&[T], usize),
+    ) {
+        for p in 0..np {
+            Product {
+                m: LANES,
+                k: m,
+                panels: np,
+                a: &a[p * a_panel..][..m * LANES],
+                a_outer: LANES * LANES,
+                b,
+                b_panel,
+                out: &mut *to,
+                out_panel: np * LANES * LANES,
+                rows: &LANE_ROWS,
+                at: p * LANES * LANES,
+                second: Second::None,
+                store: false,
+            }
+            .run::<1, 16>(isa);
+        }
+    }
+}
+
+const LANE_ROWS: [u32; LANES] = {
+    let mut rows = [0; LANES];
+    let mut r = 0;
+    while r < LANES {
+        rows[r] = (r * LANES) as u32;
+        r += 1;
+    }
+    rows
+};
+
 /// Backward, given `dz`, the gradient before the ReLU.
 ///
-/// Adds to the weight gradients `taps` and `mixed` (as `DilatedWeights::forward`), and adds the
-/// convolution's share to `dx`: `[panels][dx_length][16]`, of which row `dx_start` belongs to row
-/// 0 of `x`.
+/// Adds the convolution's share to `dx`: `[panels][dx_length][16]`, of which row `dx_start` belongs
+/// to row 0 of the layer's input; and the weights' gradients to `weight_gradient`.
 #[allow(clippy::too_many_arguments)]
 pub fn backward<T: Scalar>(
     isa: Isa,
     shape: &Shape,
     weights: &DilatedWeights<T>,
-    x: &[T],
     dz: &[T],
-    taps: &mut [Aligned<T>; TAPS],
-    mixed: &mut [Aligned<T>],
+    mut weight_gradient: Option<WeightGradient<T>>,
     dx: &mut [T],
     dx_length: usize,
     dx_start: usize,
@@ -240,7 +219,6 @@ pub fn backward<T: Scalar>(
     let channels = np * LANES;
     let (d, x_panel, z_panel) =
         (shape.dilation, shape.length_in * LANES, shape.length_out() * LANES);
-    let lane_rows: Vec<u32> = (0..LANES).map(|r| (r * LANES) as u32).collect();
     let input = |i: usize| (dx_start + i * d) * LANES;
 
     for first in (0..shape.n_pairs()).step_by(BACKWARD_TILE) {
@@ -254,32 +232,20 @@ pub fn backward<T: Scalar>(
             (2, input(2), Second::Subtract(input(1))),
             (3, input(3), Second::Subtract(input(1))),
         ] {
-            mix_inputs::<T>(isa, &mut scratch.input, x, product, pairs);
             mix_gradients::<T>(isa, &mut scratch.gradient, dz, product, pairs);
+            let mixed_dz = &scratch.gradient[..m * channels];
             let matrix = MATRIX_OF_PRODUCT[product];
-            for p in 0..np {
-                Product {
-                    m: LANES,
-                    k: m,
-                    panels: np,
-                    a: &scratch.input[p * m * LANES..][..m * LANES],
-                    a_outer: LANES * LANES,
-                    b: &scratch.gradient[..m * channels],
-                    b_panel: m * LANES,
-                    out: if matrix < TAPS { &mut taps[matrix] } else { &mut mixed[matrix - TAPS] },
-                    out_panel: channels * LANES,
-                    rows: &lane_rows,
-                    at: p * LANES * LANES,
-                    second: Second::None,
-                    store: false,
-                }
-                .run::<1, 16>(isa);
+            if let Some(WeightGradient { x, taps, mixed }) = &mut weight_gradient {
+                mix_inputs::<T>(isa, &mut scratch.input, x, product, pairs);
+                let to = if matrix < TAPS { &mut taps[matrix] } else { &mut mixed[matrix - TAPS] };
+                let (a, b) = ((&scratch.input[..], m * LANES), (mixed_dz, m * LANES));
+                WeightGradient::add(to, isa, np, m, a, b);
             }
             Product {
                 m,
                 k: channels,
                 panels: np,
-                a: &scratch.gradient[..m * channels],
+                a: mixed_dz,
                 a_outer: m * LANES,
                 b: &weights.backward[matrix],
                 b_panel: channels * LANES,
@@ -298,30 +264,17 @@ pub fn backward<T: Scalar>(
     for first in singles.clone().step_by(BACKWARD_TILE) {
         let m = singles.end.min(first + BACKWARD_TILE) - first;
         scratch.rows_from_zero(m);
+        let dz = &dz[first * LANES..];
         for k in 0..TAPS {
-            for p in 0..np {
-                Product {
-                    m: LANES,
-                    k: m,
-                    panels: np,
-                    a: &x[p * x_panel + (first + k * d) * LANES..][..m * LANES],
-                    a_outer: LANES * LANES,
-                    b: &dz[first * LANES..],
-                    b_panel: z_panel,
-                    out: &mut taps[k],
-                    out_panel: channels * LANES,
-                    rows: &lane_rows,
-                    at: p * LANES * LANES,
-                    second: Second::None,
-                    store: false,
-                }
-                .run::<1, 16>(isa);
+            if let Some(WeightGradient { x, taps, .. }) = &mut weight_gradient {
+                let a = (&x[(first + k * d) * LANES..], x_panel);
+                WeightGradient::add(&mut taps[k], isa, np, m, a, (dz, z_panel));
             }
             Product {
                 m,
                 k: channels,
                 panels: np,
-                a: &dz[first * LANES..],
+                a: dz,
                 a_outer: z_panel,
                 b: &weights.backward[k],
                 b_panel: channels * LANES,
@@ -375,21 +328,20 @@ vectorised! {
     }
 }
 
-/// `to = a + sign * b`
+/// `to = a + sign * b`, flat, so that the compiler vectorises along it and not across rows.
 #[inline(always)]
 fn mix<T: Scalar>(to: &mut [[T; LANES]], a: &[[T; LANES]], sign: T, b: &[[T; LANES]]) {
+    let (to, a, b) = (to.as_flattened_mut(), a.as_flattened(), b.as_flattened());
     for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-        for c in 0..LANES {
-            to[c] = a[c] + sign * b[c];
-        }
+        *to = *a + sign * *b;
     }
 }
 
 vectorised! {
-    /// Bias, ReLU, mask and residual, in place, for both halves of `pairs` and for `singles`.
+    /// Bias, ReLU and residual, in place, for both halves of `pairs` and for `singles`.
     fn finish(
         y: &mut [T],
-        mask: &mut [u8],
+        keep: &mut Keep<T>,
         x: &[T],
         bias: &[T],
         pairs: Pairs,
@@ -397,74 +349,62 @@ vectorised! {
     ) {
         let (length, d) = (pairs.shape.length_out(), pairs.shape.dilation);
         let panels = rows_mut(y).chunks_exact_mut(length);
-        let mut masks = rows_mut(mask).chunks_exact_mut(length);
         let maps = rows(x).chunks_exact(pairs.shape.length_in);
-        for ((y, x), bias) in panels.zip(maps).zip(rows(bias)) {
-            let mask = masks.next().unwrap_or_default();
+        for (p, ((y, x), bias)) in panels.zip(maps).zip(rows(bias)).enumerate() {
+            let mut keep = keep.panel(p, length);
             let x = &x[d..];
             for (_, t, n) in pairs.runs() {
-                finish_rows(y, mask, x, bias, t, n);
-                finish_rows(y, mask, x, bias, t + d, n);
+                finish_rows(y, &mut keep, x, bias, t, n);
+                finish_rows(y, &mut keep, x, bias, t + d, n);
             }
-            finish_rows(y, mask, x, bias, singles.start, singles.len());
+            finish_rows(y, &mut keep, x, bias, singles.start, singles.len());
         }
     }
 }
 
-/// Rows `t..t + n`; `x` starts at the row that belongs to row 0 of `y`, `mask` may be empty.
+/// Rows `t..t + n` of a panel; `x` starts at the row that belongs to row 0 of `y`.
 #[inline(always)]
 fn finish_rows<T: Scalar>(
     y: &mut [[T; LANES]],
-    mask: &mut [[u8; LANES]],
+    keep: &mut Keep<T>,
     x: &[[T; LANES]],
     bias: &[T; LANES],
     t: usize,
     n: usize,
 ) {
-    let sums = y[t..t + n].iter_mut().zip(&x[t..t + n]);
-    if mask.is_empty() {
-        for (y, x) in sums {
-            for c in 0..LANES {
-                y[c] = x[c] + relu(y[c] + bias[c]);
-            }
-        }
-    } else {
-        for (y, _) in sums {
-            for c in 0..LANES {
-                y[c] += bias[c];
-            }
-        }
-        // Flat, so that the compiler vectorises along it and not across rows.
-        let (y, x) = (y[t..t + n].as_flattened_mut(), x[t..t + n].as_flattened());
-        for ((y, x), mask) in y.iter_mut().zip(x).zip(mask[t..t + n].as_flattened_mut()) {
-            *mask = u8::from(*y > T::ZERO);
-            *y = *x + relu(*y);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_and_singles_cover_every_output_once() {
-        for dilation in [2, 4, 8, 64] {
-            for length_out in 1..300 {
-                let shape = Shape {
-                    filters: 1,
-                    dilation,
-                    length_in: length_out + 2 * dilation,
-                    pairs: true,
-                };
-                let mut seen = vec![0; length_out];
-                for q in 0..shape.n_pairs() {
-                    seen[shape.position(q)] += 1;
-                    seen[shape.position(q) + dilation] += 1;
+    // Flat and several rows at a time, so that the compiler vectorises along rows and not across.
+    let bias: [T; WIDE] = std::array::from_fn(|c| bias[c % LANES]);
+    let kept = t * LANES..(t + n) * LANES;
+    let y = y[t..t + n].as_flattened_mut().chunks_mut(WIDE);
+    let sums = y.zip(x[t..t + n].as_flattened().chunks(WIDE));
+    match keep {
+        Keep::Nothing => {
+            for (y, x) in sums {
+                for ((y, x), bias) in y.iter_mut().zip(x).zip(&bias) {
+                    *y = *x + relu(*y + *bias);
                 }
-                shape.singles().for_each(|t| seen[t] += 1);
-                assert!(seen.iter().all(|&n| n == 1), "d {dilation}, length {length_out}");
+            }
+        }
+        Keep::Mask(mask) => {
+            for ((y, x), mask) in sums.zip(mask[kept].chunks_mut(WIDE)) {
+                for (((y, x), bias), mask) in y.iter_mut().zip(x).zip(&bias).zip(mask) {
+                    let z = *y + *bias;
+                    *mask = u8::from(z > T::ZERO);
+                    *y = *x + relu(z);
+                }
+            }
+        }
+        Keep::Sums(kept_sums) => {
+            for ((y, x), sum) in sums.zip(kept_sums[kept].chunks_mut(WIDE)) {
+                for (((y, x), bias), sum) in y.iter_mut().zip(x).zip(&bias).zip(sum) {
+                    let z = *y + *bias;
+                    *sum = z;
+                    *y = *x + relu(z);
+                }
             }
         }
     }
 }
+
+/// Numbers of `finish_rows` that one loop takes: eight rows.
+const WIDE: usize = 8 * LANES;

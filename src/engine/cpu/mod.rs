@@ -17,16 +17,20 @@
 //! time, arithmetic of direct convolution over the `gemm` crate's ceiling, 8 layers: 512 filters
 //! 139 %, 128 filters 133 %; with plain taps 97 % (128 filters). `bench train` prints the same.
 //!
-//! `blocked` has the memory layout, `kernel` and `product` the matrix products, `weights` the
-//! algorithm that needs four of them where the definition needs six.
+//! `branch` is the forward pass, `backward` the passes back to the weights and to the input,
+//! `contributions` what is made of the latter; `blocked` has the memory layout, `kernel` and `product`
+//! the matrix products, `weights` the algorithm that needs four of them where the definition needs six.
 
 mod adam;
+mod backward;
 mod blocked;
 mod branch;
+mod contributions;
 mod dilated;
 mod first_conv;
 mod kernel;
 pub mod loss;
+mod pairs;
 mod product;
 mod scalar;
 mod simd;
@@ -38,10 +42,13 @@ use anyhow::Result;
 use rayon::prelude::*;
 
 use self::adam::Adam;
-use self::branch::{Branch, Buffers};
+use self::branch::{Branch, Buffers, Purpose};
+use self::contributions::Explainers;
 use self::loss::ExampleLoss;
 use self::weights::{PackedGradient, PackedWeights};
-use super::{Engine, EngineSpec, OptimizerState, Predictions, StepLoss, checks};
+use super::{
+    Contributions, Engine, EngineSpec, Explain, OptimizerState, Predictions, StepLoss, checks,
+};
 use crate::batch::Example;
 use crate::model::{Network, ParameterSet};
 use crate::store::Tracks;
@@ -92,6 +99,7 @@ pub struct CpuEngineOf<T> {
     trainers: Mutex<Vec<Worker<T>>>,
     predictors: Mutex<Vec<Worker<T>>>,
     spare_gradients: Mutex<Vec<PackedGradient<T>>>,
+    explainers: Explainers<T>,
 }
 
 /// Losses and gradients of one batch, parameters unchanged.
@@ -155,6 +163,7 @@ impl<T: Scalar> CpuEngineOf<T> {
             trainers: Mutex::default(),
             predictors: Mutex::default(),
             spare_gradients: Mutex::default(),
+            explainers: Explainers::default(),
         })
     }
 
@@ -243,7 +252,7 @@ impl<T: Scalar> CpuEngineOf<T> {
             }
             None => PackedGradient::new(&self.main.arch),
         };
-        let mut worker = take(&self.trainers).unwrap_or_else(|| self.worker(true));
+        let mut worker = take(&self.trainers).unwrap_or_else(|| self.worker(Purpose::Train));
         for (example, record) in plan.iter().zip(records) {
             self.differentiate_example(example, record, batch, &mut worker, &mut gradient);
         }
@@ -260,7 +269,8 @@ impl<T: Scalar> CpuEngineOf<T> {
         worker: &mut Worker<T>,
         gradient: &mut PackedGradient<T>,
     ) {
-        let (logcounts, share) = self.forward(example, worker);
+        self.tracks.fill_codes(example, &mut worker.codes);
+        let (logcounts, share) = self.forward(worker);
         let scale = 1.0 / batch as f64;
         let (loss, by_logcounts) = self.losses(example, logcounts, true, scale, worker);
         let by_logcounts = by_logcounts * scale * self.counts_loss_weight;
@@ -275,10 +285,9 @@ impl<T: Scalar> CpuEngineOf<T> {
         self.main.backward(self.isa, codes, by_logits, by_logcounts * share, main, gradient);
     }
 
-    /// Both branches. Logits are left in `worker.main.logits`; returns logcounts and their
-    /// derivative by the main branch's.
-    fn forward(&self, example: &Example, worker: &mut Worker<T>) -> (f64, f64) {
-        self.tracks.fill_codes(example, &mut worker.codes);
+    /// Both branches on `worker.codes`. Logits are left in `worker.main.logits`; returns logcounts
+    /// and their derivative by the main branch's.
+    fn forward(&self, worker: &mut Worker<T>) -> (f64, f64) {
         let main = self.main.forward(self.isa, &worker.codes, &mut worker.main);
         let (Some(branch), Some(buffers)) = (&self.bias, &mut worker.bias) else {
             return (main, 1.0);
@@ -331,11 +340,32 @@ impl<T: Scalar> CpuEngineOf<T> {
         Ok(StepLoss { total: profile + weight * counts, profile, counts })
     }
 
-    fn worker(&self, trained: bool) -> Worker<T> {
+    /// Appends the outputs of `n` sequences, of which `fill` gives the codes.
+    fn outputs(&self, n: usize, out: &mut Predictions, fill: impl Fn(usize, &mut [u8]) + Sync) {
+        let outputlen = self.main.arch.outputlen;
+        let (logits, logcounts) = (out.logits.len(), out.logcounts.len());
+        out.logits.resize(logits + n * outputlen, 0.0);
+        out.logcounts.resize(logcounts + n, 0.0);
+        out.logits[logits..]
+            .par_chunks_exact_mut(outputlen)
+            .zip(&mut out.logcounts[logcounts..])
+            .enumerate()
+            .for_each(|(i, (logits, logcounts))| {
+                self.with_worker(|worker| {
+                    fill(i, &mut worker.codes);
+                    *logcounts = self.forward(worker).0 as f32;
+                    for (to, from) in logits.iter_mut().zip(&worker.main.logits) {
+                        *to = from.to_f64() as f32;
+                    }
+                });
+            });
+    }
+
+    fn worker(&self, purpose: Purpose) -> Worker<T> {
         let arch = &self.main.arch;
         Worker {
-            main: Buffers::new(&self.main, trained),
-            bias: self.bias.as_ref().map(|bias| Buffers::new(bias, false)),
+            main: Buffers::new(&self.main, purpose),
+            bias: self.bias.as_ref().map(|bias| Buffers::new(bias, Purpose::Predict)),
             codes: vec![0; arch.inputlen],
             counts: vec![0.0; arch.outputlen],
             by_logits: vec![T::ZERO; arch.outputlen],
@@ -346,9 +376,10 @@ impl<T: Scalar> CpuEngineOf<T> {
     fn with_worker<R>(&self, run: impl FnOnce(&mut Worker<T>) -> R) -> R {
         let (mut worker, pool) = match take(&self.trainers) {
             Some(worker) => (worker, &self.trainers),
-            None => {
-                (take(&self.predictors).unwrap_or_else(|| self.worker(false)), &self.predictors)
-            }
+            None => (
+                take(&self.predictors).unwrap_or_else(|| self.worker(Purpose::Predict)),
+                &self.predictors,
+            ),
         };
         let result = run(&mut worker);
         give_back(pool, worker);
@@ -382,7 +413,8 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
             .par_iter()
             .map(|example| {
                 this.with_worker(|worker| {
-                    let (logcounts, _) = this.forward(example, worker);
+                    this.tracks.fill_codes(example, &mut worker.codes);
+                    let (logcounts, _) = this.forward(worker);
                     let (loss, _) = this.losses(example, logcounts, false, 1.0, worker);
                     Record { loss, logcounts, ..Record::default() }
                 })
@@ -393,23 +425,20 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
 
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()> {
         checks::check_plan(&self.tracks, plan, false)?;
-        let outputlen = self.main.arch.outputlen;
-        let (logits, logcounts) = (out.logits.len(), out.logcounts.len());
-        out.logits.resize(logits + plan.len() * outputlen, 0.0);
-        out.logcounts.resize(logcounts + plan.len(), 0.0);
-        let this = &*self;
-        plan.par_iter()
-            .zip(out.logits[logits..].par_chunks_exact_mut(outputlen))
-            .zip(&mut out.logcounts[logcounts..])
-            .for_each(|((example, logits), logcounts)| {
-                this.with_worker(|worker| {
-                    *logcounts = this.forward(example, worker).0 as f32;
-                    for (to, from) in logits.iter_mut().zip(&worker.main.logits) {
-                        *to = from.to_f64() as f32;
-                    }
-                });
-            });
+        self.outputs(plan.len(), out, |i, codes| self.tracks.fill_codes(&plan[i], codes));
         Ok(())
+    }
+
+    fn predict_sequences(&mut self, codes: &[u8], out: &mut Predictions) -> Result<()> {
+        let inputlen = self.main.arch.inputlen;
+        let n = checks::check_codes("sequences", codes, inputlen)?;
+        self.outputs(n, out, |i, to| to.copy_from_slice(&codes[i * inputlen..][..inputlen]));
+        Ok(())
+    }
+
+    fn contributions(&mut self, of: &Explain, out: &mut Contributions) -> Result<()> {
+        checks::check_explained(self.bias.is_some())?;
+        self.explain(of, out)
     }
 
     fn parameters(&mut self) -> Result<ParameterSet> {

@@ -73,6 +73,8 @@ pub struct DilatedWeights<T> {
 pub struct PackedWeights<T> {
     /// `[co panel][tap][code][16 co]`
     pub first: Aligned<T>,
+    /// `[column panel][c][16 columns]`, a column being a tap and a base
+    pub first_transposed: Aligned<T>,
     pub first_bias: Aligned<T>,
     pub dilated: Vec<DilatedWeights<T>>,
     /// `[tap panel][c][16 taps]`
@@ -102,6 +104,7 @@ impl<T: Scalar> PackedWeights<T> {
             .collect();
         Self {
             first: Aligned::zeros(np * arch.first_kernel * CODES * LANES),
+            first_transposed: Aligned::zeros(panels(arch.first_kernel * BASES) * channels * LANES),
             first_bias: Aligned::zeros(channels),
             dilated,
             profile: Aligned::zeros(panels(arch.profile_kernel) * channels * LANES),
@@ -128,6 +131,11 @@ impl<T: Scalar> PackedWeights<T> {
                     copy_panel(row, from, p);
                 }
             }
+        }
+        for (column, from) in first.chunks_exact(c).enumerate() {
+            let (panel, lane) = (column / LANES, column % LANES);
+            let to = &mut rows_mut(&mut self.first_transposed)[panel * np * LANES..];
+            to.iter_mut().zip(from).for_each(|(row, &weight)| row[lane] = weight);
         }
         copy_channels(&mut self.first_bias, &plain[index.conv(0) + 1]);
 
@@ -298,10 +306,8 @@ impl<T: Scalar> PackedGradient<T> {
 vectorised! {
     /// `sum += part`
     fn add_into(sum: &mut [T], part: &[T]) {
-        for (sum, part) in rows_mut(sum).iter_mut().zip(rows(part)) {
-            for i in 0..LANES {
-                sum[i] += part[i];
-            }
+        for (sum, part) in sum.iter_mut().zip(part) {
+            *sum += *part;
         }
     }
 }

@@ -114,6 +114,12 @@ impl CudaDevice {
         self.timed(|this| (0..repeats).try_for_each(|_| this.run(list)))
     }
 
+    /// Milliseconds of one launch that finds nothing in the L2 cache: `bytes` at `at` are written before.
+    pub fn time_cold(&mut self, launch: &Launch, at: Address, bytes: usize) -> Result<f64> {
+        self.zero(at, bytes)?;
+        self.timed(|this| this.launch(launch))
+    }
+
     /// Milliseconds that `repeats` copies within the device take.
     pub fn time_copies(
         &mut self,
@@ -272,6 +278,10 @@ impl Device for CudaDevice {
         self.buffers.swap_remove(index);
         // SAFETY: allocated by `alloc`, and nothing that uses it is under way.
         unsafe { result::free_sync(at.raw()) }.map_err(|e| problem("cannot free memory", e).into())
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
+        self.memory().map(|(free, _)| free)
     }
 
     fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()> {

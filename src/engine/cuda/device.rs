@@ -172,6 +172,8 @@ pub trait Device {
     fn alloc(&mut self, bytes: usize, label: &str) -> Result<Address>;
     /// Waits for the work before it, and gives memory back; `at` is what `alloc` returned.
     fn free(&mut self, at: Address) -> Result<()>;
+    /// Bytes that `alloc` may still find.
+    fn free_bytes(&self) -> Result<u64>;
     fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()>;
     /// Waits for the work before it.
     fn download(&mut self, from: Address, out: &mut [u8]) -> Result<()>;

@@ -45,6 +45,9 @@ pub struct Checks {
     pub uninitialised: bool,
 }
 
+/// What a device says it has free: enough for small models, and no more than this host has.
+const FREE_BYTES: u64 = 1 << 30;
+
 impl Options {
     pub fn checked(seed: u64, delivery: Delivery) -> Self {
         let checks = Checks { seed, delivery, races: true, uninitialised: false };
@@ -84,6 +87,7 @@ pub struct EmulatedDevice {
     handle: NonNull<Handle>,
     options: Options,
     core: Core,
+    free_bytes: u64,
 }
 
 // SAFETY: the handle is owned and every call on it takes `self`; the runtime keeps no state of the calling thread
@@ -110,12 +114,18 @@ impl EmulatedDevice {
         // SAFETY: the options are copied during the call.
         let handle =
             NonNull::new(unsafe { cbp_emu_open(&raw) }).expect("memory for an emulated device");
-        Self { handle, options, core: Core::Portable }
+        Self { handle, options, core: Core::Portable, free_bytes: FREE_BYTES }
     }
 
     /// The device as one that `core` fits.
     pub fn with_core(mut self, core: Core) -> Self {
         self.core = core;
+        self
+    }
+
+    /// Says that it has so much memory free, whatever it has given away.
+    pub fn with_free_bytes(mut self, free_bytes: u64) -> Self {
+        self.free_bytes = free_bytes;
         self
     }
 
@@ -152,6 +162,10 @@ impl Device for EmulatedDevice {
         // SAFETY: the handle is open.
         let status = unsafe { cbp_emu_free(self.handle.as_ptr(), at.raw()) };
         self.check(status)
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
+        Ok(self.free_bytes)
     }
 
     fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()> {

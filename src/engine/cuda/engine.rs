@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::arena::{Arena, Slot};
 use super::device::{Address, Device, LaunchList};
+use super::explain::Explainer;
 use super::ops::Floor;
 use super::ops::adam::AdamTensor;
 use super::ops::step::{StepState, Stopped};
@@ -22,7 +23,8 @@ use super::workspace::Workspace;
 use crate::batch::Example;
 use crate::engine::checks::{self, BrokenLoss};
 use crate::engine::{
-    AfterBatch, Engine, EngineSpec, LossScale, OptimizerState, Predictions, StepLoss,
+    AfterBatch, Contributions, Engine, EngineSpec, Explain, LossScale, OptimizerState, Predictions,
+    StepLoss,
 };
 use crate::error::Problem;
 use crate::model::{Architecture, ParameterSet, Tensor};
@@ -31,6 +33,10 @@ use crate::store::Tracks;
 /// Losses are fetched about this often: a pause that nobody sees, and a stop that nobody waits for.
 const FETCH_EVERY: Duration = Duration::from_millis(200);
 const MOST_STEPS_AHEAD: usize = 64;
+/// Sequences that `predict_sequences` runs at once.
+const MOST_SEQUENCES: usize = 64;
+/// The code of no base.
+const N: u8 = 4;
 
 /// Losses and gradients of one batch, parameters unchanged.
 #[derive(Clone, Debug)]
@@ -43,23 +49,24 @@ pub struct Gradients {
 
 /// The engine on one device.
 pub struct CudaEngine<D: Device> {
-    device: D,
-    precision: Precision,
-    main: Architecture,
+    pub(super) device: D,
+    pub(super) precision: Precision,
+    pub(super) main: Architecture,
     bias: Option<Architecture>,
     counts_loss_weight: f64,
     tracks: Tracks,
     resident: Resident,
     /// Weights, moments and the step's state.
-    arena: Arena,
+    pub(super) arena: Arena,
     state_at: Slot,
-    main_weights: Weights,
+    pub(super) main_weights: Weights,
     bias_weights: Option<Weights>,
     first_moment: Vec<Slot>,
     second_moment: Vec<Slot>,
     /// The state as the last fetch found it; between runs that of the device.
     state: StepState,
     run: Option<Run>,
+    pub(super) explainer: Option<Explainer>,
 }
 
 /// What one batch size and length of plan needs.
@@ -118,6 +125,7 @@ impl<D: Device> CudaEngine<D> {
             second_moment,
             state: StepState::new(spec.learning_rate, 1, precision.scales_loss()),
             run: None,
+            explainer: None,
             arena,
             device,
         })
@@ -146,7 +154,11 @@ impl<D: Device> CudaEngine<D> {
     /// The plan of the device's memory: a line a buffer.
     pub fn memory_plan(&self) -> String {
         let run = self.run.as_ref().map(|r| [&r.workspace.arena, &r.arena]);
-        let all = [&self.resident.arena, &self.arena].into_iter().chain(run.into_iter().flatten());
+        let explainer = self.explainer.as_ref().map(Explainer::plan);
+        let all = [&self.resident.arena, &self.arena]
+            .into_iter()
+            .chain(run.into_iter().flatten())
+            .chain(explainer);
         all.map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
@@ -230,7 +242,9 @@ impl<D: Device> CudaEngine<D> {
             // The order of sums depends on the batch size, so training insists on its own.
             let batch = match kind {
                 Kind::Train | Kind::Gradients => run.workspace.batch == batch_size,
-                Kind::Evaluate | Kind::Predict => run.workspace.batch >= batch_size,
+                Kind::Evaluate | Kind::Predict | Kind::PredictCodes => {
+                    run.workspace.batch >= batch_size
+                }
             };
             batch
                 && run.plan_rows >= rows
@@ -320,7 +334,12 @@ impl<D: Device> CudaEngine<D> {
     fn begin(&mut self, plan: &[Example], batch_size: usize) -> Result<()> {
         let run = self.run.as_ref().expect("prepared");
         self.device.upload(run.arena[run.plan], bytemuck::cast_slice(plan))?;
-        let rows = u32::try_from(plan.len())?;
+        self.begin_rows(plan.len(), batch_size)
+    }
+
+    /// Uploads the state at the beginning of `rows` examples.
+    fn begin_rows(&mut self, rows: usize, batch_size: usize) -> Result<()> {
+        let rows = u32::try_from(rows)?;
         self.state = StepState { batch: batch_size as u32, ..self.state.at_plan(rows) };
         self.device.upload(self.arena[self.state_at], bytemuck::bytes_of(&self.state))
     }
@@ -328,6 +347,39 @@ impl<D: Device> CudaEngine<D> {
     fn fetch_state(&mut self) -> Result<StepState> {
         self.device.download(self.arena[self.state_at], bytemuck::bytes_of_mut(&mut self.state))?;
         Ok(self.state)
+    }
+
+    /// Appends the outputs of the `rows` examples that have just run to `out`. Errors when one is
+    /// not finite; `place` names it.
+    fn fetch_outputs(
+        &mut self,
+        rows: usize,
+        out: &mut Predictions,
+        place: impl Fn(&Self, usize) -> String,
+    ) -> Result<()> {
+        let state = self.fetch_state()?;
+        let outputlen = self.main.outputlen;
+        let Self { device, run: Some(run), .. } = &mut *self else { unreachable!("a list ran") };
+        let arena = &run.workspace.arena;
+        let (logits, logcounts) = (out.logits.len(), out.logcounts.len());
+        out.logits.resize(logits + rows * outputlen, 0.0);
+        out.logcounts.resize(logcounts + rows, 0.0);
+        let main = &run.workspace.main_out;
+        device.download(arena[main.logits], bytemuck::cast_slice_mut(&mut out.logits[logits..]))?;
+        device.download(
+            arena[main.logcounts],
+            bytemuck::cast_slice_mut(&mut out.logcounts[logcounts..]),
+        )?;
+        if let Some(Stopped::ByLoss { row }) = state.stopped() {
+            return Err(Problem::new(format!(
+                "an output of the model is not a finite number in {}",
+                self.precision
+            ))
+            .at(place(self, row as usize))
+            .fix("check the model, or predict with --precision f32")
+            .into());
+        }
+        Ok(())
     }
 
     fn fetch_losses(&mut self, from: usize, steps: usize) -> Result<Vec<StepLoss>> {
@@ -460,31 +512,35 @@ impl<D: Device> Engine for CudaEngine<D> {
         let list = self.prepare(Kind::Predict, plan.len(), plan.len())?;
         self.begin(plan, plan.len())?;
         self.device.run(&list)?;
-        let state = self.fetch_state()?;
-        let outputlen = self.main.outputlen;
-        let Self { device, run: Some(run), .. } = &mut *self else {
-            unreachable!("prepared above")
+        let place = |engine: &Self, row: usize| {
+            checks::place(&engine.tracks, &plan[row], engine.main.inputlen)
         };
-        let arena = &run.workspace.arena;
-        let (logits, logcounts) = (out.logits.len(), out.logcounts.len());
-        out.logits.resize(logits + plan.len() * outputlen, 0.0);
-        out.logcounts.resize(logcounts + plan.len(), 0.0);
-        let main = &run.workspace.main_out;
-        device.download(arena[main.logits], bytemuck::cast_slice_mut(&mut out.logits[logits..]))?;
-        device.download(
-            arena[main.logcounts],
-            bytemuck::cast_slice_mut(&mut out.logcounts[logcounts..]),
-        )?;
-        if let Some(Stopped::ByLoss { row }) = state.stopped() {
-            return Err(Problem::new(format!(
-                "an output of the model is not a finite number in {}",
-                self.precision
-            ))
-            .at(checks::place(&self.tracks, &plan[row as usize], self.main.inputlen))
-            .fix("check the model, or predict with --precision f32")
-            .into());
+        self.fetch_outputs(plan.len(), out, place)
+    }
+
+    fn predict_sequences(&mut self, codes: &[u8], out: &mut Predictions) -> Result<()> {
+        let inputlen = self.main.inputlen;
+        let n = checks::check_codes("sequences", codes, inputlen)?;
+        let mut done = 0;
+        while done < n {
+            let rows = MOST_SEQUENCES.min(n - done);
+            let list = self.prepare(Kind::PredictCodes, rows, rows)?;
+            let run = self.run.as_ref().expect("prepared above");
+            // Rows beyond the last sequence are N, as `batch.cu` leaves them.
+            let mut batch = codes[done * inputlen..][..rows * inputlen].to_vec();
+            batch.resize(run.workspace.batch * inputlen, N);
+            self.device.upload(run.workspace.arena[run.workspace.codes], &batch)?;
+            self.begin_rows(rows, rows)?;
+            self.device.run(&list)?;
+            self.fetch_outputs(rows, out, |_, row| format!("sequence {}", done + row + 1))?;
+            done += rows;
         }
         Ok(())
+    }
+
+    fn contributions(&mut self, of: &Explain, out: &mut Contributions) -> Result<()> {
+        checks::check_explained(self.bias.is_some())?;
+        self.explain(of, out)
     }
 
     fn parameters(&mut self) -> Result<ParameterSet> {
@@ -524,7 +580,8 @@ impl<D: Device> Engine for CudaEngine<D> {
 
     fn memory_bytes(&self) -> Option<u64> {
         let run = self.run.as_ref().map_or(0, |r| r.workspace.arena.bytes() + r.arena.bytes());
-        Some((self.resident.arena.bytes() + self.arena.bytes() + run) as u64)
+        let explainer = self.explainer.as_ref().map_or(0, Explainer::bytes);
+        Some((self.resident.arena.bytes() + self.arena.bytes() + run + explainer) as u64)
     }
 
     fn describe(&self) -> String {

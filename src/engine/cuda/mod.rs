@@ -9,6 +9,7 @@ pub mod driver;
 #[cfg(feature = "emulate")]
 pub mod emulated;
 pub mod engine;
+mod explain;
 pub mod fast_div;
 pub mod ops;
 pub mod precision;

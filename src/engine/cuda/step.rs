@@ -50,11 +50,17 @@ pub enum Kind {
     Evaluate,
     /// Forward; outputs of the whole model in place of the main branch's.
     Predict,
+    /// Like `Predict`, on codes that the host uploads in place of a plan.
+    PredictCodes,
 }
 
 impl Kind {
     pub fn has_backward(self) -> bool {
         matches!(self, Kind::Train | Kind::Gradients)
+    }
+
+    fn predicts(self) -> bool {
+        matches!(self, Kind::Predict | Kind::PredictCodes)
     }
 }
 
@@ -69,9 +75,11 @@ pub fn launches(
     let mut list = vec![step::begin(at.state)];
     let batch = Batch { batch: ws.batch, inputlen: ws.main.first.inputlen, outputlen };
     let (codes, counts) = (ws.arena[ws.codes], ws.arena[ws.counts]);
-    let signal = (kind != Kind::Predict)
+    let signal = (!kind.predicts())
         .then(|| (at.signal.expect("losses need a signal, which the engine checks"), counts));
-    list.push(batch.launch(at.state, at.plan, at.genome, signal, codes));
+    if kind != Kind::PredictCodes {
+        list.push(batch.launch(at.state, at.plan, at.genome, signal, codes));
+    }
 
     let mut bias = None;
     if let (Some(shapes), Some(out), Some(weights)) = (&ws.bias, &ws.bias_out, at.bias) {
@@ -83,7 +91,7 @@ pub fn launches(
 
     let main = outputs(&ws.main_out, &ws.arena);
     let loss = Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
-    if kind == Kind::Predict {
+    if kind.predicts() {
         list.push(loss.combine(at.state, main, bias));
         list.push(step::end(at.state, false));
         return list;

@@ -49,7 +49,7 @@ impl Shapes {
     }
 
     /// Elements of feature map `i`, 0 being the first convolution's.
-    fn map_len(&self, i: usize) -> usize {
+    pub fn map_len(&self, i: usize) -> usize {
         let length = match i {
             0 => self.first.length(),
             i => self.dilated[i - 1].length_out(),

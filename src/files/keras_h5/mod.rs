@@ -7,7 +7,7 @@
 //! HDF5 goes through the C library. The wrapper crate turns off the library's own error printing
 //! on every thread that calls it, so a damaged file speaks to the user through our errors only.
 
-mod heaps;
+pub(crate) mod heaps;
 mod layout;
 mod names;
 mod read;

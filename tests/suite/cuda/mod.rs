@@ -1,8 +1,10 @@
 //! The CUDA engine on emulated GPUs: whole steps against the CPU engine in double precision.
 
 mod commands;
+mod contributions;
 mod gradients;
 mod runs;
+mod sequences;
 
 use cbp_fast::doctor::selftest::{self, Shape};
 use cbp_fast::engine::EngineSpec;

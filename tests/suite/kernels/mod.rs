@@ -12,4 +12,5 @@ mod head;
 mod hopper;
 mod loss;
 mod primitives;
+mod rescale;
 mod step;

@@ -49,6 +49,12 @@ impl Tensors {
         })
     }
 
+    pub fn i32(&self, name: &str) -> Vec<i32> {
+        self.with(name, Dtype::I32, |b| {
+            b.chunks_exact(4).map(|c| i32::from_le_bytes(c.try_into().unwrap())).collect()
+        })
+    }
+
     pub fn f32(&self, name: &str) -> Vec<f32> {
         self.with(name, Dtype::F32, |b| {
             b.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()

@@ -1,13 +1,17 @@
 //! The official implementation's numbers, read from the goldens folder.
 
 mod batches;
+mod contribs;
 mod cut_sites;
 mod data;
+pub mod deepshap;
+mod footprints;
 mod forward;
 pub mod golden;
 mod gradients;
 mod loss;
 mod metrics;
+pub mod pred_bw;
 mod prep;
 mod real_models;
 mod sampler;

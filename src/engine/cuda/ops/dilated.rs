@@ -189,15 +189,15 @@ impl Layer {
         RowMap::new(self.batch, self.length_in, self.length_out())
     }
 
-    fn launch(
+    /// Of a kernel on the core that this precision runs on.
+    pub(super) fn launch(
         &self,
-        pass: Pass,
+        kernel: &'static str,
         columns: usize,
         grid: [usize; 2],
         args: &impl bytemuck::NoUninit,
         label: &str,
     ) -> Launch {
-        let kernel = symbol(pass, self.precision, columns);
         let (threads, shared) = match self.precision {
             Precision::Plain => (64, PLAIN_SHARED_BYTES),
             _ => (128, shared_bytes(columns)),
@@ -227,7 +227,8 @@ pub fn forward_with(layer: &Layer, columns: usize, at: &Forward, label: &str) ->
         padding: 0,
     };
     let tiles = layer.rows_out().div_ceil(TILE_ROWS) * (layer.channels / columns);
-    layer.launch(Pass::Forward, columns, [tiles, 1], &args, label)
+    let kernel = symbol(Pass::Forward, layer.precision, columns);
+    layer.launch(kernel, columns, [tiles, 1], &args, label)
 }
 
 /// g = transposed conv(dz_out) + padded g_out; dz = g where the mask lets through; column sums of dz.
@@ -253,7 +254,8 @@ pub fn dgrad_with(layer: &Layer, columns: usize, at: &Dgrad, label: &str) -> Lau
         padding: 0,
     };
     let tiles = layer.column_sum_tiles() * (layer.channels / columns);
-    layer.launch(Pass::Dgrad, columns, [tiles, 1], &args, label)
+    let kernel = symbol(Pass::Dgrad, layer.precision, columns);
+    layer.launch(kernel, columns, [tiles, 1], &args, label)
 }
 
 /// The weights' gradient, in `layer.splits()` parts.
@@ -276,7 +278,8 @@ pub fn wgrad_with(layer: &Layer, columns: usize, splits: usize, at: &Wgrad, labe
         padding: 0,
     };
     let tiles = layer.weight_tiles() * (layer.channels / columns);
-    layer.launch(Pass::Wgrad, columns, [tiles, splits], &args, label)
+    let kernel = symbol(Pass::Wgrad, layer.precision, columns);
+    layer.launch(kernel, columns, [tiles, splits], &args, label)
 }
 
 /// Of a ring of stages, 64 bytes of k deep (`kernels/core/tile.cuh`).
@@ -363,36 +366,42 @@ pub fn args_bytes(pass: Pass) -> usize {
     }
 }
 
+/// `{op}_{type}_n{columns}`, the kernel of a layer for a precision and a tile's width.
+///
+/// Panics when there is none of these columns (`Layer::possible_columns`).
+macro_rules! layer_kernel {
+    ($op:literal, $precision:expr, $columns:expr) => {{
+        use $crate::engine::cuda::precision::Precision;
+        macro_rules! by_columns {
+            ($kind:literal) => {
+                match $columns {
+                    128 => concat!($op, "_", $kind, "_n128"),
+                    64 => concat!($op, "_", $kind, "_n64"),
+                    32 => concat!($op, "_", $kind, "_n32"),
+                    columns => panic!("no kernel for tiles of {columns} columns"),
+                }
+            };
+        }
+        match $precision {
+            Precision::Fp16 => by_columns!("f16"),
+            Precision::Bf16 => by_columns!("bf16"),
+            Precision::Tf32 => by_columns!("tf32"),
+            Precision::F32 if $columns <= 64 => by_columns!("f32x3"),
+            Precision::Plain if $columns == 32 => concat!($op, "_f32"),
+            precision => panic!("no {precision} kernel for tiles of {} columns", $columns),
+        }
+    }};
+}
+pub(super) use layer_kernel;
+
 /// The kernel of a pass.
 ///
 /// Panics when there is none of these `columns` (`Layer::possible_columns`).
 pub fn symbol(pass: Pass, precision: Precision, columns: usize) -> &'static str {
-    macro_rules! by_columns {
-        ($op:literal, $kind:literal) => {
-            match columns {
-                128 => concat!("dilated_", $op, "_", $kind, "_n128"),
-                64 => concat!("dilated_", $op, "_", $kind, "_n64"),
-                32 => concat!("dilated_", $op, "_", $kind, "_n32"),
-                _ => panic!("no kernel for tiles of {columns} columns"),
-            }
-        };
-    }
-    macro_rules! by_precision {
-        ($op:literal) => {
-            match precision {
-                Precision::Fp16 => by_columns!($op, "f16"),
-                Precision::Bf16 => by_columns!($op, "bf16"),
-                Precision::Tf32 => by_columns!($op, "tf32"),
-                Precision::F32 if columns <= 64 => by_columns!($op, "f32x3"),
-                Precision::Plain if columns == 32 => concat!("dilated_", $op, "_f32"),
-                _ => panic!("no {precision} kernel for tiles of {columns} columns"),
-            }
-        };
-    }
     match pass {
-        Pass::Forward => by_precision!("forward"),
-        Pass::Dgrad => by_precision!("dgrad"),
-        Pass::Wgrad => by_precision!("wgrad"),
+        Pass::Forward => layer_kernel!("dilated_forward", precision, columns),
+        Pass::Dgrad => layer_kernel!("dilated_dgrad", precision, columns),
+        Pass::Wgrad => layer_kernel!("dilated_wgrad", precision, columns),
     }
 }
 

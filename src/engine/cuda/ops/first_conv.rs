@@ -55,6 +55,8 @@ const WARPS: u32 = 4;
 /// Positions of a segment: 21 of the last one are read again.
 const SEGMENT: usize = 256;
 
+pub(super) const FORWARD_BLOCK: [u32; 3] = [256, 1, 1];
+
 /// Shape of the layer.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstConv {
@@ -89,6 +91,23 @@ impl FirstConv {
         x: Address,
         mask: Option<Address>,
     ) -> Launch {
+        let mask = mask.unwrap_or(Address::NULL);
+        let (args, grid, shared) = self.forward_args(codes, w, bias, x, mask);
+        let kernels =
+            ["first_conv_forward_f16", "first_conv_forward_bf16", "first_conv_forward_f32"];
+        let label = "first_conv forward";
+        Launch::new(element.pick(kernels), grid, FORWARD_BLOCK, shared, &args, label)
+    }
+
+    /// Arguments of the walk over all rows, its grid, and its shared memory in bytes.
+    pub(super) fn forward_args(
+        &self,
+        codes: Address,
+        w: Address,
+        bias: Address,
+        x: Address,
+        mask: Address,
+    ) -> (FirstConvForward, [u32; 3], u32) {
         let rows = size(self.batch * self.length());
         assert!(rows < 1 << 31, "{rows} rows");
         let tiles = self.channel_tiles();
@@ -103,7 +122,7 @@ impl FirstConv {
             w,
             bias,
             x,
-            mask: mask.unwrap_or(Address::NULL),
+            mask,
             rows,
             rows_per_block,
             inputlen: size(self.inputlen),
@@ -113,17 +132,8 @@ impl FirstConv {
             length: FastDiv::new(size(self.length())),
             padding: 0,
         };
-        let kernels =
-            ["first_conv_forward_f16", "first_conv_forward_bf16", "first_conv_forward_f32"];
         let grid = [tiles, rows.div_ceil(rows_per_block), 1];
-        Launch::new(
-            element.pick(kernels),
-            grid,
-            [256, 1, 1],
-            shared(table_groups),
-            &args,
-            "first_conv forward",
-        )
+        (args, grid, shared(table_groups))
     }
 
     /// Partials of the gradient, each [4 width + 1][channels] f32: the weights' rows, then the bias.

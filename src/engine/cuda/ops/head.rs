@@ -135,7 +135,7 @@ pub struct InputGradient {
 }
 
 impl Head {
-    fn check(&self) {
+    pub(super) fn check(&self) {
         assert_channels(size(self.channels));
         assert!(self.width >= 1 && self.outputlen >= 1);
         assert!(self.crop + self.outputlen + self.width - 1 <= self.length, "{self:?}");
@@ -252,17 +252,21 @@ impl Head {
         };
         let kernels =
             ["head_input_gradient_f16", "head_input_gradient_bf16", "head_input_gradient_f32"];
+        let label = "head input gradient";
+        self.gradient_launch(element.pick(kernels), &args, label)
+    }
+
+    /// Of a kernel in tiles of the last feature map's gradient.
+    pub(super) fn gradient_launch(
+        &self,
+        kernel: &'static str,
+        args: &impl bytemuck::NoUninit,
+        label: &str,
+    ) -> Launch {
         let tiles = size(self.channels.div_ceil(CHANNELS));
         let grid = [tiles, size(self.row_tiles()), size(self.batch)];
         let shared = 4 * (COLUMNS * CHANNELS + ROWS + COLUMNS - 1);
-        Launch::new(
-            element.pick(kernels),
-            grid,
-            [THREADS, 1, 1],
-            size(shared),
-            &args,
-            "head input gradient",
-        )
+        Launch::new(kernel, grid, [THREADS, 1, 1], size(shared), args, label)
     }
 
     /// Partials of the weight gradient, each [width + 1][channels] f32: the profile's taps, then the
@@ -316,16 +320,16 @@ impl Head {
     }
 
     /// Of the profile and the pooling, each way.
-    fn flop(&self) -> f64 {
+    pub(super) fn flop(&self) -> f64 {
         let profile = 2 * self.outputlen * self.width + 2 * self.length;
         (self.batch * self.channels) as f64 * profile as f64
     }
 
-    fn map_values(&self) -> f64 {
+    pub(super) fn map_values(&self) -> f64 {
         (self.batch * self.length * self.channels) as f64
     }
 
-    fn small_bytes(&self) -> f64 {
+    pub(super) fn small_bytes(&self) -> f64 {
         (4 * (self.partial_len() + self.batch * (self.outputlen + 1))) as f64
     }
 

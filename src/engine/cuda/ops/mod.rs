@@ -12,6 +12,7 @@ pub mod first_conv;
 pub mod head;
 pub mod hopper;
 pub mod loss;
+pub mod rescale;
 pub mod step;
 
 /// What activations, their gradients and weight copies are stored as.

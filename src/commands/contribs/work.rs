@@ -1,0 +1,186 @@
+//! What is explained: windows of a genome or whole sequences, the names of their rows, and the
+//! layout of their bigWigs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::ContribsArgs;
+use crate::commands::inputs;
+use crate::commands::models::Models;
+use crate::commands::regions::{self, RegionFilter};
+use crate::console::Console;
+use crate::error::Problem;
+use crate::files::contributions_h5::Rows;
+use crate::files::region_track::{Span, TrackLayout};
+use crate::input::chrom_sizes::{self, ChromSizes};
+use crate::input::fasta;
+use crate::input::regions::Region;
+use crate::model::Architecture;
+use crate::store::{GenomePack, Tracks};
+
+/// The sequences to explain, in the order of the h5.
+pub struct Work {
+    pub tracks: Tracks,
+    pub inputlen: usize,
+    pub outputlen: usize,
+    /// (contig, first base) of each window.
+    windows: Vec<(u32, u32)>,
+    /// Rows of the regions file; empty for sequences of a FASTA.
+    pub regions: Vec<Region>,
+    /// Regions whose window does not fit.
+    pub left_out: usize,
+    sizes: Option<ChromSizes>,
+}
+
+/// Errors for a model whose output is a sum of two branches.
+pub fn check_explainable(models: &Models) -> Result<(), Problem> {
+    if models.role() != "chrombpnet" {
+        return Ok(());
+    }
+    let path = &models.files()[0].path;
+    let name =
+        path.file_name().map(|n| n.to_string_lossy().replace("chrombpnet", "chrombpnet_nobias"));
+    let nobias = name.map(|name| path.with_file_name(name)).filter(|p| p != path && p.exists());
+    let fix = match nobias {
+        Some(nobias) => format!("explain the branch without bias: -m {}", nobias.display()),
+        None => {
+            "explain the branch without bias, chrombpnet_nobias.h5, or the bias model by itself"
+                .into()
+        }
+    };
+    Err(Problem::new(
+        "this is a full ChromBPNet model, which adds enzyme bias to what it learned from sequence; contribution scores are of one branch",
+    )
+    .at(path.display())
+    .fix(fix))
+}
+
+impl Work {
+    pub fn open(args: &ContribsArgs, arch: &Architecture, console: &Console) -> Result<Self> {
+        let work = match &args.fasta {
+            Some(fasta) => Self::sequences(fasta, arch)?,
+            None => Self::regions(args, arch, console)?,
+        };
+        match work.windows.is_empty() {
+            true => Err(Problem::new("no region is left to explain").into()),
+            false => Ok(work),
+        }
+    }
+
+    fn sequences(path: &Path, arch: &Architecture) -> Result<Self> {
+        let sequences = fasta::read_all(path)?;
+        for (name, bases) in &sequences {
+            if bases.len() != arch.inputlen {
+                return Err(Problem::new(format!(
+                    "sequence is {} bp long, but the model reads {} bp",
+                    bases.len(),
+                    arch.inputlen
+                ))
+                .at(format!("{}, sequence {name}", path.display()))
+                .fix("cut or pad (with N) every sequence to the model's input length")
+                .into());
+            }
+        }
+        let named = sequences.iter().map(|(name, bases)| (name.as_str(), &bases[..]));
+        let genome = GenomePack::from_sequences(named);
+        Ok(Self {
+            tracks: Tracks::new(Arc::new(genome), None),
+            inputlen: arch.inputlen,
+            outputlen: arch.outputlen,
+            windows: (0..sequences.len() as u32).map(|contig| (contig, 0)).collect(),
+            regions: Vec::new(),
+            left_out: 0,
+            sizes: None,
+        })
+    }
+
+    fn regions(args: &ContribsArgs, arch: &Architecture, console: &Console) -> Result<Self> {
+        let (Some(genome), Some(path), Some(sizes_path)) =
+            (&args.genome, &args.regions, &args.chrom_sizes)
+        else {
+            return Err(Problem::new("no regions given")
+                .fix("pass -r with -g and -c, or --fasta")
+                .into());
+        };
+        let sizes = chrom_sizes::read(sizes_path)?;
+        let tracks = inputs::open_tracks(genome, None, &args.cache.cache_dir, console)?;
+        inputs::check_sizes(&sizes, sizes_path, &tracks.genome)?;
+        let filter = RegionFilter {
+            width: arch.inputlen,
+            folds: None,
+            chroms: (!args.debug_chr.is_empty()).then_some(&args.debug_chr[..]),
+            prefix: &args.output_prefix,
+        };
+        let set = regions::open(path, "regions", 0, &tracks, &filter, console)?;
+        let half = (arch.inputlen / 2) as u32;
+        let work = Self {
+            tracks,
+            inputlen: arch.inputlen,
+            outputlen: arch.outputlen,
+            windows: set.sites.iter().map(|s| (s.contig, s.center - half)).collect(),
+            regions: set.rows,
+            left_out: set.dropped,
+            sizes: Some(sizes),
+        };
+        work.check_listed(sizes_path)?;
+        Ok(work)
+    }
+
+    /// Every contig with a window must have a place in the bigWigs.
+    fn check_listed(&self, sizes_path: &Path) -> Result<(), Problem> {
+        let Some(sizes) = &self.sizes else { return Ok(()) };
+        let contigs = self.tracks.genome.contigs();
+        let listed: Vec<bool> = contigs.iter().map(|c| sizes.get(&c.name).is_some()).collect();
+        match self.windows.iter().find(|(contig, _)| !listed[*contig as usize]) {
+            None => Ok(()),
+            Some((contig, _)) => Err(Problem::new(format!(
+                "regions lie on {}, which is not listed",
+                contigs[*contig as usize].name
+            ))
+            .at(sizes_path.display())
+            .fix("list every chromosome that has regions")),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// Writes the base codes of a row.
+    pub fn codes(&self, row: usize, out: &mut [u8]) {
+        let (contig, start) = self.windows[row];
+        self.tracks.genome.codes(contig, i64::from(start), false, out);
+    }
+
+    /// For bigWigs: the rows in coordinate order, and their layout. `None` without a genome.
+    pub fn track(&self) -> Result<Option<(Vec<u32>, TrackLayout)>> {
+        let Some(sizes) = &self.sizes else { return Ok(None) };
+        let contigs = self.tracks.genome.contigs();
+        let place = |name: &str| sizes.entries.iter().position(|(n, _)| n == name);
+        let places: Vec<Option<usize>> = contigs.iter().map(|c| place(&c.name)).collect();
+        let spans: Vec<Span> = self
+            .windows
+            .iter()
+            .filter_map(|&(contig, start)| {
+                Some(Span { contig: places[contig as usize]? as u32, start })
+            })
+            .collect();
+        let mut order: Vec<u32> = (0..spans.len() as u32).collect();
+        order.sort_by_key(|&row| (spans[row as usize].contig, spans[row as usize].start));
+        let sorted: Vec<Span> = order.iter().map(|&row| spans[row as usize]).collect();
+        let layout = TrackLayout::new(sizes.entries.clone(), &sorted, self.inputlen)?;
+        Ok(Some((order, layout)))
+    }
+}
+
+impl Rows for Work {
+    fn chrom(&self, row: usize) -> &str {
+        &self.tracks.genome.contigs()[self.windows[row].0 as usize].name
+    }
+
+    fn center(&self, row: usize) -> i64 {
+        i64::from(self.windows[row].1) + (self.inputlen / 2) as i64
+    }
+}

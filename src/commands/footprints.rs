@@ -1,0 +1,196 @@
+//! `footprints`: what models predict around motifs that stand in background sequences.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::inputs;
+use super::models::{Ensemble, Models};
+use super::regions::{self, RegionFilter};
+use crate::batch::Example;
+use crate::batch::sampler::fixed_plan;
+use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
+use crate::console::Console;
+use crate::error::Problem;
+use crate::footprint::{self, BiasResponse, Footprint, Motif, figure, h5, motifs};
+use crate::input::folds::{self, Split};
+use crate::predict::outputs::suffixed;
+use crate::store::Tracks;
+
+/// Marginal footprints: each motif is put into the middle of the background regions on the test
+/// chromosomes, and the predicted profiles of both strands are averaged.
+///
+/// Writes PREFIX_footprints.h5 and, for the background itself (control) and every motif,
+/// PREFIX.<motif>.footprint.png and .svg. Motifs with tn5 or dnase in their name also give
+/// PREFIX_max_bias_response.txt: corrected when none of their footprints reaches 0.003, else
+/// uncorrected. Several models (folds) give the profile of their mean logits and mean log counts.
+#[derive(Args, Clone, Debug)]
+pub struct FootprintsArgs {
+    /// Keras .h5 model, or its folds; usually chrombpnet_nobias.h5
+    #[arg(short = 'm', long, alias = "model-h5", num_args = 1.., required = true)]
+    pub model: Vec<PathBuf>,
+
+    /// Background regions (nonpeaks), 10 columns
+    #[arg(short = 'r', long)]
+    pub regions: PathBuf,
+
+    /// Reference FASTA (plain, gzip or bgzip) or a genome pack
+    #[arg(short = 'g', long)]
+    pub genome: PathBuf,
+
+    /// Fold JSON; only regions on its test chromosomes are used (-fl)
+    #[arg(long)]
+    pub chr_fold_path: PathBuf,
+
+    /// Output prefix (-op)
+    #[arg(short = 'o', long)]
+    pub output_prefix: PathBuf,
+
+    /// Motifs to insert (-pwm_f): lines of name, tab, sequence
+    #[arg(long, value_name = "TSV", required_unless_present = "data_type")]
+    pub motifs_to_pwm: Option<PathBuf>,
+
+    /// Insert the motifs that this assay's enzyme likes to cut, instead of a file's
+    #[arg(short = 'd', long, value_enum, conflicts_with = "motifs_to_pwm")]
+    pub data_type: Option<DataType>,
+
+    /// Regions per step (-bs)
+    #[arg(long, default_value_t = 64)]
+    pub batch_size: usize,
+
+    /// Range of the figures' y axis, e.g. 0,0.01 [default: fits each footprint]
+    #[arg(long, value_name = "LOW,HIGH", value_parser = range, allow_hyphen_values = true)]
+    pub ylim: Option<(f64, f64)>,
+
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// `0,0.8`, with or without brackets.
+fn range(text: &str) -> Result<(f64, f64), String> {
+    let inner = text.trim().trim_start_matches('(').trim_end_matches(')');
+    let numbers = inner.split_once(',').and_then(|(low, high)| {
+        Some((low.trim().parse::<f64>().ok()?, high.trim().parse::<f64>().ok()?))
+    });
+    match numbers {
+        Some((low, high)) if low < high && low.is_finite() && high.is_finite() => Ok((low, high)),
+        _ => Err("expected two numbers, the lower one first, e.g. 0,0.01".into()),
+    }
+}
+
+pub fn run(args: FootprintsArgs) -> Result<()> {
+    let console = args.console.console();
+    if args.batch_size == 0 {
+        return Err(Problem::new("--batch-size must be at least 1").into());
+    }
+    let device = args.device.apply(&console)?.device;
+    let motifs = match (&args.motifs_to_pwm, args.data_type) {
+        (Some(path), _) => motifs::read(path)?,
+        (None, Some(data_type)) => motifs::enzyme(data_type),
+        (None, None) => {
+            return Err(Problem::new("no motifs given").fix("pass -pwm_f or -d").into());
+        }
+    };
+    let models = Models::read(&args.model, &console)?;
+    let inputlen = models.arch().inputlen;
+    let tracks = inputs::open_tracks(&args.genome, None, &args.cache.cache_dir, &console)?;
+    let folds = folds::read(&args.chr_fold_path)?;
+    inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, &console)?;
+    let filter = RegionFilter {
+        width: inputlen,
+        folds: Some(&folds),
+        chroms: None,
+        prefix: &args.output_prefix,
+    };
+    let background = regions::open(&args.regions, "regions", 0, &tracks, &filter, &console)?;
+    if background.rows.is_empty() {
+        return Err(Problem::new("no region is left on the test chromosomes")
+            .at(format!("{} with {}", args.regions.display(), args.chr_fold_path.display()))
+            .fix(format!(
+                "give background regions on {}, whose windows of {inputlen} bp fit",
+                folds.names(Split::Test).join(", ")
+            ))
+            .into());
+    }
+    let plan = fixed_plan(inputlen, &[], &background.sites);
+    let mut ensemble = models.open(&device, &tracks)?;
+    let made = Made::new(&mut ensemble, &tracks, &plan, &motifs, args.batch_size, &console)?;
+    made.write(&args.output_prefix, &suffixed(&args.output_prefix, "_footprints.h5"))?;
+    figure::write_all(&args.output_prefix, &made.footprints, args.ylim)?;
+    console.info(format!(
+        "wrote {} and the figures of {} footprints",
+        suffixed(&args.output_prefix, "_footprints.h5").display(),
+        made.footprints.len()
+    ));
+    Ok(())
+}
+
+/// Footprints of one model, the control first, and the verdict on its enzyme's.
+pub struct Made {
+    pub footprints: Vec<Footprint>,
+    /// `None` without an enzyme motif.
+    pub response: Option<BiasResponse>,
+}
+
+impl Made {
+    /// Errors: a motif longer than the model's input; those of the engine.
+    pub fn new(
+        models: &mut Ensemble,
+        tracks: &Tracks,
+        plan: &[Example],
+        motifs: &[Motif],
+        batch_size: usize,
+        console: &Console,
+    ) -> Result<Self> {
+        let total = plan.len() * (motifs.len() + 1);
+        let mut progress = console.progress("footprints", total as u64);
+        let arch = *models.arch();
+        let footprints = footprint::footprints(
+            &mut |codes, out| {
+                *out = models.predict_sequences(codes)?.mean;
+                Ok(())
+            },
+            &arch,
+            tracks,
+            plan,
+            motifs,
+            batch_size,
+            &mut |done| progress.advance(done as u64, ""),
+        )?;
+        progress.finish();
+        let enzyme = motifs.iter().zip(&footprints[1..]).filter(|(motif, _)| motif.is_enzyme());
+        let response = BiasResponse::of(enzyme.map(|(_, footprint)| footprint));
+        if let Some(response) = &response {
+            console.info(format!("response to the enzyme's motifs: {}", response.line()));
+        }
+        Ok(Self { footprints, response })
+    }
+
+    /// Writes the h5 and `PREFIX_max_bias_response.txt`.
+    pub fn write(&self, prefix: &Path, h5: &Path) -> Result<()> {
+        h5::write(h5, &self.footprints)?;
+        match &self.response {
+            Some(response) => response.write(&suffixed(prefix, "_max_bias_response.txt")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(range("0,0.8"), Ok((0.0, 0.8)));
+        assert_eq!(range("(-0.1, 0.8)"), Ok((-0.1, 0.8)));
+        for wrong in ["", "0", "1,0", "a,b", "0,inf", "0,1,2"] {
+            assert!(range(wrong).is_err(), "{wrong}");
+        }
+    }
+}

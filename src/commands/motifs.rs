@@ -1,0 +1,74 @@
+//! `motifs`: tfmodisco-lite on a run's contributions.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::args::ConsoleArgs;
+use crate::error::Problem;
+use crate::motifs::{self, Head, Request};
+
+/// Find motifs in a run's contributions with tfmodisco-lite, where it is installed.
+///
+/// Runs `modisco motifs` and `modisco report` as the official pipelines do, on the contributions in
+/// auxiliary/interpret_subsample/, and leaves modisco_results_*_scores.h5 there and motifs.html in
+/// evaluation/modisco_*/. Nothing else needs tfmodisco-lite.
+#[derive(Args, Clone, Debug)]
+pub struct MotifsArgs {
+    /// The run's output folder
+    #[arg(short = 'o', long)]
+    pub output_dir: PathBuf,
+
+    /// Prefix of the run's file names (-fp) [default: the one that is there]
+    #[arg(long)]
+    pub file_prefix: Option<String>,
+
+    /// Contributions to look at (-pc) [default: those that are there]
+    #[arg(long, value_enum, num_args = 1..)]
+    pub profile_or_counts: Vec<Head>,
+
+    /// Seqlets of each sign at most
+    #[arg(short = 'n', long, default_value_t = 50_000)]
+    pub max_seqlets: u64,
+
+    /// Search this far around the centre, bp in all
+    #[arg(short = 'w', long, default_value_t = 500)]
+    pub window: usize,
+
+    /// Motif database in MEME format, to name what is found
+    #[arg(short = 'm', long, value_name = "FILE")]
+    pub meme_db: Option<PathBuf>,
+
+    /// The program [default: modisco on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub modisco: Option<PathBuf>,
+
+    /// Do again what is there
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+pub fn run(args: MotifsArgs) -> Result<()> {
+    if args.max_seqlets == 0 || args.window == 0 {
+        return Err(Problem::new("--max-seqlets and --window must be at least 1").into());
+    }
+    if let Some(db) = args.meme_db.as_ref().filter(|db| !db.is_file()) {
+        return Err(Problem::new("there is no such motif database").at(db.display()).into());
+    }
+    let request = Request {
+        folder: &args.output_dir,
+        file_prefix: args.file_prefix.as_deref(),
+        heads: &args.profile_or_counts,
+        max_seqlets: args.max_seqlets,
+        window: args.window,
+        meme_db: args.meme_db.as_deref(),
+        modisco: args.modisco.as_deref(),
+        force: args.force,
+    };
+    motifs::run(&request, &args.console.console())?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Contribution scores of the sample of peaks, in `auxiliary/interpret_subsample/`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::stages::Outcome;
+use super::subject::{Kind, Subject};
+use super::subsample;
+use crate::commands::contribs::{self, ContribsArgs, Head, MethodName};
+use crate::predict::outputs::suffixed;
+
+/// What is explained. Source: the official pipelines, which leave out the counts of the main model.
+fn heads(kind: Kind) -> Vec<Head> {
+    match kind {
+        Kind::Bias => vec![Head::Counts, Head::Profile],
+        Kind::Chrombpnet => vec![Head::Profile],
+    }
+}
+
+fn folder(subject: &Subject) -> PathBuf {
+    subject.tree.root().join("auxiliary/interpret_subsample")
+}
+
+/// `auxiliary/interpret_subsample/<stem>`
+fn prefix(subject: &Subject) -> PathBuf {
+    let file_prefix = subject.file_prefix.as_ref().map(|p| format!("{p}_")).unwrap_or_default();
+    folder(subject).join(format!("{file_prefix}{}", subject.kind.explained()))
+}
+
+pub fn files(subject: &Subject) -> Vec<PathBuf> {
+    let scores = heads(subject.kind).into_iter().map(|head| match head {
+        Head::Counts => ".counts_scores.h5",
+        Head::Profile => ".profile_scores.h5",
+    });
+    let regions = std::iter::once(".interpreted_regions.bed");
+    scores.chain(regions).map(|name| suffixed(&prefix(subject), name)).collect()
+}
+
+/// `afresh`: what is there was made from something else.
+pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
+    std::fs::create_dir_all(folder(subject))
+        .with_context(|| format!("cannot make {}", folder(subject).display()))?;
+    let args = ContribsArgs {
+        model_h5: vec![subject.explained.clone()],
+        regions: Some(subsample::path(subject)),
+        genome: Some(subject.genome.clone()),
+        chrom_sizes: Some(subject.chrom_sizes.clone()),
+        output_prefix: prefix(subject),
+        profile_or_counts: heads(subject.kind),
+        output_prefix_stats: None,
+        debug_chr: vec![],
+        fasta: None,
+        method: MethodName::Deepshap,
+        n_references: contribs::REFERENCES,
+        seed: contribs::SEED,
+        references: None,
+        force: afresh,
+        tqdm: 1,
+        cache: subject.cache.clone(),
+        device: subject.device_args.clone(),
+        console: subject.console_args,
+    };
+    contribs::explain(&args, &subject.device, &subject.console)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,162 @@
+//! `pipeline` and `bias pipeline`: from reads to the report in one command.
+//!
+//! ```text
+//! reads | bigWig -> train (counts, shift figure, regions, bias scaling, training: as `train` does)
+//!                     |-> predictions      test set, official metrics          `predict` does the same
+//!                     |-> footprints       of the enzyme's motifs              `footprints`
+//!                     |-> subsample        30,000 peaks as officially drawn
+//!                     |     `-> contributions -> motifs (modisco, if it is there)
+//!                     |-> verdicts         evaluation/verdicts.json
+//!                     `-> report           evaluation/overall_report.html, last
+//! ```
+//!
+//! `qc` and `bias qc` are the part below `train`, on any model and any inputs. A rerun keeps every
+//! stage whose files were made from the same inputs. Figures, motifs and report are there to be looked
+//! at: when one of them fails, it is told, and the exit code stays that of the rest.
+
+mod contributions;
+mod footprints;
+mod motifs;
+mod predictions;
+pub mod qc;
+mod stages;
+mod subject;
+mod subsample;
+mod verdicts;
+
+use anyhow::Result;
+use clap::Args;
+
+use self::stages::{Outcome, Stages};
+use self::subject::{Kind, Subject};
+use super::bias::{self, BiasTrainArgs};
+use super::train::{self, TrainArgs};
+use super::training::Trained;
+use crate::cli::args::TrainingArgs;
+use crate::report;
+use crate::train::stop::StopFlag;
+
+/// What is done with a trained model.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Peaks whose contributions are computed, drawn as the official pipelines draw; 0 for none
+    #[arg(long, value_name = "N", default_value_t = subsample::SIZE)]
+    pub num_interpret: usize,
+}
+
+const STRICT: &str = "End with an error when a verdict is a fail; refuse reads on contigs that the \
+                      genome lacks or past a contig's end, instead of dropping them";
+
+/// Train a ChromBPNet model, evaluate it on the test chromosomes, and explain it.
+///
+/// Takes every flag of `train`, and leaves what `train`, `predict`, `footprints`, `contribs` and
+/// `report` make, under the official names. Run again, it goes on where it stopped.
+#[derive(Args, Clone, Debug)]
+#[command(mut_arg("strict", |arg| arg.help(STRICT)))]
+pub struct PipelineArgs {
+    #[command(flatten)]
+    pub train: TrainArgs,
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+}
+
+/// Train a bias model, evaluate it on the test chromosomes, and explain it.
+///
+/// Takes every flag of `bias train`. Run again, it goes on where it stopped.
+#[derive(Args, Clone, Debug)]
+#[command(mut_arg("strict", |arg| arg.help(STRICT)))]
+pub struct BiasPipelineArgs {
+    #[command(flatten)]
+    pub train: BiasTrainArgs,
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+}
+
+pub fn run(args: &PipelineArgs) -> Result<()> {
+    let trained = train::train(&args.train)?;
+    after_training(Kind::Chrombpnet, trained, &args.train.common, &args.explain)
+}
+
+pub fn run_bias(args: &BiasPipelineArgs) -> Result<()> {
+    let trained = bias::train(&args.train)?;
+    after_training(Kind::Bias, trained, &args.train.common, &args.explain)
+}
+
+fn after_training(
+    kind: Kind,
+    trained: Trained,
+    args: &TrainingArgs,
+    explain: &ExplainArgs,
+) -> Result<()> {
+    let subject = Subject::of_run(kind, &trained, args)?;
+    let mut stages = stages(&subject, args.force)?;
+    for (part, time) in trained.run.times() {
+        stages.add(part, time, Outcome::Done);
+    }
+    if trained.run.is_done() {
+        stages.add("training", Default::default(), Outcome::Kept);
+    }
+    evaluate(&subject, explain, stages, args.reads.strict)
+}
+
+/// The stages of a run are remembered beside what they make.
+fn stages(subject: &Subject, force: bool) -> Result<Stages> {
+    let path = subject.tree.auxiliary("stages.json");
+    Ok(Stages::open(&path, &subject.key, force, StopFlag::on_signals()?, &subject.console))
+}
+
+/// Everything after training.
+fn evaluate(
+    subject: &Subject,
+    explain: &ExplainArgs,
+    mut stages: Stages,
+    strict: bool,
+) -> Result<()> {
+    let key = subject.stage_key(&[]);
+    stages.run("predictions", &key, &predictions::files(subject), || predictions::run(subject))?;
+    stages.run("footprints", &key, &footprints::files(subject), || footprints::run(subject))?;
+    let figures = footprints::figures(subject);
+    stages.attempt("footprint figures", &key, &figures, || footprints::draw(subject))?;
+
+    let sampled = subject.stage_key(&[("num_interpret", explain.num_interpret.to_string())]);
+    if explain.num_interpret > 0 {
+        let path = subsample::path(subject);
+        stages.run("subsample", &sampled, std::slice::from_ref(&path), || {
+            let n = subsample::write(&subject.peaks, explain.num_interpret, &path)?;
+            subject.console.info(format!("{n} peaks to explain: {}", path.display()));
+            Ok(Outcome::Done)
+        })?;
+        let afresh = stages.is_outdated("contributions", &sampled);
+        stages.run("contributions", &sampled, &contributions::files(subject), || {
+            contributions::run(subject, afresh)
+        })?;
+        let afresh = stages.is_outdated("motifs", &sampled);
+        let files = motifs::files(subject);
+        stages.attempt("motifs", &sampled, &files, || motifs::run(subject, afresh))?;
+    }
+
+    let verdicts = verdicts::write(subject)?;
+    let page = subject.tree.evaluation("overall_report.html");
+    // It shows what the other stages left.
+    let shown = subject.stage_key(&[("shown", stages.history_of_others("report"))]);
+    stages.attempt("report", &shown, &[page], || report(subject))?;
+    stages.table();
+    verdicts.say(&subject.console);
+    if strict {
+        verdicts.refuse_failed()?;
+    }
+    Ok(())
+}
+
+fn report(subject: &Subject) -> Result<Outcome> {
+    let request = report::Request {
+        folder: subject.tree.root(),
+        file_prefix: subject.file_prefix.as_deref(),
+        signal: subject.signal.as_deref(),
+        html: None,
+        // The folder is this run's: `train` and `qc` have seen to that.
+        force: true,
+    };
+    report::write(&request, &subject.console)?;
+    Ok(Outcome::Done)
+}

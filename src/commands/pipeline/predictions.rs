@@ -1,0 +1,59 @@
+//! The test set: predictions and the official metrics.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::stages::Outcome;
+use super::subject::Subject;
+use crate::batch::sampler::fixed_plan;
+use crate::commands::models::Models;
+use crate::commands::regions::{self, RegionFilter, RegionSet};
+use crate::predict::outputs::suffixed;
+use crate::predict::score::{self, Groups};
+
+/// `evaluation/<stem>_predictions.h5` and `evaluation/<stem>_metrics.json`.
+pub fn files(subject: &Subject) -> Vec<PathBuf> {
+    let prefix = subject.evaluation_prefix(subject.kind.evaluated());
+    ["_predictions.h5", "_metrics.json"].map(|name| suffixed(&prefix, name)).into()
+}
+
+pub fn run(subject: &Subject) -> Result<Outcome> {
+    let models = Models::read(std::slice::from_ref(&subject.model), &subject.console)?;
+    let arch = *models.arch();
+    let open = |path, kind, first_row| {
+        let filter = RegionFilter {
+            width: arch.inputlen,
+            folds: Some(&subject.folds),
+            chroms: None,
+            prefix: &subject.tree.auxiliary("test"),
+        };
+        regions::open(path, kind, first_row, &subject.tracks, &filter, &subject.console)
+    };
+    let peaks = open(&subject.peaks, "peaks", 0)?;
+    let nonpeaks = match &subject.nonpeaks {
+        Some(path) => open(path, "nonpeaks", peaks.rows.len())?,
+        None => RegionSet::default(),
+    };
+    let plan = fixed_plan(arch.inputlen, &peaks.sites, &nonpeaks.sites);
+    if plan.is_empty() {
+        return Ok(Outcome::NotRun("no region lies on a test chromosome".into()));
+    }
+    let mut ensemble = models.open(&subject.device, &subject.tracks)?;
+    let job = score::Job {
+        arch: &arch,
+        tracks: &subject.tracks,
+        plan: &plan,
+        batch_size: subject.batch_size,
+        groups: Groups::PeaksAndNonpeaks,
+        prefix: &subject.evaluation_prefix(subject.kind.evaluated()),
+        logits: false,
+    };
+    for member in &mut ensemble.members {
+        let scored = score::predict_and_score(member.engine.as_mut(), &job, &subject.console)?;
+        if let Some(metrics) = scored.metrics {
+            subject.console.info(metrics.to_string());
+        }
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,197 @@
+//! `qc` and `bias qc`: the stages after training, on any model with its own inputs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::subject::{self, Kind, Subject};
+use super::{ExplainArgs, evaluate, predictions, stages};
+use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
+use crate::commands::inputs;
+use crate::error::Problem;
+use crate::files::keras_h5;
+use crate::input::{chrom_sizes, folds};
+use crate::train::output::OutputTree;
+
+/// What `qc` and `bias qc` have in common.
+#[derive(Args, Clone, Debug)]
+pub struct QcInputs {
+    /// bigWig of observed cut sites (-bw), or a signal pack
+    #[arg(long)]
+    pub bigwig: PathBuf,
+
+    /// Reference FASTA (plain, gzip or bgzip) or a genome pack
+    #[arg(short = 'g', long)]
+    pub genome: PathBuf,
+
+    /// Chromosome sizes, 2 columns
+    #[arg(short = 'c', long)]
+    pub chrom_sizes: PathBuf,
+
+    /// Output folder
+    #[arg(short = 'o', long)]
+    pub output_dir: PathBuf,
+
+    /// Assay
+    #[arg(short = 'd', long, value_enum)]
+    pub data_type: DataType,
+
+    /// Peaks, 10 columns; those on the test chromosomes are predicted, a sample of all is explained
+    #[arg(short = 'p', long)]
+    pub peaks: PathBuf,
+
+    /// Background regions, 10 columns; motifs are inserted into those on the test chromosomes
+    #[arg(short = 'n', long)]
+    pub nonpeaks: PathBuf,
+
+    /// Fold JSON with train, valid and test lists of chromosomes (-fl)
+    #[arg(long)]
+    pub chr_fold_path: PathBuf,
+
+    /// Prefix of every output file name (-fp)
+    #[arg(long)]
+    pub file_prefix: Option<String>,
+
+    /// Examples per step (-bs)
+    #[arg(long, default_value_t = 64)]
+    pub batch_size: usize,
+
+    /// End with an error when a verdict is a fail
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Do every stage again
+    #[arg(long)]
+    pub force: bool,
+
+    // Accepted so that official command lines run unedited; the report needs no links.
+    #[arg(long, hide = true)]
+    pub html_prefix: Option<String>,
+
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// Evaluate a ChromBPNet model: predictions and metrics of the test peaks, footprints of the enzyme's
+/// motifs, contributions of a sample of peaks, verdicts, report.
+///
+/// Works on any model with its own inputs. Run again, it keeps what is complete.
+#[derive(Args, Clone, Debug)]
+pub struct QcArgs {
+    /// ChromBPNet model with bias (-cm)
+    #[arg(long)]
+    pub chrombpnet_model: PathBuf,
+
+    /// ChromBPNet model without bias (-cmb)
+    #[arg(long)]
+    pub chrombpnet_model_nb: PathBuf,
+
+    #[command(flatten)]
+    pub inputs: QcInputs,
+}
+
+/// Evaluate a bias model: predictions and metrics of the test regions, footprints of its enzyme's
+/// motifs, contributions of a sample of peaks, verdicts, report.
+#[derive(Args, Clone, Debug)]
+pub struct BiasQcArgs {
+    /// Bias model (-bm)
+    #[arg(long)]
+    pub bias_model: PathBuf,
+
+    #[command(flatten)]
+    pub inputs: QcInputs,
+}
+
+pub fn run(args: &QcArgs) -> Result<()> {
+    let (model, explained) = (&args.chrombpnet_model, &args.chrombpnet_model_nb);
+    let full = check_role(model, "chrombpnet", "-cm")?;
+    let nobias = check_role(explained, "chrombpnet_nobias", "-cmb")?;
+    if full != nobias {
+        return Err(Problem::new(format!(
+            "the models have different lengths: {} bp in and {} out, {} in and {} out",
+            full.0, full.1, nobias.0, nobias.1
+        ))
+        .at(format!("{} and {}", model.display(), explained.display()))
+        .fix("pass both models of one run")
+        .into());
+    }
+    look(Kind::Chrombpnet, model, explained, &args.inputs)
+}
+
+pub fn run_bias(args: &BiasQcArgs) -> Result<()> {
+    check_role(&args.bias_model, "bias", "-bm")?;
+    look(Kind::Bias, &args.bias_model, &args.bias_model, &args.inputs)
+}
+
+/// Input and output length of a model that must be of one kind.
+fn check_role(path: &Path, role: &str, flag: &str) -> Result<(usize, usize)> {
+    let model = keras_h5::read(path)?;
+    if model.role() != role {
+        return Err(Problem::new(format!(
+            "{flag} takes a {role} model, but this is a {} model",
+            model.role()
+        ))
+        .at(path.display())
+        .fix(format!("pass {role}.h5 of the run"))
+        .into());
+    }
+    Ok((model.arch().inputlen, model.arch().outputlen))
+}
+
+fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<()> {
+    let console = args.console.console();
+    if args.batch_size == 0 {
+        return Err(Problem::new("--batch-size must be at least 1").into());
+    }
+    let device = args.device.apply(&console)?.device;
+    let cache_dir = &args.cache.cache_dir;
+    let tracks = inputs::open_tracks(&args.genome, Some(&args.bigwig), cache_dir, &console)?;
+    let sizes = chrom_sizes::read(&args.chrom_sizes)?;
+    inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
+    let folds = folds::read(&args.chr_fold_path)?;
+    inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, &console)?;
+    let key = subject::contents(&[
+        model,
+        explained,
+        &args.genome,
+        &args.bigwig,
+        &args.peaks,
+        &args.nonpeaks,
+        &args.chr_fold_path,
+    ])?;
+    let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
+    tree.create_only(&["auxiliary", "evaluation"])?;
+    let subject = Subject {
+        kind,
+        tree,
+        model: model.to_path_buf(),
+        explained: explained.to_path_buf(),
+        tracks,
+        genome: args.genome.clone(),
+        chrom_sizes: args.chrom_sizes.clone(),
+        signal: Some(args.bigwig.clone()),
+        folds,
+        peaks: args.peaks.clone(),
+        nonpeaks: (kind == Kind::Bias).then(|| args.nonpeaks.clone()),
+        background: args.nonpeaks.clone(),
+        data_type: args.data_type,
+        batch_size: args.batch_size,
+        file_prefix: args.file_prefix.clone(),
+        device,
+        console,
+        device_args: args.device.clone(),
+        console_args: args.console,
+        cache: args.cache.clone(),
+        key: format!("{key} {}", args.data_type),
+    };
+    let stages = stages(&subject, args.force)?;
+    stages.refuse_others(&predictions::files(&subject))?;
+    evaluate(&subject, &args.explain, stages, args.strict)
+}

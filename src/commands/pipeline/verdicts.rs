@@ -1,0 +1,46 @@
+//! What the numbers of a run say about its models: `evaluation/verdicts.json`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::footprints;
+use super::subject::{Kind, Subject};
+use crate::footprint::BiasResponse;
+use crate::predict::metrics::read_counts_pearsonr;
+use crate::predict::outputs::suffixed;
+use crate::quality::{self, Verdict, Verdicts};
+
+pub fn path(subject: &Subject) -> PathBuf {
+    subject.tree.evaluation("verdicts.json")
+}
+
+/// Grades what is there and writes it.
+pub fn write(subject: &Subject) -> Result<Verdicts> {
+    let verdicts = Verdicts::new(subject.kind.evaluated(), grade(subject));
+    verdicts.write(&path(subject))?;
+    Ok(verdicts)
+}
+
+fn grade(subject: &Subject) -> Vec<Verdict> {
+    let pearsonr = |stem: &str, group: &str| {
+        read_counts_pearsonr(&subject.tree.evaluation(&format!("{stem}_metrics.json")), group)
+    };
+    let response =
+        BiasResponse::read(&suffixed(&footprints::prefix(subject), "_max_bias_response.txt"));
+    let bias_in_peaks = pearsonr("bias", "peaks").map(quality::bias_in_peaks);
+    let found = match subject.kind {
+        Kind::Bias => vec![
+            bias_in_peaks,
+            pearsonr("bias", "nonpeaks").map(quality::bias_in_nonpeaks),
+            response.as_ref().map(quality::bias_response),
+        ],
+        Kind::Chrombpnet => vec![
+            // Training leaves it; a model that is only looked at may have none.
+            bias_in_peaks,
+            pearsonr("chrombpnet", "peaks").map(quality::chrombpnet_in_peaks),
+            response.as_ref().map(quality::corrected_response),
+        ],
+    };
+    found.into_iter().flatten().collect()
+}

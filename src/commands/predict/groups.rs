@@ -1,0 +1,78 @@
+//! Which models are predicted together, and the prefix of their files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::PredictArgs;
+use crate::commands::models::{ModelFile, Models};
+use crate::console::Console;
+use crate::error::Problem;
+use crate::predict::outputs::suffixed;
+
+/// Models of one role.
+pub struct Group {
+    pub prefix: PathBuf,
+    pub models: Models,
+}
+
+/// Reads every model. The official flags come in the official order, which decides whose statistics
+/// stay.
+pub fn read(args: &PredictArgs, console: &Console) -> Result<Vec<Group>> {
+    if !args.model.is_empty() {
+        return by_role(&args.model, &args.output_prefix, console);
+    }
+    let mut groups = Vec::new();
+    for (paths, flag, role) in [
+        (&args.chrombpnet_model_nb, "-cmb", "chrombpnet_nobias"),
+        (&args.chrombpnet_model, "-cm", "chrombpnet"),
+        (&args.bias_model, "-bm", "bias"),
+    ] {
+        if paths.is_empty() {
+            continue;
+        }
+        let models = Models::read(paths, console)?;
+        if models.role() != role {
+            return Err(Problem::new(format!(
+                "{flag} takes a {role} model, this is a {} model",
+                models.role()
+            ))
+            .at(paths[0].display())
+            .fix(format!("pass it as {}, or as -m", flag_of(models.role())))
+            .into());
+        }
+        groups.push(Group { prefix: suffixed(&args.output_prefix, &format!("_{role}")), models });
+    }
+    Ok(groups)
+}
+
+fn flag_of(role: &str) -> &'static str {
+    match role {
+        "bias" => "-bm",
+        "chrombpnet" => "-cm",
+        _ => "-cmb",
+    }
+}
+
+/// Models of any role, grouped in the order of their first appearance. With one role the prefix is
+/// the one given.
+fn by_role(paths: &[PathBuf], prefix: &Path, console: &Console) -> Result<Vec<Group>> {
+    let mut by_role: Vec<(&str, Vec<ModelFile>)> = Vec::new();
+    for path in paths {
+        let file = ModelFile::read(path, console)?;
+        let role = file.model.role();
+        match by_role.iter_mut().find(|(r, _)| *r == role) {
+            Some((_, files)) => files.push(file),
+            None => by_role.push((role, vec![file])),
+        }
+    }
+    let one = by_role.len() == 1;
+    by_role
+        .into_iter()
+        .map(|(role, files)| {
+            let prefix =
+                if one { prefix.to_path_buf() } else { suffixed(prefix, &format!("_{role}")) };
+            Ok(Group { prefix, models: Models::of(files)? })
+        })
+        .collect()
+}

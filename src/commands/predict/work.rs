@@ -1,0 +1,247 @@
+//! What is predicted: windows of a genome or of sequences, the names of their rows, and the layout of
+//! their bigWig.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::PredictArgs;
+use crate::batch::Example;
+use crate::batch::sampler::{Site, fixed_plan};
+use crate::commands::inputs;
+use crate::commands::regions::{self, RegionFilter};
+use crate::console::Console;
+use crate::error::Problem;
+use crate::files::region_track::{Span, TrackLayout};
+use crate::input::chrom_sizes::{self, ChromSizes};
+use crate::input::fasta;
+use crate::input::folds::{self, Folds};
+use crate::input::regions::Region;
+use crate::model::Architecture;
+use crate::predict::rows::Rows;
+use crate::predict::score::Groups;
+use crate::predict::tiles;
+use crate::store::{GenomePack, Tracks};
+
+/// What is predicted, and the rows that name it.
+pub struct Work {
+    /// inputlen and outputlen that it was made for.
+    pub lengths: (usize, usize),
+    pub tracks: Tracks,
+    pub plan: Vec<Example>,
+    pub rows: Rows,
+    pub groups: Groups,
+    /// Where a bigWig is written.
+    pub layout: Option<Arc<TrackLayout>>,
+}
+
+/// Opened inputs, whatever the model.
+pub struct Source {
+    tracks: Tracks,
+    folds: Option<Folds>,
+    sizes: Option<(ChromSizes, PathBuf)>,
+}
+
+impl Source {
+    pub fn open(args: &PredictArgs, console: &Console) -> Result<Self> {
+        if let Some(path) = &args.fasta {
+            let sequences = fasta::read_all(path)?;
+            // Each sequence is a contig of a small genome in memory.
+            let named = sequences.iter().map(|(name, bases)| (name.as_str(), &bases[..]));
+            let genome = Arc::new(GenomePack::from_sequences(named));
+            let tracks = Tracks::new(genome, None);
+            return Ok(Self { tracks, folds: None, sizes: None });
+        }
+        let Some(genome) = &args.genome else {
+            return Err(Problem::new("no genome given").fix("pass -g with a FASTA").into());
+        };
+        let cache = &args.cache.cache_dir;
+        let tracks = inputs::open_tracks(genome, args.bigwig.as_deref(), cache, console)?;
+        let folds = match &args.chr_fold_path {
+            Some(path) => {
+                let folds = folds::read(path)?;
+                inputs::check_folds(&folds, path, &tracks.genome, console)?;
+                Some(folds)
+            }
+            None => None,
+        };
+        let sizes = match &args.chrom_sizes {
+            Some(path) => {
+                let sizes = chrom_sizes::read(path)?;
+                inputs::check_sizes(&sizes, path, &tracks.genome)?;
+                Some((sizes, path.clone()))
+            }
+            None => None,
+        };
+        Ok(Self { tracks, folds, sizes })
+    }
+
+    /// The windows for models of one shape. `prefix` is that of the table of dropped regions.
+    pub fn work(
+        &self,
+        args: &PredictArgs,
+        arch: &Architecture,
+        prefix: &Path,
+        console: &Console,
+    ) -> Result<Work> {
+        let (plan, rows, groups) = match (&args.tile, &args.fasta) {
+            (Some(names), _) => (self.tiles(names, arch, console)?, Rows::Tiles, Groups::Regions),
+            (None, Some(path)) => {
+                let (plan, rows) = self.whole_sequences(path, arch)?;
+                (plan, Rows::Regions(rows), Groups::Regions)
+            }
+            (None, None) => self.regions(args, arch, prefix, console)?,
+        };
+        if plan.is_empty() {
+            return Err(Problem::new("no region is left to predict").into());
+        }
+        let layout = match args.regions.is_some() || args.tile.is_some() {
+            true => Some(Arc::new(self.layout(&plan, arch)?)),
+            false => None,
+        };
+        let lengths = (arch.inputlen, arch.outputlen);
+        Ok(Work { lengths, tracks: self.tracks.clone(), plan, rows, groups, layout })
+    }
+
+    fn whole_sequences(
+        &self,
+        path: &Path,
+        arch: &Architecture,
+    ) -> Result<(Vec<Example>, Vec<Region>)> {
+        let mut plan = Vec::new();
+        let mut rows = Vec::new();
+        for (contig, index) in self.tracks.genome.contigs().iter().zip(0..) {
+            let length = contig.length;
+            if length != arch.inputlen as u64 {
+                return Err(Problem::new(format!(
+                    "sequence is {length} bp long, but the model reads {} bp",
+                    arch.inputlen
+                ))
+                .at(format!("{}, sequence {}", path.display(), contig.name))
+                .fix("cut or pad (with N) every sequence to the model's input length, or cover longer ones with --tile")
+                .into());
+            }
+            plan.push(Example { contig: index, start: 0, flags: 0, row: index });
+            rows.push(Region {
+                chrom: contig.name.clone(),
+                start: 0,
+                end: length,
+                summit: length / 2,
+                extra: Default::default(),
+                line: index as usize + 1,
+            });
+        }
+        Ok((plan, rows))
+    }
+
+    fn tiles(
+        &self,
+        names: &[String],
+        arch: &Architecture,
+        console: &Console,
+    ) -> Result<Vec<Example>> {
+        let genome = &self.tracks.genome;
+        if let Some(unknown) = names.iter().find(|name| genome.contig_id(name).is_none()) {
+            let known: Vec<&str> =
+                genome.contigs().iter().take(5).map(|c| c.name.as_str()).collect();
+            return Err(Problem::new(format!("--tile: there is no contig {unknown}"))
+                .fix(format!("name contigs as the genome does: {}, ...", known.join(", ")))
+                .into());
+        }
+        let wanted = |name: &String| names.is_empty() || names.contains(name);
+        let listed = self.contigs();
+        if let Some(name) = names.iter().find(|name| listed.iter().all(|(n, _)| n != *name)) {
+            return Err(self.not_listed(name).into());
+        }
+        let contigs: Vec<u32> = listed
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .filter_map(|(name, _)| genome.contig_id(name))
+            .collect();
+        let short: Vec<&str> = contigs
+            .iter()
+            .map(|&id| &genome.contigs()[id as usize])
+            .filter(|c| c.length < arch.inputlen as u64)
+            .map(|c| c.name.as_str())
+            .collect();
+        if let Some(first) = short.first() {
+            console.warning(format!(
+                "{} of {} contigs are shorter than the model's input of {} bp and get no value, e.g. {first}",
+                short.len(),
+                contigs.len(),
+                arch.inputlen
+            ));
+        }
+        Ok(tiles::plan(genome, &contigs, arch.inputlen, arch.outputlen))
+    }
+
+    fn regions(
+        &self,
+        args: &PredictArgs,
+        arch: &Architecture,
+        prefix: &Path,
+        console: &Console,
+    ) -> Result<(Vec<Example>, Rows, Groups)> {
+        let filter = RegionFilter {
+            width: arch.inputlen,
+            folds: self.folds.as_ref(),
+            chroms: (!args.debug_chr.is_empty()).then_some(&args.debug_chr[..]),
+            prefix,
+        };
+        let mut rows = Vec::new();
+        let mut sites = |path: &Option<PathBuf>, kind| -> Result<Vec<Site>> {
+            let Some(path) = path else { return Ok(Vec::new()) };
+            let set = regions::open(path, kind, rows.len(), &self.tracks, &filter, console)?;
+            rows.extend(set.rows);
+            Ok(set.sites)
+        };
+        let (plan, groups) = match &args.regions {
+            Some(_) => {
+                let sites = sites(&args.regions, "regions")?;
+                (fixed_plan(arch.inputlen, &sites, &[]), Groups::Regions)
+            }
+            None => {
+                let peaks = sites(&args.peaks, "peaks")?;
+                let nonpeaks = sites(&args.nonpeaks, "nonpeaks")?;
+                (fixed_plan(arch.inputlen, &peaks, &nonpeaks), Groups::PeaksAndNonpeaks)
+            }
+        };
+        Ok((plan, Rows::Regions(rows), groups))
+    }
+
+    /// Names and lengths in the order of a bigWig: that of chrom.sizes, else that of the genome.
+    fn contigs(&self) -> Vec<(String, u64)> {
+        match &self.sizes {
+            Some((sizes, _)) => sizes.entries.clone(),
+            None => {
+                let contigs = self.tracks.genome.contigs().iter();
+                contigs.filter(|c| c.length > 0).map(|c| (c.name.clone(), c.length)).collect()
+            }
+        }
+    }
+
+    fn layout(&self, plan: &[Example], arch: &Architecture) -> Result<TrackLayout> {
+        let contigs = self.contigs();
+        let flank = ((arch.inputlen - arch.outputlen) / 2) as u32;
+        let ids: HashMap<&str, u32> =
+            contigs.iter().zip(0..).map(|((name, _), id)| (name.as_str(), id)).collect();
+        let span = |example: &Example| {
+            let name = self.tracks.genome.contigs()[example.contig as usize].name.as_str();
+            let contig = *ids.get(name).ok_or_else(|| self.not_listed(name))?;
+            Ok::<_, Problem>(Span { contig, start: example.start + flank })
+        };
+        let spans: Vec<Span> = plan.iter().map(span).collect::<Result<_, _>>()?;
+        drop(ids);
+        TrackLayout::new(contigs, &spans, arch.outputlen)
+    }
+
+    /// A contig that has regions but no place in the bigWig.
+    fn not_listed(&self, contig: &str) -> Problem {
+        let file = self.sizes.as_ref().map(|(_, path)| path.display().to_string());
+        Problem::new(format!("{contig} is to be predicted, but it is not listed"))
+            .at(file.unwrap_or_default())
+            .fix("pass the sizes of every chromosome that is to be predicted")
+    }
+}

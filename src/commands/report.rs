@@ -1,0 +1,51 @@
+//! `report`: what a run left, as one page.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::args::ConsoleArgs;
+use crate::report::{self, Request};
+
+/// Write the report of a run: one HTML file that needs nothing else, and its figures as PNG.
+///
+/// Works on the output folder of `train`, `bias train`, `qc` or a pipeline, and on one of the official
+/// tool. What is missing is said in the report; what cannot be read or drawn is a warning.
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// The run's output folder
+    #[arg(short = 'o', long)]
+    pub output_dir: PathBuf,
+
+    /// Prefix of the run's file names (-fp) [default: the one that is there]
+    #[arg(long)]
+    pub file_prefix: Option<String>,
+
+    /// Observed counts (-bw), bigWig or signal pack [default: those of the run, where they still are]
+    #[arg(long)]
+    pub bigwig: Option<PathBuf>,
+
+    /// The report to write, PNGs go beside it [default: evaluation/overall_report.html]
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Replace a report that another program wrote
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+pub fn run(args: ReportArgs) -> Result<()> {
+    let request = Request {
+        folder: &args.output_dir,
+        file_prefix: args.file_prefix.as_deref(),
+        signal: args.bigwig.as_deref(),
+        html: args.html.as_deref(),
+        force: args.force,
+    };
+    report::write(&request, &args.console.console())?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Lists of variants: the text schemas of variant-scorer, VCF and BCF.
+//!
+//! In: a path (plain, gzip, bgzip, a pipe). Out: `Entry`s in file order: a variant, or a row of a
+//! VCF that names nothing to score and why. A row of a text list that is no variant is an error
+//! with file and line; positions are 0-based from here on.
+
+mod schema;
+mod text;
+mod vcf;
+
+use std::io::BufRead;
+use std::path::Path;
+
+use anyhow::Result;
+
+pub use self::schema::{Column, Schema};
+use super::lines;
+use crate::error::Problem;
+
+/// One pair of alleles at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Line of the file, or record of a BCF, from 1.
+    pub row: u64,
+    /// As written; a list without any `chr` may want one in front.
+    pub chrom: String,
+    /// 0-based position of the first base of allele1.
+    pub pos: u64,
+    /// As written: ACGT in either case, or `-` for no base at all.
+    pub alleles: [String; 2],
+    pub id: String,
+    /// The `end` column of the bed schema, which plays no part.
+    pub end: String,
+}
+
+impl Variant {
+    /// Bases of an allele; none for `-`.
+    pub fn bases(&self, allele: usize) -> &[u8] {
+        match self.alleles[allele].as_str() {
+            "-" => &[],
+            bases => bases.as_bytes(),
+        }
+    }
+}
+
+/// What a row of the file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Variant(Variant),
+    /// A VCF record or one of its ALTs that has no sequence of its own.
+    Unusable {
+        variant: Variant,
+        reason: &'static str,
+    },
+}
+
+/// Calls `each` with every entry of `path`, in order, and returns the schema they came in: the one
+/// asked for, else VCF or BCF where the content says so, else `chrombpnet`.
+///
+/// Errors: unreadable or truncated files, rows that are no variant, content that is not of the
+/// schema asked for, and those of `each`.
+pub fn for_each(
+    path: &Path,
+    schema: Option<Schema>,
+    each: &mut dyn FnMut(Entry) -> Result<()>,
+) -> Result<Schema> {
+    let mut bytes = lines::open(path)?;
+    let start = bytes.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
+    let found = vcf::kind(start);
+    match (found, schema) {
+        (Some(kind), None | Some(Schema::Vcf)) => {
+            vcf::for_each(bytes, kind, path, each)?;
+            Ok(Schema::Vcf)
+        }
+        (Some(kind), Some(other)) => {
+            Err(Problem::new(format!("found a {kind}, expected the schema {other}"))
+                .at(path.display())
+                .fix("leave --schema out, or pass --schema vcf")
+                .into())
+        }
+        (None, Some(Schema::Vcf)) => Err(Problem::new(
+            "neither VCF nor BCF: the file begins with neither ##fileformat=VCF nor the BCF magic",
+        )
+        .at(path.display())
+        .fix("pass the --schema of a text list, or give the VCF its header")
+        .into()),
+        (None, schema) => {
+            let schema = schema.unwrap_or(Schema::Chrombpnet);
+            text::for_each(bytes, path, schema, each)?;
+            Ok(schema)
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Motifs: hands a run's contributions to tfmodisco-lite, where that is installed, with the arguments
+//! of the official pipelines, and puts what it makes where they put it.
+//!
+//! ```text
+//! auxiliary/interpret_subsample/<model>.<head>_scores.h5
+//!    -> modisco motifs -> auxiliary/interpret_subsample/modisco_results_<head>_scores.h5
+//!    -> modisco report -> evaluation/modisco_<head>/motifs.html
+//! ```
+//!
+//! Nothing else depends on it. Its output goes to `logs/modisco_<head>.log`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::console::{Console, duration};
+use crate::error::Problem;
+use crate::files::atomic;
+use crate::report::folder::Folder;
+
+/// The version that this was tested with.
+pub const TESTED: &str = "2.4.0";
+
+/// Which output of the model contributions explain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Head {
+    Profile,
+    Counts,
+}
+
+impl Head {
+    pub const ALL: [Self; 2] = [Self::Profile, Self::Counts];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Counts => "counts",
+        }
+    }
+}
+
+/// What to look for, and where.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The run's folder.
+    pub folder: &'a Path,
+    pub file_prefix: Option<&'a str>,
+    /// Heads [default when empty: those whose contributions are there].
+    pub heads: &'a [Head],
+    /// At most this many seqlets of each sign; official pipelines: 50,000.
+    pub max_seqlets: u64,
+    /// bp around the centre that are searched; official pipelines: 500.
+    pub window: usize,
+    /// Motifs to name what is found by (MEME format).
+    pub meme_db: Option<&'a Path>,
+    /// The program [default: `modisco` on PATH].
+    pub modisco: Option<&'a Path>,
+    /// Do again what is there.
+    pub force: bool,
+}
+
+impl<'a> Request<'a> {
+    /// As the official pipelines do it.
+    pub fn official(folder: &'a Path, file_prefix: Option<&'a str>) -> Self {
+        Self {
+            folder,
+            file_prefix,
+            heads: &[],
+            max_seqlets: 50_000,
+            window: 500,
+            meme_db: None,
+            modisco: None,
+            force: false,
+        }
+    }
+}
+
+/// Where `modisco` is.
+///
+/// Errors: it is not there; says what to install.
+pub fn find(modisco: Option<&Path>) -> Result<PathBuf, Problem> {
+    let install = format!(
+        "pip install modisco-lite=={TESTED} (Python 3.9 to 3.12), then pass --modisco PATH or put it on PATH"
+    );
+    match modisco {
+        Some(path) if is_program(path) => Ok(path.to_path_buf()),
+        Some(path) => Err(Problem::new("this is no program").at(path.display()).fix(install)),
+        None => on_path("modisco")
+            .ok_or_else(|| Problem::new("tfmodisco-lite (modisco) is not on PATH").fix(install)),
+    }
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    let Ok(metadata) = fs::metadata(path) else { return false };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+    }
+    #[cfg(not(unix))]
+    metadata.is_file()
+}
+
+/// Finds motifs; returns the report of each head.
+///
+/// Errors: no modisco, no run, no contributions, a modisco that fails. What was there before stays.
+pub fn run(request: &Request, console: &Console) -> Result<Vec<PathBuf>> {
+    let modisco = find(request.modisco)?;
+    let folder = Folder::open(request.folder, request.file_prefix)?;
+    let heads = heads(&folder, request.heads)?;
+    let mut reports = Vec::new();
+    for head in heads {
+        let job = Job { request, folder: &folder, modisco: &modisco, head, console };
+        reports.push(job.run()?);
+    }
+    Ok(reports)
+}
+
+fn scores(folder: &Folder, head: Head) -> PathBuf {
+    let model = folder.kind.interpreted();
+    folder.interpreted(&format!("{model}.{}_scores.h5", head.name()))
+}
+
+fn heads(folder: &Folder, wanted: &[Head]) -> Result<Vec<Head>, Problem> {
+    let of = if wanted.is_empty() { &Head::ALL[..] } else { wanted };
+    let there: Vec<Head> = of.iter().copied().filter(|&h| scores(folder, h).exists()).collect();
+    let missing = of.iter().find(|h| !there.contains(h));
+    match missing {
+        Some(&head) if there.is_empty() || !wanted.is_empty() => {
+            Err(Problem::new(format!("there are no contributions to the {}", head.name()))
+                .at(scores(folder, head).display())
+                .fix("make them with cbp-fast contribs"))
+        }
+        _ => Ok(there),
+    }
+}
+
+/// One head.
+struct Job<'a> {
+    request: &'a Request<'a>,
+    folder: &'a Folder,
+    modisco: &'a Path,
+    head: Head,
+    console: &'a Console,
+}
+
+impl Job<'_> {
+    fn run(&self) -> Result<PathBuf> {
+        let name = self.head.name();
+        let scores = scores(self.folder, self.head);
+        let results = self.folder.interpreted(&format!("modisco_results_{name}_scores.h5"));
+        let evaluation = self.folder.tree.root().join("evaluation");
+        let report = evaluation.join(format!("modisco_{name}"));
+        let page = report.join("motifs.html");
+        let log = self.folder.tree.logs(&format!("modisco_{name}.log"));
+        for parent in [&evaluation, &self.folder.tree.root().join("logs")] {
+            fs::create_dir_all(parent).map_err(|e| atomic::unwritable(parent, e.into()))?;
+        }
+        let start = Instant::now();
+        if self.request.force || !is_newer(&results, &scores) {
+            let n = self.request.max_seqlets.to_string();
+            let window = self.request.window.to_string();
+            self.console.info(format!(
+                "modisco motifs on {}; its output: {}",
+                scores.display(),
+                log.display()
+            ));
+            atomic::write_with(&results, |path| {
+                let arguments: [&OsStr; 9] = [
+                    "motifs".as_ref(),
+                    "-i".as_ref(),
+                    scores.as_os_str(),
+                    "-n".as_ref(),
+                    n.as_ref(),
+                    "-o".as_ref(),
+                    path.as_os_str(),
+                    "-w".as_ref(),
+                    window.as_ref(),
+                ];
+                self.modisco(&arguments, &log, false)?;
+                match fs::metadata(path)?.len() {
+                    0 => Err(Problem::new("modisco motifs ended well but wrote nothing")
+                        .at(log.display())
+                        .into()),
+                    _ => Ok(()),
+                }
+            })?;
+        } else if is_newer(&page, &results) {
+            self.console
+                .info(format!("{} is there already; --force makes it again", page.display()));
+            return Ok(page);
+        }
+        self.report(&results, &report, &log)?;
+        self.console.info(format!(
+            "wrote {} and {} in {}",
+            results.display(),
+            page.display(),
+            duration(start.elapsed().as_secs_f64())
+        ));
+        Ok(page)
+    }
+
+    /// `modisco report`, in a folder of its own that then takes the place of the old one.
+    fn report(&self, results: &Path, report: &Path, log: &Path) -> Result<()> {
+        let beside = report.parent().unwrap_or(Path::new("."));
+        let fresh = tempfile::Builder::new()
+            .prefix(".cbp-fast-modisco-")
+            .tempdir_in(beside)
+            .map_err(|e| atomic::unwritable(report, e.into()))?;
+        // modisco joins folder and file names as text in places.
+        let folder = fresh.path().join("");
+        let mut arguments: Vec<&OsStr> = vec![
+            "report".as_ref(),
+            "-i".as_ref(),
+            results.as_os_str(),
+            "-o".as_ref(),
+            folder.as_os_str(),
+        ];
+        if let Some(db) = self.request.meme_db {
+            arguments.extend::<[&OsStr; 2]>(["-m".as_ref(), db.as_os_str()]);
+            // Without the MEME suite, its own search for matches.
+            if on_path("tomtom").is_none() {
+                arguments.push("-l".as_ref());
+            }
+        }
+        self.modisco(&arguments, log, true)?;
+        let page = fresh.path().join("motifs.html");
+        // tfmodisco-lite 3 calls its page report.html; workflows look for the older name.
+        let renamed = page.exists() || fs::rename(fresh.path().join("report.html"), &page).is_ok();
+        if !renamed {
+            return Err(Problem::new("modisco report ended well but wrote no page of motifs")
+                .at(log.display())
+                .into());
+        }
+        let swap = || -> Result<()> {
+            if report.exists() {
+                fs::remove_dir_all(report)?;
+            }
+            Ok(fs::rename(fresh.path(), report)?)
+        };
+        swap().map_err(|error| atomic::unwritable(report, error))?;
+        #[cfg(unix)]
+        {
+            // Temporary folders are for their owner only.
+            use std::os::unix::fs::PermissionsExt;
+            let _ = fs::set_permissions(report, fs::Permissions::from_mode(0o755));
+        }
+        Ok(())
+    }
+
+    fn modisco(&self, arguments: &[&OsStr], log: &Path, append: bool) -> Result<()> {
+        let output = fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .append(append)
+            .truncate(!append)
+            .open(log)
+            .map_err(|e| atomic::unwritable(log, e.into()))?;
+        let status = Command::new(self.modisco)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .status()
+            .with_context(|| format!("cannot start {}", self.modisco.display()))?;
+        if status.success() {
+            return Ok(());
+        }
+        let what = arguments[0].to_string_lossy();
+        let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(4)..].join("\n    ");
+        Err(Problem::new(format!("modisco {what} failed ({status}):\n    {last}"))
+            .at(log.display())
+            .fix(format!(
+                "few regions or weak contributions give no seqlets; tested with modisco-lite {TESTED}"
+            ))
+            .into())
+    }
+}
+
+/// `made` exists and is no older than `from`.
+fn is_newer(made: &Path, from: &Path) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    matches!((time(made), time(from)), (Some(made), Some(from)) if made >= from)
+}

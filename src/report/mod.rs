@@ -1,0 +1,95 @@
+//! The report of a run: one HTML file that needs nothing else, and its figures as PNG under the
+//! official names.
+//!
+//! In: a folder that `train`, `bias train`, `qc` or a pipeline filled, ours or the official tool's.
+//! Out: `evaluation/overall_report.html`, written last and at once, since workflows take its presence
+//! for "done". Every section shows what is there and says what is missing. What cannot be read or
+//! drawn becomes a note in its place and a warning; it never stops the rest.
+
+mod context;
+mod figures;
+pub(crate) mod folder;
+mod html;
+mod read;
+mod sections;
+mod verdicts;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::console::Console;
+use crate::error::Problem;
+use crate::files::atomic;
+use context::Context;
+use folder::Folder;
+
+/// What to report on.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// Prefix of its files [default: the one that is there].
+    pub file_prefix: Option<&'a str>,
+    /// Observed counts, bigWig or pack [default: the folder's own, or what its logs name].
+    pub signal: Option<&'a Path>,
+    /// The file to write, PNGs beside it [default: `evaluation/overall_report.html`].
+    pub html: Option<&'a Path>,
+    /// Replace a report that another program wrote.
+    pub force: bool,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Written {
+    pub html: PathBuf,
+    /// What could not be read or drawn, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Writes the report of a run.
+///
+/// Errors: no run in the folder, a report of another program in the way, a place that cannot be
+/// written. All else is a note in the report.
+pub fn write(request: &Request, console: &Console) -> Result<Written> {
+    let folder = Folder::open(request.folder, request.file_prefix)?;
+    let path = match request.html {
+        Some(path) => path.to_path_buf(),
+        None => folder.tree.evaluation("overall_report.html"),
+    };
+    if !request.force {
+        refuse_foreign(&path)?;
+    }
+    let beside = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&beside).map_err(|error| {
+        Problem::new(format!("cannot make the report's folder: {error}")).at(beside.display())
+    })?;
+    let context = Context::new(folder, beside, request.signal, console);
+    let page = sections::page(&context).into_string();
+    atomic::write(&path, |out| Ok(out.write_all(page.as_bytes())?))?;
+    let notes = context.into_notes();
+    for note in &notes {
+        console.warning(format!("report: {note}"));
+    }
+    console.info(format!("wrote {}", path.display()));
+    Ok(Written { html: path, notes })
+}
+
+/// Errors when `path` holds a page that is not ours.
+fn refuse_foreign(path: &Path) -> Result<()> {
+    let Ok(bytes) = fs::read(path) else { return Ok(()) };
+    let ours = format!("<meta name=\"generator\" content=\"{} ", html::GENERATOR);
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
+    match start.contains(&ours) {
+        true => Ok(()),
+        false => Err(Problem::new("there is a report of another program already")
+            .at(path.display())
+            .fix("write elsewhere with --html FILE, or pass --force to replace it")
+            .into()),
+    }
+}

@@ -1,0 +1,158 @@
+//! Where the models came from: program, command, inputs and outputs with their hashes, device.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::text;
+use crate::console::{duration, grouped};
+use crate::pack::cache::{self, Fingerprint};
+use crate::report::context::Context;
+use crate::report::html::{pairs, problem};
+use crate::report::read::tables;
+use crate::train::record::RunRecord;
+
+/// Models of a run, ours and the official tool's.
+const MODELS: [&str; 4] =
+    ["chrombpnet.h5", "chrombpnet_nobias.h5", "bias_model_scaled.h5", "bias.h5"];
+
+pub fn body(context: &Context) -> Result<Markup> {
+    let stem = context.folder.kind.stem();
+    let path = context.folder.tree.logs(&format!("{stem}.run.json"));
+    let record = context.guarded_option(|| RunRecord::read(&path));
+    Ok(html! {
+        @match record {
+            Ok(Some(record)) => (of_record(&record)),
+            Ok(None) => {
+                (context.missing_file(&path, "The models were not trained by this program."))
+                (of_arguments(context, stem)?)
+            },
+            Err(text) => (problem(&text)),
+        }
+        h3 { "Models" }
+        (context.guarded(models))
+    })
+}
+
+fn of_record(record: &RunRecord) -> Markup {
+    let mut run = vec![
+        ("trained with".to_string(), format!("cbp-fast {}", record.version)),
+        ("command".into(), record.command_line.join(" ")),
+        (
+            "complete".into(),
+            if record.complete { "yes" } else { "no: run the command again" }.into(),
+        ),
+    ];
+    let outcome = |key: &str| record.outcome.get(key);
+    run.extend(outcome("engine").map(|v| ("device".into(), plain(v))));
+    run.extend(outcome("best_epoch").and_then(Value::as_u64).map(|epoch| {
+        let of = outcome("epochs_run").map(|n| format!(" of {}", plain(n))).unwrap_or_default();
+        ("best epoch".into(), format!("{}{of}", epoch + 1))
+    }));
+    let seconds = outcome("seconds").and_then(Value::as_f64);
+    run.extend(seconds.map(|s| ("time in training".into(), duration(s))));
+    let rate = outcome("examples_per_s").and_then(Value::as_f64);
+    run.extend(
+        rate.map(|r| ("throughput".into(), format!("{r:.1} examples/s, validation included"))),
+    );
+    let settings: Vec<(&String, String)> =
+        record.settings.iter().map(|(key, value)| (key, plain(value))).collect();
+    html! {
+        (pairs(&run))
+        h3 { "Inputs" }
+        (files(&record.inputs.iter().map(|(role, f)| (role.as_str(), f)).collect::<Vec<_>>()))
+        h3 { "Settings that the weights depend on" }
+        (pairs(&settings))
+    }
+}
+
+/// Of the official tool only its arguments are there.
+fn of_arguments(context: &Context, stem: &str) -> Result<Markup> {
+    let Some(Value::Object(args)) =
+        tables::json(&context.folder.tree.logs(&format!("{stem}.args.json")))?
+    else {
+        return Ok(html! {});
+    };
+    let rows: Vec<(&String, String)> =
+        args.iter().map(|(key, value)| (key, plain(value))).collect();
+    Ok(html! { (text("Its arguments, as it recorded them:")) (pairs(&rows)) })
+}
+
+fn models(context: &Context) -> Result<Markup> {
+    let mut found = Vec::new();
+    for name in MODELS {
+        let path = context.folder.tree.models(name);
+        if path.exists() {
+            found.push((name, cache::fingerprint(&path)?));
+        }
+    }
+    Ok(match found.is_empty() {
+        true => context.missing_file(&context.folder.tree.models(MODELS[0]), ""),
+        false => files(&found.iter().map(|(name, f)| (*name, f)).collect::<Vec<_>>()),
+    })
+}
+
+fn files(rows: &[(&str, &Fingerprint)]) -> Markup {
+    html! {
+        div.wide {
+            table {
+                thead { tr {
+                    th scope="col" { "Role" } th scope="col" { "File" }
+                    th.number scope="col" { "Bytes" } th scope="col" { "xxh3" }
+                } }
+                tbody {
+                    @for (role, file) in rows {
+                        tr {
+                            th scope="row" { (role) }
+                            td { span.code { (file.name) } }
+                            td.number { (grouped(file.size)) }
+                            td { span.code { (file.xxh3) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A JSON value without the quotes of a string.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+/// `2026-11-24 14:05 UTC`
+pub fn now() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    date(seconds)
+}
+
+/// Civil date of seconds since 1970. Source: Howard Hinnant, "chrono-compatible low-level date
+/// algorithms", `civil_from_days`.
+fn date(seconds: u64) -> String {
+    let z = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (seconds % 86_400 / 3600, seconds % 3600 / 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn dates() {
+        assert_eq!(date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(date(951_782_399), "2000-02-28 23:59 UTC");
+        assert_eq!(date(951_782_400), "2000-02-29 00:00 UTC");
+        assert_eq!(date(1_795_529_100), "2026-11-24 14:05 UTC");
+    }
+}

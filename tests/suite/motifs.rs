@@ -1,0 +1,125 @@
+//! `motifs` with a stand-in for tfmodisco-lite; `tests/interop/motifs.sh` runs the real one.
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
+use crate::fixture::{command, stderr, tree};
+
+/// Notes its arguments, then does what the real one does to files.
+const STAND_IN: &str = r#"#!/bin/sh
+echo "$@" >> calls
+if [ -e fail ]; then echo "first line"; echo "No seqlets found" >&2; exit 3; fi
+if [ "$1" = motifs ]; then [ -e silent ] || echo results > "$7"; else echo page > "$5/motifs.html"; fi
+"#;
+
+struct Run(tempfile::TempDir);
+
+impl Run {
+    fn new(heads: &[&str]) -> Self {
+        let run = Self(tempfile::tempdir().unwrap());
+        run.put("run/models/x_chrombpnet.h5", "");
+        for head in heads {
+            let name = format!("x_chrombpnet_nobias.{head}_scores.h5");
+            run.put(&format!("run/auxiliary/interpret_subsample/{name}"), "scores");
+        }
+        run.put("bin/modisco", STAND_IN);
+        let program = run.0.path().join("bin/modisco");
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        run
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn motifs(&self, path: &str, more: &[&str]) -> Output {
+        let arguments = [&["motifs", "-o", "run"], more].concat();
+        let path = format!("{}:/usr/bin:/bin", self.0.path().join(path).display());
+        command(self.0.path(), &arguments).env("PATH", path).output().unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.path().join(name)).unwrap_or_default()
+    }
+}
+
+const RESULTS: &str = "run/auxiliary/interpret_subsample/x_modisco_results_profile_scores.h5";
+
+#[test]
+fn results_go_to_the_official_places_with_the_official_arguments() {
+    let run = Run::new(&["profile"]);
+    let output = run.motifs("bin", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let calls = run.read("calls");
+    let lines: Vec<&str> = calls.lines().collect();
+    let scores = "run/auxiliary/interpret_subsample/x_chrombpnet_nobias.profile_scores.h5";
+    assert!(lines[0].starts_with(&format!("motifs -i {scores} -n 50000 -o ")), "{calls}");
+    assert!(lines[0].ends_with(" -w 500"), "{calls}");
+    assert!(lines[1].starts_with(&format!("report -i {RESULTS} -o ")), "{calls}");
+    assert_eq!(
+        tree(&run.0.path().join("run")),
+        [
+            "auxiliary/interpret_subsample/x_chrombpnet_nobias.profile_scores.h5",
+            "auxiliary/interpret_subsample/x_modisco_results_profile_scores.h5",
+            "evaluation/modisco_profile/motifs.html",
+            "logs/x_modisco_profile.log",
+            "models/x_chrombpnet.h5",
+        ]
+    );
+    // Again: nothing to do; forced, or with new contributions, all of it.
+    let output = run.motifs("bin", &[]);
+    assert!(stderr(&output).contains("is there already"), "{}", stderr(&output));
+    assert_eq!(run.read("calls").lines().count(), 2);
+    assert!(run.motifs("bin", &["--force", "-n", "7", "-w", "9"]).status.success());
+    let calls = run.read("calls");
+    assert!(calls.lines().nth(2).unwrap().contains(" -n 7 -o "), "{calls}");
+    assert_eq!(calls.lines().count(), 4);
+}
+
+#[test]
+fn a_database_is_handed_on() {
+    let run = Run::new(&["profile", "counts"]);
+    run.put("db.meme", "MEME");
+    let output = run.motifs("bin", &["-m", "db.meme", "-pc", "counts"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let calls = run.read("calls");
+    assert!(calls.lines().nth(1).unwrap().contains(" -m db.meme"), "{calls}");
+    assert!(!calls.contains("profile_scores"), "{calls}");
+    assert!(run.motifs("bin", &[]).status.success());
+    assert!(Path::exists(&run.0.path().join("run/evaluation/modisco_profile/motifs.html")));
+    let output = run.motifs("bin", &["-m", "none.meme"]);
+    assert!(stderr(&output).contains("none.meme"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_missing_or_fails_is_said_and_leaves_nothing() {
+    let run = Run::new(&["profile"]);
+    let fails = |path: &str, more: &[&str]| {
+        let before = tree(&run.0.path().join("run/auxiliary"));
+        let output = run.motifs(path, more);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(!text.contains("panicked"), "{text}");
+        assert_eq!(tree(&run.0.path().join("run/auxiliary")), before);
+        text
+    };
+    let text = fails("no-bin", &[]);
+    assert!(text.contains("not on PATH") && text.contains("pip install modisco-lite=="), "{text}");
+    let text = fails("bin", &["--modisco", "bin"]);
+    assert!(text.contains("no program") && text.contains("pip install"), "{text}");
+    let text = fails("bin", &["-pc", "counts"]);
+    assert!(text.contains("no contributions to the counts") && text.contains("contribs"), "{text}");
+    run.put("silent", "");
+    assert!(fails("bin", &[]).contains("wrote nothing"));
+    run.put("fail", "");
+    let text = fails("bin", &["--modisco", "bin/modisco"]);
+    assert!(text.contains("No seqlets found") && text.contains("modisco_profile.log"), "{text}");
+    let empty = Run::new(&[]);
+    let output = empty.motifs("bin", &[]);
+    assert!(stderr(&output).contains("no contributions to the profile"), "{}", stderr(&output));
+}
