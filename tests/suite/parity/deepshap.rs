@@ -42,7 +42,8 @@ impl Input {
         model(&goldens.join(format!("models/{name}.h5")), 1.0).spec
     }
 
-    /// [sequences, inputlen, 4]
+    /// [sequences, inputlen, 4]; for the CUDA engine's tests.
+    #[cfg(feature = "emulate")]
     pub fn hypothetical(&self, name: &str, head: &str) -> Vec<f32> {
         self.file.f32(&format!("{name}/{head}/hypothetical"))
     }
