@@ -13,11 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 source "$root/tests/interop/environment.sh"
 
-binary=${CBP_FAST:-$root/target/release/cbp-fast}
-if [ ! -x "$binary" ]; then
-    echo "error: no binary at $binary; build it (cargo build --release) or set CBP_FAST" >&2
-    exit 1
-fi
+binary=$(the_binary)
 regions=${1:-2}
 cores=$(nproc)
 threads=${THREADS:-$cores}

@@ -21,7 +21,6 @@
 # About half an hour on two busy cores, most of it contributions and finemo.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
 
 if [ $# -lt 1 ] || [ ! -f "$1/truth/motifs.tsv" ]; then
     sed -n '2,22s/^# \{0,1\}//p' "$0" >&2
@@ -29,12 +28,8 @@ if [ $# -lt 1 ] || [ ! -f "$1/truth/motifs.tsv" ]; then
 fi
 demo=$(cd "$1" && pwd)
 peaks=${2:-400}
-binary=${CBP_FAST:-$root/target/release/cbp-fast}
-if [ ! -x "$binary" ]; then
-    echo "error: no binary at $binary; build it (cargo build --release) or set CBP_FAST" >&2
-    exit 1
-fi
 source "$here/environment.sh"
+binary=$(the_binary)
 python=$(environment consumers)
 tools=$(dirname "$python")
 

@@ -14,3 +14,15 @@ environment() {
     fi
     echo "$venv/bin/python"
 }
+
+# the_binary: prints the cbp-fast to run: CBP_FAST, else the release build of this checkout.
+the_binary() {
+    local root binary
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+    binary=${CBP_FAST:-$root/target/release/cbp-fast}
+    if [ ! -x "$binary" ]; then
+        echo "error: no binary at $binary; build it (cargo build --release) or set CBP_FAST" >&2
+        return 1
+    fi
+    echo "$binary"
+}

@@ -10,13 +10,8 @@
 # environment in .venv-interop-modisco. CBP_FAST names the binary (default: target/release).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-binary=${CBP_FAST:-$root/target/release/cbp-fast}
-if [ ! -x "$binary" ]; then
-    echo "error: no binary at $binary; build it (cargo build --release) or set CBP_FAST" >&2
-    exit 1
-fi
 source "$here/environment.sh"
+binary=$(the_binary)
 python=$(environment modisco)
 
 work=$(mktemp -d)

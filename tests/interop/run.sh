@@ -12,19 +12,13 @@
 # virtual environments in .venv-interop-*. CBP_FAST names the binary (default: target/release).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
 
 if [ $# -lt 1 ] || [ ! -d "$1" ]; then
     sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-binary=${CBP_FAST:-$root/target/release/cbp-fast}
-if [ ! -x "$binary" ]; then
-    echo "error: no binary at $binary; build it (cargo build --release) or set CBP_FAST" >&2
-    exit 1
-fi
-
 source "$here/environment.sh"
+binary=$(the_binary)
 tensorflow=$(environment tensorflow)
 torch=$(environment torch)
 

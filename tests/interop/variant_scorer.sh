@@ -13,19 +13,13 @@
 # in .venv-interop-variant-scorer. CBP_FAST names the binary (default: target/release).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
 
 if [ $# -lt 3 ] || [ ! -f "${VARIANT_SCORER:-}/src/variant_scoring.py" ]; then
     sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-binary=${CBP_FAST:-$root/target/release/cbp-fast}
-if [ ! -x "$binary" ]; then
-    echo "error: no binary at $binary; build it (cargo build --release) or set CBP_FAST" >&2
-    exit 1
-fi
-
 source "$here/environment.sh"
+binary=$(the_binary)
 python=$(environment variant-scorer)
 export TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=
 
