@@ -12,6 +12,7 @@
 //! Source: official `write_bigwig`. Regions with the same midpoint three times over, which stop that
 //! tool, leave no base to the ones in the middle.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use super::atomic::{self, Pending};
 use super::bigwig_stream::BigWigStream;
 use super::track_stats::{self, TrackStats};
 use crate::error::Problem;
+use crate::store::GenomePack;
 
 /// First base of a region on a contig of the layout's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,23 @@ pub struct Span {
     pub contig: u32,
     /// 0-based
     pub start: u32,
+}
+
+/// Where windows of a genome, (contig, first base), lie in a bigWig of `contigs`.
+///
+/// Errors: the name of a contig that has a window and is not listed.
+pub fn spans<'g>(
+    genome: &'g GenomePack,
+    contigs: &[(String, u64)],
+    windows: impl IntoIterator<Item = (u32, u32)>,
+) -> Result<Vec<Span>, &'g str> {
+    let places: HashMap<&str, u32> =
+        contigs.iter().zip(0..).map(|((name, _), place)| (name.as_str(), place)).collect();
+    let span = |(contig, start)| {
+        let name = genome.contigs()[contig as usize].name.as_str();
+        Ok(Span { contig: *places.get(name).ok_or(name)?, start })
+    };
+    windows.into_iter().map(span).collect()
 }
 
 /// The part of a region that is written.

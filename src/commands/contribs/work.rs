@@ -13,7 +13,7 @@ use crate::commands::regions::{self, RegionFilter};
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::contributions_h5::Rows;
-use crate::files::region_track::{Span, TrackLayout};
+use crate::files::region_track::{self, Span, TrackLayout};
 use crate::input::chrom_sizes::{self, ChromSizes};
 use crate::input::fasta;
 use crate::input::regions::Region;
@@ -31,7 +31,8 @@ pub struct Work {
     pub regions: Vec<Region>,
     /// Regions whose window does not fit.
     pub left_out: usize,
-    sizes: Option<ChromSizes>,
+    /// For regions of a genome: contigs of the bigWigs, and where each window lies in them.
+    bigwig: Option<(ChromSizes, Vec<Span>)>,
 }
 
 /// Errors for a model whose output is a sum of two branches.
@@ -92,7 +93,7 @@ impl Work {
             windows: (0..sequences.len() as u32).map(|contig| (contig, 0)).collect(),
             regions: Vec::new(),
             left_out: 0,
-            sizes: None,
+            bigwig: None,
         })
     }
 
@@ -115,33 +116,23 @@ impl Work {
         };
         let set = regions::open(path, "regions", 0, &tracks, &filter, console)?;
         let half = (arch.inputlen / 2) as u32;
-        let work = Self {
+        let windows: Vec<(u32, u32)> =
+            set.sites.iter().map(|s| (s.contig, s.center - half)).collect();
+        let spans = region_track::spans(&tracks.genome, &sizes.entries, windows.iter().copied())
+            .map_err(|name| {
+                Problem::new(format!("regions lie on {name}, which is not listed"))
+                    .at(sizes_path.display())
+                    .fix("list every chromosome that has regions")
+            })?;
+        Ok(Self {
             tracks,
             inputlen: arch.inputlen,
             outputlen: arch.outputlen,
-            windows: set.sites.iter().map(|s| (s.contig, s.center - half)).collect(),
+            windows,
             regions: set.rows,
             left_out: set.dropped,
-            sizes: Some(sizes),
-        };
-        work.check_listed(sizes_path)?;
-        Ok(work)
-    }
-
-    /// Every contig with a window must have a place in the bigWigs.
-    fn check_listed(&self, sizes_path: &Path) -> Result<(), Problem> {
-        let Some(sizes) = &self.sizes else { return Ok(()) };
-        let contigs = self.tracks.genome.contigs();
-        let listed: Vec<bool> = contigs.iter().map(|c| sizes.get(&c.name).is_some()).collect();
-        match self.windows.iter().find(|(contig, _)| !listed[*contig as usize]) {
-            None => Ok(()),
-            Some((contig, _)) => Err(Problem::new(format!(
-                "regions lie on {}, which is not listed",
-                contigs[*contig as usize].name
-            ))
-            .at(sizes_path.display())
-            .fix("list every chromosome that has regions")),
-        }
+            bigwig: Some((sizes, spans)),
+        })
     }
 
     pub fn len(&self) -> usize {
@@ -156,17 +147,7 @@ impl Work {
 
     /// For bigWigs: the rows in coordinate order, and their layout. `None` without a genome.
     pub fn track(&self) -> Result<Option<(Vec<u32>, TrackLayout)>> {
-        let Some(sizes) = &self.sizes else { return Ok(None) };
-        let contigs = self.tracks.genome.contigs();
-        let place = |name: &str| sizes.entries.iter().position(|(n, _)| n == name);
-        let places: Vec<Option<usize>> = contigs.iter().map(|c| place(&c.name)).collect();
-        let spans: Vec<Span> = self
-            .windows
-            .iter()
-            .filter_map(|&(contig, start)| {
-                Some(Span { contig: places[contig as usize]? as u32, start })
-            })
-            .collect();
+        let Some((sizes, spans)) = &self.bigwig else { return Ok(None) };
         let mut order: Vec<u32> = (0..spans.len() as u32).collect();
         order.sort_by_key(|&row| (spans[row as usize].contig, spans[row as usize].start));
         let sorted: Vec<Span> = order.iter().map(|&row| spans[row as usize]).collect();

@@ -1,7 +1,6 @@
 //! What is predicted: windows of a genome or of sequences, the names of their rows, and the layout of
 //! their bigWig.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::commands::inputs;
 use crate::commands::regions::{self, RegionFilter};
 use crate::console::Console;
 use crate::error::Problem;
-use crate::files::region_track::{Span, TrackLayout};
+use crate::files::region_track::{self, TrackLayout};
 use crate::input::chrom_sizes::{self, ChromSizes};
 use crate::input::fasta;
 use crate::input::folds::{self, Folds};
@@ -225,15 +224,9 @@ impl Source {
     fn layout(&self, plan: &[Example], arch: &Architecture) -> Result<TrackLayout> {
         let contigs = self.contigs();
         let flank = ((arch.inputlen - arch.outputlen) / 2) as u32;
-        let ids: HashMap<&str, u32> =
-            contigs.iter().zip(0..).map(|((name, _), id)| (name.as_str(), id)).collect();
-        let span = |example: &Example| {
-            let name = self.tracks.genome.contigs()[example.contig as usize].name.as_str();
-            let contig = *ids.get(name).ok_or_else(|| self.not_listed(name))?;
-            Ok::<_, Problem>(Span { contig, start: example.start + flank })
-        };
-        let spans: Vec<Span> = plan.iter().map(span).collect::<Result<_, _>>()?;
-        drop(ids);
+        let windows = plan.iter().map(|example| (example.contig, example.start + flank));
+        let spans = region_track::spans(&self.tracks.genome, &contigs, windows)
+            .map_err(|name| self.not_listed(name))?;
         TrackLayout::new(contigs, &spans, arch.outputlen)
     }
 
