@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use cbp_fast::batch::Example;
-use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Isa, Options};
+use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Gradients, Isa, Options, Scalar};
 use cbp_fast::engine::{Engine, EngineSpec, Predictions};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -199,11 +200,67 @@ fn variants() -> Vec<Options> {
     all
 }
 
+/// A full model of awkward sizes. Real lengths would be slow here; dilations up to 16 with lengths
+/// that leave odd remainders are not.
+fn awkward(filters: usize, layers: usize, outputlen: usize, extra: usize, seed: u64) -> EngineSpec {
+    let outputlen = 2 * outputlen;
+    let context = 20 + 74 + 2 * (2usize.pow(layers as u32 + 1) - 2);
+    let main = network(context + outputlen + 2 * extra, outputlen, filters, layers, seed);
+    let bias = network(main.arch.inputlen, outputlen, 1 + filters / 2, layers.min(1), seed + 1);
+    spec(main, Some(bias))
+}
+
+fn gradients<T: Scalar>(spec: &EngineSpec, seed: u64, options: Options) -> Gradients<T> {
+    CpuEngineOf::<T>::with_options(spec.clone(), tracks(seed), options)
+        .unwrap()
+        .gradients(&plan(&[50, 3000, 4400]))
+        .unwrap()
+}
+
+const PLAIN: Options = Options { isa: Isa::PORTABLE, pairs: Some(false) };
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// f32 in every variant against the plain f64 form: outputs and gradients. Real lengths would
-    /// be slow here; dilations up to 16 with lengths that leave odd remainders are not.
+    /// f64 in every variant against the plain form: the algorithm and the instruction sets.
+    #[test]
+    fn every_variant_is_the_plain_form_to_rounding(
+        filters in 1..70_usize,
+        layers in 0..5_usize,
+        outputlen in 1..60_usize,
+        extra in 0..40_usize,
+        seed in 0..1000_u64,
+    ) {
+        let spec = awkward(filters, layers, outputlen, extra, seed);
+        let wanted = gradients::<f64>(&spec, seed, PLAIN);
+        for options in variants() {
+            let found = gradients::<f64>(&spec, seed, options);
+            let logits = distance(&found.logits, &wanted.logits);
+            let logcounts = distance(&found.logcounts, &wanted.logcounts);
+            prop_assert!(logits < 1e-12 && logcounts < 1e-12, "{options:?}: {logits:e} {logcounts:e}");
+            for (at, (found, wanted)) in
+                found.parameters.iter().zip(&wanted.parameters).enumerate()
+            {
+                // Zero but for rounding: the profile bias.
+                if at == 2 * layers + 3 { continue; }
+                let off = distance(found, wanted);
+                prop_assert!(off < 1e-11, "{options:?}: tensor {at} off by {off:e}");
+            }
+        }
+    }
+}
+
+proptest! {
+    // The same draws in every run: now and then a unit of f32 lies on the other side of its ReLU's kink, which in windows as short as these moves a gradient by up to 1e-2 (seen at 51
+    // filters, 2 layers, 56 bp, seed 893: f64 agrees to 1e-15 there).
+    #![proptest_config(ProptestConfig {
+        cases: 12,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
+
+    /// f32 in every variant against the plain f64 form: outputs and gradients.
     #[test]
     fn every_variant_computes_the_same(
         filters in 1..70_usize,
@@ -212,19 +269,10 @@ proptest! {
         extra in 0..40_usize,
         seed in 0..1000_u64,
     ) {
-        let outputlen = 2 * outputlen;
-        let context = 20 + 74 + 2 * (2usize.pow(layers as u32 + 1) - 2);
-        let main = network(context + outputlen + 2 * extra, outputlen, filters, layers, seed);
-        let bias = network(main.arch.inputlen, outputlen, 1 + filters / 2, layers.min(1), seed + 1);
-        let spec = spec(main, Some(bias));
-        let plan = plan(&[50, 3000, 4400]);
-        let reference = Options { isa: Isa::PORTABLE, pairs: Some(false) };
-        let wanted = CpuEngineOf::<f64>::with_options(spec.clone(), tracks(seed), reference)
-            .unwrap().gradients(&plan).unwrap();
+        let spec = awkward(filters, layers, outputlen, extra, seed);
+        let wanted = gradients::<f64>(&spec, seed, PLAIN);
         for options in variants() {
-            let mut engine =
-                CpuEngine::with_options(spec.clone(), tracks(seed), options).unwrap();
-            let found = engine.gradients(&plan).unwrap();
+            let found = gradients::<f32>(&spec, seed, options);
             let single = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
             let logits = distance(&single(&found.logits), &wanted.logits);
             let logcounts = distance(&found.logcounts, &wanted.logcounts);
@@ -234,7 +282,6 @@ proptest! {
             {
                 // Zero but for rounding: the profile bias.
                 if at == 2 * layers + 3 { continue; }
-                // A unit on the other side of the ReLU's kink would show as about 1e-3.
                 let off = distance(&single(found), wanted);
                 prop_assert!(off < 5e-3, "{options:?}: tensor {at} off by {off:e}");
             }
