@@ -31,7 +31,8 @@ pub struct Config {
     pub device: Device,
 }
 
-/// A warm-up on one reference, then one timed call over all regions, then the predictions. With
+/// A warm-up on one reference and two predictions, then one timed call over all regions, then the
+/// predictions. With
 /// `folder`, model and data are left there for a peer: `nobias.h5`, and raw little-endian
 /// `codes.u8` [regions, inputlen], `references.u8` [regions, references, inputlen], `counts.f32` and
 /// `profile.f32` [regions, inputlen, 4], `sequences.u8` [predictions, inputlen], `logits.f32`,
@@ -56,6 +57,8 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
         heads: config.heads,
     };
     engine.contributions(&warm_up, &mut Contributions::default())?;
+    let two = sequences.len().min(2 * arch.inputlen);
+    engine.predict_sequences(&sequences[..two], &mut Predictions::default())?;
     let rule = Rule::Rescale { references: &references, per_sequence: config.references };
     let of = Explain { codes: &codes, rule, heads: config.heads };
     let mut scores = Contributions::default();

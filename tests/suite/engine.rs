@@ -217,6 +217,15 @@ fn gradients<T: Scalar>(spec: &EngineSpec, seed: u64, options: Options) -> Gradi
         .unwrap()
 }
 
+fn predictions<T: Scalar>(spec: &EngineSpec, seed: u64, options: Options) -> [Vec<f64>; 2] {
+    let mut out = Predictions::default();
+    CpuEngineOf::<T>::with_options(spec.clone(), tracks(seed), options)
+        .unwrap()
+        .predict(&plan(&[50, 3000, 4400]), &mut out)
+        .unwrap();
+    [out.logits, out.logcounts].map(|values| values.into_iter().map(f64::from).collect())
+}
+
 const PLAIN: Options = Options { isa: Isa::PORTABLE, pairs: Some(false) };
 
 proptest! {
@@ -238,6 +247,11 @@ proptest! {
             let logits = distance(&found.logits, &wanted.logits);
             let logcounts = distance(&found.logcounts, &wanted.logcounts);
             prop_assert!(logits < 1e-12 && logcounts < 1e-12, "{options:?}: {logits:e} {logcounts:e}");
+            let [logits, logcounts] = predictions::<f64>(&spec, seed, options);
+            let logits = distance(&logits, &wanted.logits);
+            let logcounts = distance(&logcounts, &wanted.logcounts);
+            // Predictions are handed out in f32.
+            prop_assert!(logits < 1e-7 && logcounts < 1e-7, "{options:?}: {logits:e} {logcounts:e}");
             for (at, (found, wanted)) in
                 found.parameters.iter().zip(&wanted.parameters).enumerate()
             {
@@ -276,6 +290,10 @@ proptest! {
             let single = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
             let logits = distance(&single(&found.logits), &wanted.logits);
             let logcounts = distance(&found.logcounts, &wanted.logcounts);
+            prop_assert!(logits < 1e-5 && logcounts < 1e-5, "{options:?}: {logits:e} {logcounts:e}");
+            let [logits, logcounts] = predictions::<f32>(&spec, seed, options);
+            let logits = distance(&logits, &wanted.logits);
+            let logcounts = distance(&logcounts, &wanted.logcounts);
             prop_assert!(logits < 1e-5 && logcounts < 1e-5, "{options:?}: {logits:e} {logcounts:e}");
             for (at, (found, wanted)) in
                 found.parameters.iter().zip(&wanted.parameters).enumerate()

@@ -1,8 +1,11 @@
 //! One BPNet branch on one example: forward, and what it keeps for the passes back (`backward`).
 
+use std::sync::OnceLock;
+
 use super::backward::Backward;
 use super::blocked::{Aligned, LANES, panels, rows, rows_mut};
 use super::dilated::{self, Keep, Scratch};
+use super::filtering::{self, PointMatrices};
 use super::first_conv;
 use super::pairs::Shape;
 use super::product::{Product, Second};
@@ -15,8 +18,10 @@ use crate::model::Architecture;
 pub struct Branch<T> {
     pub arch: Architecture,
     pub weights: PackedWeights<T>,
-    /// dilated layers take positions two by two
+    /// dilated layers take positions two by two; predictions four by four
     pub pairs: bool,
+    /// of each dilated layer, for predictions; made by the first of them
+    points: OnceLock<Vec<PointMatrices<T>>>,
 }
 
 /// What one worker needs to run one example; kept from example to example.
@@ -27,6 +32,7 @@ pub struct Buffers<T> {
     /// ReLU masks of the dilated layers; empty when nothing is kept.
     pub(super) masks: Vec<Vec<u8>>,
     pub(super) scratch: Scratch<T>,
+    filtering: filtering::Scratch<T>,
     /// `[tap panel][positions][16]`: every tap's product at every position
     tap_sums: Aligned<T>,
     /// mean of the last map over its positions
@@ -75,6 +81,7 @@ impl<T: Scalar> Buffers<T> {
                 Vec::new()
             },
             scratch: Scratch::new(arch.filters, purpose != Purpose::Predict),
+            filtering: filtering::Scratch::default(),
             tap_sums: Aligned::zeros(panels(arch.profile_kernel) * LANES * positions),
             pooled: Aligned::zeros(panels(arch.filters) * LANES),
             row_offsets: (0..positions).map(|r| (r * LANES) as u32).collect(),
@@ -90,6 +97,18 @@ impl<T: Scalar> Buffers<T> {
 }
 
 impl<T: Scalar> Branch<T> {
+    /// A network of zeros; `trained` ones have what the passes back need.
+    pub fn new(arch: Architecture, trained: bool, pairs: bool) -> Self {
+        let weights = PackedWeights::new(&arch, trained, pairs);
+        Self { arch, weights, pairs, points: OnceLock::new() }
+    }
+
+    /// Takes new parameters (`Architecture::parameter_shapes`).
+    pub fn repack(&mut self, parameters: &[Vec<T>]) {
+        self.weights.pack(&self.arch, parameters);
+        self.points.take();
+    }
+
     pub(super) fn shape(&self, i: usize) -> Shape {
         Shape {
             filters: self.arch.filters,
@@ -116,18 +135,9 @@ impl<T: Scalar> Branch<T> {
         buffers: &mut Buffers<T>,
         mut sums: Option<&mut Sums<T>>,
     ) -> f64 {
-        let (arch, weights) = (&self.arch, &self.weights);
-        let map = &mut buffers.maps[0][..self.map_len(0)];
-        first_conv::forward::<T>(
-            isa,
-            map,
-            sums.as_deref_mut().map_or(&mut [], |sums| &mut sums.0[0]),
-            codes,
-            &weights.first,
-            &weights.first_bias,
-            arch.first_kernel,
-        );
-        for i in 1..=arch.n_dilation_layers {
+        let first_sums = sums.as_deref_mut().map_or(&mut [][..], |sums| &mut sums.0[0]);
+        self.first_layer(isa, codes, buffers, first_sums);
+        for i in 1..=self.arch.n_dilation_layers {
             let (from, to) = (buffers.map_index(i - 1), buffers.map_index(i));
             let mut y = std::mem::take(&mut buffers.maps[to]);
             let keep = match (&mut sums, buffers.masks.get_mut(i - 1)) {
@@ -138,7 +148,7 @@ impl<T: Scalar> Branch<T> {
             dilated::forward(
                 isa,
                 &self.shape(i),
-                &weights.dilated[i - 1],
+                &self.weights.dilated[i - 1],
                 &buffers.maps[from][..self.map_len(i - 1)],
                 &mut y[..self.map_len(i)],
                 keep,
@@ -148,6 +158,35 @@ impl<T: Scalar> Branch<T> {
         }
         self.profile_head(isa, buffers);
         self.counts_head(isa, buffers)
+    }
+
+    /// Like `forward`, keeping nothing: by the algorithm of predictions, which rounds a little more.
+    pub fn predict(&self, isa: Isa, codes: &[u8], buffers: &mut Buffers<T>) -> f64 {
+        if !self.pairs {
+            return self.forward(isa, codes, buffers);
+        }
+        let layers = &self.weights.dilated;
+        // One after another: a thread that waits for others here could be handed a prediction.
+        let points =
+            self.points.get_or_init(|| layers.iter().map(filtering::point_matrices).collect());
+        self.first_layer(isa, codes, buffers, &mut []);
+        for (i, (weights, points)) in (1..).zip(layers.iter().zip(points)) {
+            let (from, to) = (buffers.map_index(i - 1), buffers.map_index(i));
+            let mut y = std::mem::take(&mut buffers.maps[to]);
+            let x = &buffers.maps[from][..self.map_len(i - 1)];
+            let (shape, y_used) = (self.shape(i), &mut y[..self.map_len(i)]);
+            filtering::forward(isa, &shape, weights, points, x, y_used, &mut buffers.filtering);
+            buffers.maps[to] = y;
+        }
+        self.profile_head(isa, buffers);
+        self.counts_head(isa, buffers)
+    }
+
+    /// The first convolution, into map 0; its sums before the ReLU where `sums` has room.
+    fn first_layer(&self, isa: Isa, codes: &[u8], buffers: &mut Buffers<T>, sums: &mut [T]) {
+        let map = &mut buffers.maps[0][..self.map_len(0)];
+        let PackedWeights { first, first_bias, .. } = &self.weights;
+        first_conv::forward::<T>(isa, map, sums, codes, first, first_bias, self.arch.first_kernel);
     }
 
     /// `logits[t] = b + sum_k x[crop + t + k] . w_k`: one product gives every tap at every

@@ -19,14 +19,17 @@
 //!
 //! `branch` is the forward pass, `backward` the passes back to the weights and to the input,
 //! `contributions` what is made of the latter; `blocked` has the memory layout, `kernel` and `product`
-//! the matrix products, `weights` the algorithm that needs four of them where the definition needs six.
+//! the matrix products, `weights` the algorithm that needs four of them where the definition needs six,
+//! `filtering` the one of predictions, that needs six for twelve.
 
 mod adam;
 mod backward;
 mod blocked;
 mod branch;
+mod chains;
 mod contributions;
 mod dilated;
+mod filtering;
 mod first_conv;
 mod kernel;
 pub mod loss;
@@ -45,7 +48,7 @@ use self::adam::Adam;
 use self::branch::{Branch, Buffers, Purpose};
 use self::contributions::Explainers;
 use self::loss::ExampleLoss;
-use self::weights::{PackedGradient, PackedWeights};
+use self::weights::PackedGradient;
 use super::{
     Contributions, Engine, EngineSpec, Explain, OptimizerState, Predictions, StepLoss, checks,
 };
@@ -72,8 +75,8 @@ pub type CpuEngine = CpuEngineOf<f32>;
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub isa: Isa,
-    /// Take positions of dilated layers two by two (four products instead of six); by default
-    /// where it pays.
+    /// Take positions of dilated layers two by two (four products instead of six), in predictions
+    /// four by four (six instead of twelve); by default where it pays.
     pub pairs: Option<bool>,
 }
 
@@ -203,7 +206,7 @@ impl<T: Scalar> CpuEngineOf<T> {
     }
 
     fn repack(&mut self) {
-        self.main.weights.pack(&self.main.arch, &self.parameters);
+        self.main.repack(&self.parameters);
     }
 
     /// Forward and backward of the batch: fills `self.gradients`.
@@ -293,10 +296,19 @@ impl<T: Scalar> CpuEngineOf<T> {
             return (main, 1.0);
         };
         let bias = branch.forward(self.isa, &worker.codes, buffers);
-        for (sum, &logit) in worker.main.logits.iter_mut().zip(&buffers.logits) {
-            *sum += logit;
-        }
+        add_logits(&mut worker.main.logits, &buffers.logits);
         loss::log_add_exp(main, bias)
+    }
+
+    /// Like `forward`, by the algorithm of predictions; returns logcounts.
+    fn predict_codes(&self, worker: &mut Worker<T>) -> f64 {
+        let main = self.main.predict(self.isa, &worker.codes, &mut worker.main);
+        let (Some(branch), Some(buffers)) = (&self.bias, &mut worker.bias) else {
+            return main;
+        };
+        let bias = branch.predict(self.isa, &worker.codes, buffers);
+        add_logits(&mut worker.main.logits, &buffers.logits);
+        loss::log_add_exp(main, bias).0
     }
 
     /// Losses of the example whose outputs are in `worker`, and the derivative of the counts loss;
@@ -353,7 +365,7 @@ impl<T: Scalar> CpuEngineOf<T> {
             .for_each(|(i, (logits, logcounts))| {
                 self.with_worker(|worker| {
                     fill(i, &mut worker.codes);
-                    *logcounts = self.forward(worker).0 as f32;
+                    *logcounts = self.predict_codes(worker) as f32;
                     for (to, from) in logits.iter_mut().zip(&worker.main.logits) {
                         *to = from.to_f64() as f32;
                     }
@@ -474,6 +486,10 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
     }
 }
 
+fn add_logits<T: Scalar>(sums: &mut [T], logits: &[T]) {
+    sums.iter_mut().zip(logits).for_each(|(sum, &logit)| *sum += logit);
+}
+
 fn plain<T: Scalar>(set: &ParameterSet) -> Vec<Vec<T>> {
     let convert = |data: &[f32]| data.iter().map(|&v| T::from_f64(f64::from(v))).collect();
     set.tensors.iter().map(|tensor| convert(&tensor.data)).collect()
@@ -487,9 +503,9 @@ fn branch<T: Scalar>(
 ) -> Branch<T> {
     let arch = network.arch;
     let pairs = options.pairs.unwrap_or(arch.filters >= MIN_PAIR_FILTERS);
-    let mut weights = PackedWeights::new(&arch, trained, pairs);
-    weights.pack(&arch, parameters);
-    Branch { arch, weights, pairs }
+    let mut branch = Branch::new(arch, trained, pairs);
+    branch.repack(parameters);
+    branch
 }
 
 fn take<V>(pool: &Mutex<Vec<V>>) -> Option<V> {

@@ -1,4 +1,5 @@
-//! Which positions of a dilated layer are taken two by two, `t` and `t + d`, and which one by one.
+//! Which positions of a dilated layer are taken two by two, `t` and `t + d`, and which one by one, in
+//! training and for contribution scores (predictions: `chains`).
 
 /// The shape of one layer.
 #[derive(Clone, Copy)]

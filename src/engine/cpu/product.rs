@@ -5,7 +5,7 @@ use super::kernel::{Also, Tile};
 use super::scalar::Scalar;
 use super::simd::Isa;
 
-/// Depth of one pass: a panel of B is then 16 KiB and stays in the L1 cache while the rows of A
+/// Depth of one pass of `run`: a panel of B is then 16 KiB and stays in the L1 cache while the rows of A
 /// pass by.
 const DEPTH: usize = 256;
 
@@ -44,6 +44,13 @@ pub struct Product<'a, T> {
 impl<T: Scalar> Product<'_, T> {
     /// Runs the product; ROW and K are A's strides (see `kernel`).
     pub fn run<const ROW: usize, const K: usize>(self, isa: Isa) {
+        self.run_to_depth::<ROW, K>(isa, DEPTH);
+    }
+
+    /// The same in passes of `depth`, a multiple of 16. Deeper ones write the output less often, and
+    /// round other sums.
+    pub fn run_to_depth<const ROW: usize, const K: usize>(self, isa: Isa, depth: usize) {
+        assert!(depth.is_multiple_of(LANES));
         if self.m == 0 || self.k == 0 || self.panels == 0 {
             return;
         }
@@ -51,7 +58,7 @@ impl<T: Scalar> Product<'_, T> {
         let (max_rows, max_panels) = T::tile_shape(isa);
         let groups = self.m.div_ceil(max_rows);
         let out = self.out.as_mut_ptr();
-        for k0 in (0..self.k).step_by(DEPTH) {
+        for k0 in (0..self.k).step_by(depth) {
             for p0 in (0..self.panels).step_by(max_panels) {
                 let panels = max_panels.min(self.panels - p0);
                 let mut row = 0;
@@ -62,7 +69,7 @@ impl<T: Scalar> Product<'_, T> {
                     unsafe {
                         let at = |offset: usize| out.add(offset + p0 * self.out_panel);
                         let tile = Tile {
-                            k: DEPTH.min(self.k - k0),
+                            k: depth.min(self.k - k0),
                             a: self.a.as_ptr().add(k0 / LANES * self.a_outer + row * ROW),
                             a_outer: self.a_outer,
                             b: self.b.as_ptr().add(p0 * self.b_panel + k0 * LANES),

@@ -55,40 +55,42 @@ impl Isa {
     }
 }
 
-/// Defines `fn name<T: Scalar>(isa, args)` whose body is compiled for each instruction set, so
+/// Defines `fn name<T: Scalar>(isa, args)`, or `fn name<T: Scalar, const H: usize>`, whose body is compiled for each instruction set, so
 /// that plain loops over 16 channels become vector code although the binary targets any x86-64.
 /// No multiply-add is contracted, so elementwise results do not depend on the instruction set.
 macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident$(<const $size:ident>)?(
+        $($arg:ident: $ty:ty),* $(,)?
+    ) $body:block) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name<T: $crate::engine::cpu::scalar::Scalar>(
+        $vis fn $name<T: $crate::engine::cpu::scalar::Scalar $(, const $size: usize)?>(
             isa: $crate::engine::cpu::simd::Isa,
             $($arg: $ty),*
         ) {
             #[inline(always)]
-            fn body<T: $crate::engine::cpu::scalar::Scalar>($($arg: $ty),*) $body
+            fn body<T: $crate::engine::cpu::scalar::Scalar $(, const $size: usize)?>($($arg: $ty),*) $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2<T: $crate::engine::cpu::scalar::Scalar>($($arg: $ty),*) {
-                body::<T>($($arg),*)
+            fn avx2<T: $crate::engine::cpu::scalar::Scalar $(, const $size: usize)?>($($arg: $ty),*) {
+                body::<T $(, $size)?>($($arg),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-            fn avx512<T: $crate::engine::cpu::scalar::Scalar>($($arg: $ty),*) {
-                body::<T>($($arg),*)
+            fn avx512<T: $crate::engine::cpu::scalar::Scalar $(, const $size: usize)?>($($arg: $ty),*) {
+                body::<T $(, $size)?>($($arg),*)
             }
 
             match isa.0 {
-                $crate::engine::cpu::simd::Level::Portable => body::<T>($($arg),*),
+                $crate::engine::cpu::simd::Level::Portable => body::<T $(, $size)?>($($arg),*),
                 // SAFETY: an `Isa` of this level exists only where the machine was found to have it.
                 #[cfg(target_arch = "x86_64")]
-                $crate::engine::cpu::simd::Level::Avx2 => unsafe { avx2::<T>($($arg),*) },
+                $crate::engine::cpu::simd::Level::Avx2 => unsafe { avx2::<T $(, $size)?>($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::engine::cpu::simd::Level::Avx512 => unsafe { avx512::<T>($($arg),*) },
+                $crate::engine::cpu::simd::Level::Avx512 => unsafe { avx512::<T $(, $size)?>($($arg),*) },
             }
         }
     };
