@@ -10,8 +10,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::correlation::{CountsMetrics, counts_metrics};
-use super::profile_distance::profile_distance;
+use super::profile_distance::{profile_distance, shuffled_jsd};
 use crate::files::atomic;
+use crate::select::numpy_random::RandomState;
 use crate::select::python_float;
 use crate::select::quantile::nanmedian;
 
@@ -139,14 +140,52 @@ pub struct RegionScores {
     predictions: Vec<f32>,
     jsd: Vec<f64>,
     norm_jsd: Vec<f64>,
+    /// for figures
+    shuffled_jsd: Option<Vec<f64>>,
+}
+
+/// What figures show of some regions, [n] each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// ln(1 + total counts)
+    pub observed: Vec<f64>,
+    /// logcounts
+    pub predicted: Vec<f32>,
+    pub jsd: Vec<f64>,
+    /// distance of the observed profile to itself in a random order
+    pub shuffled_jsd: Vec<f64>,
 }
 
 impl RegionScores {
+    /// Scores that can be `shown`: every region is compared with its own counts in a random order too.
+    pub fn for_figures() -> Self {
+        Self { shuffled_jsd: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// The regions that are peaks, that are not, or all. Empty unless they are `for_figures`.
+    pub fn shown(&self, peaks: Option<bool>) -> Shown {
+        let mut shown = Shown::default();
+        for (i, shuffled) in self.shuffled_jsd.iter().flatten().enumerate() {
+            if peaks.is_none_or(|peaks| peaks == self.is_peak[i]) {
+                shown.observed.push(self.labels[i]);
+                shown.predicted.push(self.predictions[i]);
+                shown.jsd.push(self.jsd[i]);
+                shown.shuffled_jsd.push(*shuffled);
+            }
+        }
+        shown
+    }
+
     /// Scores one region: observed `counts` and predicted `logits`, both [outputlen], and the
     /// predicted `logcount`.
     pub fn push(&mut self, is_peak: bool, counts: &[f32], logits: &[f32], logcount: f32) {
         let total: f64 = counts.iter().copied().map(f64::from).sum();
         let distance = profile_distance(counts, logits);
+        if let Some(shuffled) = &mut self.shuffled_jsd {
+            // Seeded by the row, as in reports.
+            let mut random = RandomState::new(self.is_peak.len() as u32);
+            shuffled.push(shuffled_jsd(counts, &mut random));
+        }
         self.is_peak.push(is_peak);
         self.labels.push((1.0 + total).ln());
         self.predictions.push(logcount);

@@ -42,6 +42,8 @@ pub struct Wanted<'a> {
     pub table: Option<(&'a Rows, CountTransform)>,
     /// `PREFIX.bw`
     pub track: Option<WantedTrack<'a>>,
+    /// Scores are kept for figures (`Completed::scores`).
+    pub figures: bool,
 }
 
 /// A bigWig of softmax(logits) x counts.
@@ -124,7 +126,10 @@ impl<'a> Outputs<'a> {
                 Some((RegionTrack::create(&path, track.layout, track.stats.is_some())?, track))
             }
         };
-        let scores = with_signal.then(RegionScores::default);
+        let scores = with_signal.then(|| match wanted.figures {
+            true => RegionScores::for_figures(),
+            false => RegionScores::default(),
+        });
         Ok(Self { subject, prefix, h5, table, track, scores, values: Vec::new() })
     }
 
@@ -212,11 +217,11 @@ impl<'a> Outputs<'a> {
         if let Some(table) = self.table {
             files.push(table.complete()?);
         }
-        let metrics = self.scores.map(|scores| match self.subject.groups {
+        let metrics = self.scores.as_ref().map(|scores| match self.subject.groups {
             Groups::PeaksAndNonpeaks => scores.peaks_and_nonpeaks(),
             Groups::Regions => scores.regions(),
         });
-        Ok(Completed { prefix: self.prefix, files, stats, metrics })
+        Ok(Completed { prefix: self.prefix, files, stats, metrics, scores: self.scores })
     }
 }
 
@@ -226,9 +231,19 @@ pub struct Completed {
     files: Vec<Pending>,
     stats: Option<(PathBuf, TrackStats)>,
     metrics: Option<Metrics>,
+    /// Of every region, where there is a signal.
+    scores: Option<RegionScores>,
 }
 
 impl Completed {
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    pub fn scores(&self) -> Option<&RegionScores> {
+        self.scores.as_ref()
+    }
+
     pub fn publish(self) -> Result<Option<Metrics>> {
         self.files.into_iter().try_for_each(Pending::publish)?;
         if let Some((path, stats)) = self.stats {

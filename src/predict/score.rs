@@ -49,7 +49,7 @@ pub fn predict_and_score(engine: &mut dyn Engine, job: &Job, console: &Console) 
     let Job { arch, tracks, plan, groups, .. } = *job;
     let subject = Subject { arch, tracks, plan, groups };
     let prefix = job.prefix.to_path_buf();
-    let wanted = Wanted { prefix, h5: Some(job.logits), table: None, track: None };
+    let wanted = Wanted { prefix, h5: Some(job.logits), table: None, track: None, figures: false };
     let mut outputs = Outputs::create(subject, wanted, false)?;
     let mut total_counts = tracks.signal.is_some().then(Vec::new);
     let mut logcounts = Vec::with_capacity(plan.len());

@@ -1,7 +1,6 @@
 //! What all sections share: where files are, what was read once, and what went wrong.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -9,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use maud::{Markup, PreEscaped, html};
 
-use super::figures::Figure;
+use super::figures::{Figure, fenced};
 use super::folder::{Folder, Kind};
 use super::html::{self, missing, problem};
 use super::read::evaluation::{self, Evaluation};
@@ -17,7 +16,6 @@ use super::read::signal::Signal;
 use super::read::tables;
 use crate::console::Console;
 use crate::error::Problem;
-use crate::files::atomic;
 
 /// A test set's predictions beside what was observed, by the model that made them.
 pub struct Evaluated {
@@ -109,11 +107,7 @@ impl<'a> Context<'a> {
     pub fn figure(&self, figure: &Figure, name: Option<&str>, caption: &str) -> Markup {
         if let Some(name) = name {
             let path = self.beside.join(format!("{}{name}.png", self.folder.prefix));
-            let written = fenced(|| {
-                let png = figure.canvas.png()?;
-                atomic::write(&path, |out| Ok(std::io::Write::write_all(out, &png)?))
-            });
-            if let Err(text) = written {
+            if let Err(text) = fenced(|| figure.write_png(&path)) {
                 self.note(&text);
             }
         }
@@ -174,16 +168,6 @@ fn how_to_predict(stem: &str) -> &'static str {
     match stem {
         "bias" => "`cbp-fast bias qc` or a pipeline makes it.",
         _ => "`cbp-fast qc` or a pipeline makes it.",
-    }
-}
-
-/// Runs `call`; an error or a panic becomes its text.
-fn fenced<T>(call: impl FnOnce() -> Result<T>) -> Result<T, String> {
-    // What `call` borrowed is only read afterwards.
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(format!("{error:#}")),
-        Err(_) => Err("this part of the report failed unexpectedly; the rest is whole".into()),
     }
 }
 

@@ -7,7 +7,7 @@
 //! drawn becomes a note in its place and a warning; it never stops the rest.
 
 mod context;
-mod figures;
+pub mod figures;
 pub(crate) mod folder;
 mod html;
 mod read;

@@ -73,6 +73,30 @@ fn names(fixture: &Fixture, prefix: &str) -> Vec<String> {
 }
 
 #[test]
+fn figures_of_each_group_and_a_warning_where_one_cannot_be_written() {
+    let fixture = fixture();
+    let run = "predict -m f0.h5 -p peaks.bed -n peaks.bed -g genome.fa -bw signal.bw -o x";
+    std::fs::create_dir(fixture.path("x_only_peaks.profile_jsd.png")).unwrap();
+    let said = succeed(&fixture, run);
+    assert!(said.contains("no ") && said.contains("x_only_peaks.profile_jsd.png"), "{said}");
+    for group in ["only_peaks", "only_nonpeaks", "peaks_and_nonpeaks"] {
+        for figure in ["counts_pearsonr", "profile_jsd"] {
+            let path = fixture.path(&format!("x_{group}.{figure}.png"));
+            if path.is_dir() {
+                continue;
+            }
+            let png = std::fs::read(&path).unwrap();
+            assert!(png.starts_with(b"\x89PNG\r\n"), "{group} {figure}");
+        }
+    }
+    // Of peaks alone there is one group.
+    succeed(&fixture, &run.replace(" -n peaks.bed", "").replace(" x", " y"));
+    let figures: Vec<String> =
+        names(&fixture, "y").into_iter().filter(|name| name.ends_with(".png")).collect();
+    assert_eq!(figures, ["y_only_peaks.counts_pearsonr.png", "y_only_peaks.profile_jsd.png"]);
+}
+
+#[test]
 fn folds_their_mean_and_their_spread_in_one_pass() {
     let fixture = fixture();
     succeed(
@@ -82,7 +106,14 @@ fn folds_their_mean_and_their_spread_in_one_pass() {
     );
     let mut wanted: Vec<String> = Vec::new();
     for fold in ["fold_0", "fold_1", "fold_2", "mean"] {
-        for suffix in [".bw", "_metrics.json", "_predicted_counts.tsv", "_predictions.h5"] {
+        for suffix in [
+            ".bw",
+            ".counts_pearsonr.png",
+            ".profile_jsd.png",
+            "_metrics.json",
+            "_predicted_counts.tsv",
+            "_predictions.h5",
+        ] {
             wanted.push(format!("x_chrombpnet_nobias_{fold}{suffix}"));
         }
     }

@@ -1,6 +1,7 @@
 //! `predict` (official name `pred_bw`): profiles and counts of one or several models on regions,
 //! sequences or whole contigs; with a bigWig, the official metrics.
 
+mod figures;
 mod groups;
 mod series;
 mod work;
@@ -21,7 +22,7 @@ use crate::predict::count_transform::CountTransform;
 ///
 /// Writes for every model PREFIX_predicted_counts.tsv; for regions and tiles PREFIX.bw (softmax of
 /// the logits times the counts) and for regions PREFIX_preds.bed, the rows that were used; with
-/// --bigwig PREFIX_metrics.json; and with -m, --bigwig or --h5 PREFIX_predictions.h5. Models given
+/// --bigwig PREFIX_metrics.json and its figures as PNG; and with -m, --bigwig or --h5 PREFIX_predictions.h5. Models given
 /// as -bm, -cm and -cmb add _bias, _chrombpnet and _chrombpnet_nobias to PREFIX. A full ChromBPNet
 /// model predicts the total signal, a nobias model the part that enzyme bias does not explain.
 ///

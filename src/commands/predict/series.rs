@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::PredictArgs;
+use super::figures::Figures;
 use super::work::Work;
 use crate::commands::models::{EnsemblePredictions, Models};
 use crate::console::Console;
@@ -47,7 +48,11 @@ pub fn run(
         let transform = args.count_transform.unwrap_or(CountTransform::Expm1);
         let table = Some((&work.rows, transform));
         let h5 = wants_h5(args).then_some(args.logits);
-        Outputs::create(subject, Wanted { prefix, h5, table, track }, is_main && several)
+        Outputs::create(
+            subject,
+            Wanted { prefix, h5, table, track, figures: true },
+            is_main && several,
+        )
     };
     let main_prefix = if several { suffixed(prefix, "_mean") } else { prefix.to_path_buf() };
     let mut main = create(main_prefix.clone(), true)?;
@@ -92,6 +97,8 @@ pub fn run(
     let spread = spread_track.map(RegionTrack::complete).transpose()?;
     let folds: Vec<_> = folds.into_iter().map(Outputs::complete).collect::<Result<_>>()?;
     let main = main.complete()?;
+    let drawn: Vec<Figures> =
+        folds.iter().chain([&main]).map(|o| Figures::of(o, work.groups)).collect();
     for fold in folds {
         fold.publish()?;
     }
@@ -102,6 +109,7 @@ pub fn run(
     if args.regions.is_some() {
         write_bed(&suffixed(prefix, "_preds.bed"), &work.rows)?;
     }
+    drawn.into_iter().for_each(|figures| figures.write(console));
     if let Some(metrics) = metrics {
         console.info(metrics.to_string());
     }

@@ -7,12 +7,64 @@ pub mod examples;
 pub mod jsd;
 pub mod loss;
 
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::files::atomic;
 use crate::plot::Canvas;
+
+/// A group of test regions.
+pub struct Group {
+    /// key in metrics files
+    pub key: &'static str,
+    /// in the names of figures
+    pub in_names: &'static str,
+    pub words: &'static str,
+    /// peaks, nonpeaks or both
+    pub peaks: Option<bool>,
+}
+
+/// The groups of the official evaluation of a test set.
+pub const GROUPS: [Group; 3] = [
+    Group { key: "peaks", in_names: "only_peaks", words: "test peaks", peaks: Some(true) },
+    Group {
+        key: "nonpeaks",
+        in_names: "only_nonpeaks",
+        words: "test nonpeaks",
+        peaks: Some(false),
+    },
+    Group {
+        key: "peaks_and_nonpeaks",
+        in_names: "peaks_and_nonpeaks",
+        words: "test peaks and nonpeaks",
+        peaks: None,
+    },
+];
 
 /// A figure and what it says to those who cannot see it.
 pub struct Figure {
     pub canvas: Canvas,
     pub alt: String,
+}
+
+impl Figure {
+    pub fn write_png(&self, path: &Path) -> Result<()> {
+        let png = self.canvas.png()?;
+        atomic::write(path, |out| Ok(out.write_all(&png)?))
+    }
+}
+
+/// Runs `call`; an error or a panic becomes its text: a figure is never worth the run it belongs to.
+pub fn fenced<T>(call: impl FnOnce() -> Result<T>) -> Result<T, String> {
+    // What `call` borrowed is only read afterwards.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(_) => Err("this part failed unexpectedly; the rest is whole".into()),
+    }
 }
 
 /// Lowest and highest finite value with a little room; 0 to 1 where there is none.

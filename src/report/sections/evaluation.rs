@@ -6,16 +6,9 @@ use serde_json::Value;
 
 use super::{count_of, text};
 use crate::report::context::Context;
-use crate::report::figures::{counts as counts_figure, jsd as jsd_figure};
+use crate::report::figures::{GROUPS, Group, counts as counts_figure, jsd as jsd_figure};
 use crate::report::read::evaluation::{Evaluation, Region};
 use crate::report::read::tables;
-
-/// A group of regions: key in metrics files, name in the official file names, words.
-const GROUPS: [(&str, &str, &str); 3] = [
-    ("peaks", "only_peaks", "test peaks"),
-    ("nonpeaks", "only_nonpeaks", "test nonpeaks"),
-    ("peaks_and_nonpeaks", "peaks_and_nonpeaks", "test peaks and nonpeaks"),
-];
 
 pub fn counts(context: &Context) -> Result<Markup> {
     Ok(html! {
@@ -58,9 +51,9 @@ fn figures(
     html! {
         div.pair {
             @for (stem, evaluation) in context.readable() {
-                @for (group, name, what) in GROUPS {
-                    @if let Some(regions) = regions_of(evaluation, group) {
-                        @if let Some(figure) = draw(stem, name, what, &regions) { (figure) }
+                @for Group { in_names, words, peaks, .. } in &GROUPS {
+                    @if let Some(regions) = regions_of(evaluation, *peaks) {
+                        @if let Some(figure) = draw(stem, in_names, words, &regions) { (figure) }
                     }
                 }
             }
@@ -77,13 +70,12 @@ fn figures(
 }
 
 /// `None` for a group without regions, and for both groups where one of them is empty.
-fn regions_of<'a>(evaluation: &'a Evaluation, group: &str) -> Option<Vec<&'a Region>> {
+fn regions_of(evaluation: &Evaluation, peaks: Option<bool>) -> Option<Vec<&Region>> {
     let pick = |kind: bool| evaluation.regions.iter().filter(move |r| r.is_peak == kind);
-    let regions: Vec<&Region> = match group {
-        "peaks" => pick(true).collect(),
-        "nonpeaks" => pick(false).collect(),
-        _ if pick(true).next().is_none() || pick(false).next().is_none() => Vec::new(),
-        _ => evaluation.regions.iter().collect(),
+    let regions: Vec<&Region> = match peaks {
+        Some(kind) => pick(kind).collect(),
+        None if pick(true).next().is_none() || pick(false).next().is_none() => Vec::new(),
+        None => evaluation.regions.iter().collect(),
     };
     (!regions.is_empty()).then_some(regions)
 }
@@ -94,14 +86,14 @@ fn metrics(context: &Context, kind: &str, columns: &[&str]) -> Result<Markup> {
     for evaluated in &context.evaluated {
         let path = context.folder.evaluation(&format!("{}_metrics.json", evaluated.stem));
         let Some(file) = tables::json(&path)? else { continue };
-        for (group, _, what) in GROUPS {
-            let Some(values) = file.get(kind).and_then(|k| k.get(group)) else { continue };
+        for Group { key, words, .. } in &GROUPS {
+            let Some(values) = file.get(kind).and_then(|k| k.get(key)) else { continue };
             let number = |column: &&str| match values.get(*column).and_then(Value::as_f64) {
                 Some(value) => format!("{value:.4}"),
                 None => "NaN".into(),
             };
             rows.push((
-                format!("{} in {what}", evaluated.stem),
+                format!("{} in {words}", evaluated.stem),
                 columns.iter().map(number).collect(),
             ));
         }
