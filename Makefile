@@ -6,6 +6,8 @@
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH):$(HOME)/.cargo/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# For doctor; empty where there is no git, as in a tarball.
+COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 
 .PHONY: demo test build kernels setup
 
@@ -13,7 +15,7 @@ setup:
 	@scripts/setup.sh
 
 build: setup
-	cargo build --release --locked
+	CBP_COMMIT=$(COMMIT) cargo build --release --locked
 
 demo: build
 	$(TARGET)/release/cbp-fast demo -o demo-out --force
@@ -29,5 +31,5 @@ test: setup
 
 kernels: setup
 	@scripts/nvcc.sh
-	NVCC=$(CURDIR)/.tools/cuda/bin/nvcc CBP_REQUIRE_KERNELS=1 cargo build --release --locked
+	NVCC=$(CURDIR)/.tools/cuda/bin/nvcc CBP_REQUIRE_KERNELS=1 CBP_COMMIT=$(COMMIT) cargo build --release --locked
 	CBP_REQUIRE_KERNELS=1 python3 scripts/kernel_gates.py $(TARGET)/kernels

@@ -127,8 +127,10 @@ if [ -n "$hopper" ]; then
             "$binary" doctor --selftest --device $device --precision $precision
     done
 fi
-run 60 demo.txt "$binary" demo -o "$work/demo" --device $device --precision fp16 --quiet
-twice fp16
+mixed=fp16
+[ "$device" != cpu ] || mixed=f32
+run 60 demo.txt "$binary" demo -o "$work/demo" --device $device --precision $mixed --quiet
+twice $mixed
 for precision in fp16 bf16 tf32 f32; do
     run 60 kernels-$precision.json "$binary" bench kernels --device $device --precision $precision $model --json
     run 60 train-$precision.json "$binary" bench train --device $device --precision $precision $model $steps --json
