@@ -1,4 +1,4 @@
-//! The f32 matrix-product ceiling of this machine: what the `gemm` crate sustains on all cores.
+//! The ceilings of this machine: f32 matrix products that the `gemm` crate sustains on all cores, and copies.
 
 use std::time::Instant;
 
@@ -11,6 +11,8 @@ use super::train::cpu_seconds;
 const ROWS: [usize; 3] = [512, 1024, 2048];
 const INNER: usize = 512;
 const COLUMNS: usize = 512;
+/// Of all threads together: more than the caches of most machines.
+const COPIED: usize = 256 << 20;
 
 /// The best of all that was measured.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct Ceiling {
     pub gflops: f64,
     /// by CPU time; `None` where the system does not tell it
     pub gflop_per_cpu_second: Option<f64>,
+    /// of copies, read and written
+    pub copy_tb_per_s: f64,
 }
 
 impl Ceiling {
@@ -31,6 +35,7 @@ impl Ceiling {
         Self {
             gflops: self.gflops.max(other.gflops),
             gflop_per_cpu_second: better(self.gflop_per_cpu_second, other.gflop_per_cpu_second),
+            copy_tb_per_s: self.copy_tb_per_s.max(other.copy_tb_per_s),
         }
     }
 }
@@ -61,7 +66,26 @@ pub fn measure(repeats: usize) -> Ceiling {
             gflop += done;
         }
         let cpu = cpu_start.zip(cpu_seconds()).map(|(start, end)| gflop / (end - start));
-        best = best.max(Ceiling { gflops: 0.0, gflop_per_cpu_second: cpu });
+        best = best.max(Ceiling { gflop_per_cpu_second: cpu, ..Ceiling::default() });
+    }
+    best.copy_tb_per_s = copy(repeats);
+    best
+}
+
+/// TB/s, read and written, of copies of large buffers by all threads of the current pool at once: the best of
+/// `repeats`.
+pub fn copy(repeats: usize) -> f64 {
+    let part = COPIED / rayon::current_num_threads();
+    let (from, mut to) = (vec![1u8; COPIED], vec![0u8; COPIED]);
+    let mut best = 0.0f64;
+    for _ in 0..repeats {
+        let start = Instant::now();
+        to.par_chunks_mut(part)
+            .zip(from.par_chunks(part))
+            .for_each(|(to, from)| to.copy_from_slice(from));
+        // Told to be looked at, so that it cannot be left out.
+        std::hint::black_box(&mut to);
+        best = best.max(2e-12 * COPIED as f64 / start.elapsed().as_secs_f64());
     }
     best
 }

@@ -12,12 +12,16 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use super::ceiling;
+use super::train::peak_rss;
 use crate::batch::sampler::{Sampler, Site};
 use crate::store::{GenomePack, SignalPack, Tracks};
 
 const CONTIG: usize = 32 << 20;
 const INPUTLEN: usize = 2114;
 const OUTPUTLEN: usize = 1000;
+/// That an example moves at least: nibbles in, codes and f32 counts out; the signal's own are few.
+const BYTES: usize = INPUTLEN / 2 + INPUTLEN + 4 * OUTPUTLEN;
 
 /// Plans an epoch of `peaks` peaks (and twice as many nonpeaks to draw from) and assembles every
 /// window of it, on a random genome in memory. Rates are the best of three.
@@ -66,11 +70,16 @@ pub fn run(peaks: usize) -> Result<Value> {
         anyhow::ensure!(sums > 0.0, "the assembled windows are empty");
         assembled = assembled.max(plan.len() as f64 / start.elapsed().as_secs_f64());
     }
+    // Before the buffers of the copies come to it.
+    let peak_rss = peak_rss();
     Ok(json!({
         "peaks": peaks,
         "examples_per_epoch": sampler.examples_per_epoch(),
         "sampler_examples_per_s": planned,
         "assembly_examples_per_s": assembled,
+        "assembly_gb_per_s": 1e-9 * assembled * BYTES as f64,
+        "copy_gb_per_s": 1e3 * ceiling::copy(3),
+        "peak_rss_bytes": peak_rss,
         "threads": rayon::current_num_threads(),
     }))
 }

@@ -51,6 +51,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     let rows = time_all(engine.device(), work, ceilings)?;
     let step = engine.device().time(&list, 1)?;
     let memory = engine.memory_bytes();
+    let plan = engine.memory_plan().filter(|_| config.memory);
     drop(engine);
 
     let spec = EngineSpec { bias: None, ..spec };
@@ -73,8 +74,9 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
         "core": engine.device().core().name(),
         "filters": config.main.filters, "n_dilation_layers": config.main.n_dilation_layers,
         "copy_tb_per_s": ceilings.copy_tb_per_s, "matrix_tflops": ceilings.matrix_tflops,
-        "launches_per_step": list.launches.len(), "graph_ms": step,
+        "launches_per_step": list.launches.len(), "ms_per_step": step, "examples_per_s": 1e3 * config.batch_size as f64 / step,
         "gpu_memory_bytes": memory,
+        "memory_plan": plan.map(|plan| plan.lines().map(String::from).collect::<Vec<_>>()),
         "kernels": rows,
         "contributions": {
             "sequences": SEQUENCES, "references": REFERENCES, "graph_ms": chunk_ms,
@@ -116,11 +118,13 @@ fn time_all(
 pub fn table(result: &Value) -> String {
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     let mut out = format!(
-        "{}, {}: copy {:.2} TB/s, tensor cores {:.0} TFLOP/s\n{:<34} {:>10} {:>9} {:>6} {:>7} {:>6}\n",
+        "{}, {}: copy {:.2} TB/s, tensor cores {:.0} TFLOP/s; {:.2} ms a step, {:.0} ex/s\n{:<34} {:>10} {:>9} {:>6} {:>7} {:>6}\n",
         result["gpu"].as_str().unwrap_or_default(),
         result["precision"].as_str().unwrap_or_default(),
         number(&result["copy_tb_per_s"]),
         number(&result["matrix_tflops"]),
+        number(&result["ms_per_step"]),
+        number(&result["examples_per_s"]),
         "launch",
         "us",
         "TFLOP/s",

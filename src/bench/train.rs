@@ -32,6 +32,8 @@ pub struct Config {
     pub device: Device,
     /// of the CPU engine
     pub options: Options,
+    /// adds the plan of the device's memory
+    pub memory: bool,
 }
 
 /// Arithmetic of one training step of one example, by direct convolution: the main branch
@@ -121,6 +123,9 @@ pub fn run(config: &Config) -> Result<Value> {
         let gflop = (config.steps * config.batch_size) as f64 * flops / 1e9;
         100.0 * gflop / cpu / ceiling
     });
+    // Everything a step has to move, where the engine counts it.
+    let copied = engine.step_bytes().map(|bytes| 1e-12 * bytes / median);
+    let plan = engine.memory_plan().filter(|_| config.memory);
     Ok(json!({
         "device": config.device.to_string(),
         "precision": config.device.precision().name(),
@@ -137,9 +142,13 @@ pub fn run(config: &Config) -> Result<Value> {
         "step_seconds": seconds,
         "gflop_per_example": flops / 1e9,
         "gflops": gflops,
+        "tflops": 1e-3 * gflops,
         "ceiling_gflops": ceiling.gflops,
         "percent_of_ceiling": 100.0 * gflops / ceiling.gflops,
         "percent_of_ceiling_by_cpu_time": by_cpu_time,
+        "copy_tb_per_s": ceiling.copy_tb_per_s,
+        "percent_of_copy_ceiling": copied.map(|copied| 100.0 * copied / ceiling.copy_tb_per_s),
+        "memory_plan": plan.map(|plan| plan.lines().map(String::from).collect::<Vec<_>>()),
         "threads": rayon::current_num_threads(),
         "instruction_set": config.options.isa.name(),
         "engine": engine.describe(),
@@ -148,16 +157,22 @@ pub fn run(config: &Config) -> Result<Value> {
     }))
 }
 
-/// Of matrix products, on the device. An emulated GPU has none.
+/// Of matrix products and copies, on the device. An emulated GPU has none.
 pub fn ceiling_of(device: &Device) -> Result<Ceiling> {
     match device {
         Device::Cpu => Ok(ceiling::measure(3)),
         Device::Cuda { gpu, precision } => {
             let found = Ceilings::measure(&mut CudaDevice::open(gpu.clone())?, gpu, *precision)?;
-            Ok(Ceiling { gflops: 1e3 * found.matrix_tflops, gflop_per_cpu_second: None })
+            Ok(Ceiling {
+                gflops: 1e3 * found.matrix_tflops,
+                gflop_per_cpu_second: None,
+                copy_tb_per_s: found.copy_tb_per_s,
+            })
         }
         #[cfg(feature = "emulate")]
-        Device::Emulated { .. } => Ok(Ceiling { gflops: f64::NAN, gflop_per_cpu_second: None }),
+        Device::Emulated { .. } => {
+            Ok(Ceiling { gflops: f64::NAN, gflop_per_cpu_second: None, copy_tb_per_s: f64::NAN })
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub struct TrainArgs {
     /// Examples of a step
     #[arg(long, default_value_t = 64)]
     batch_size: usize,
-    /// Timed steps, after one that is not
+    /// Timed steps, after some that are not: one on a CPU, ten on a GPU
     #[arg(long, default_value_t = 3)]
     steps: usize,
     /// Use a narrower instruction set than the machine has: portable, avx2, avx512
@@ -59,6 +59,9 @@ pub struct TrainArgs {
     /// Form of the dilated layers: true = two positions at a time, false = direct; default by size
     #[arg(long)]
     pairs: Option<bool>,
+    /// Add the plan of the GPU's memory, a line a buffer
+    #[arg(long)]
+    memory: bool,
     /// End with one line of JSON
     #[arg(long)]
     json: bool,
@@ -118,6 +121,7 @@ pub fn run(command: BenchCommand) -> Result<()> {
             let result = run_kernels(&args)?;
             if !args.json {
                 print!("{}", kernels::table(&result));
+                print_memory_plan(&result);
                 return Ok(());
             }
             (result, true)
@@ -128,6 +132,7 @@ pub fn run(command: BenchCommand) -> Result<()> {
         println!("{result}");
     } else {
         print_table(&result);
+        print_memory_plan(&result);
     }
     Ok(())
 }
@@ -195,6 +200,7 @@ fn config(args: &TrainArgs) -> Result<train::Config> {
         batch_size: args.batch_size,
         steps: args.steps,
         options: Options { isa: instruction_set(args)?, pairs: args.pairs },
+        memory: args.memory,
         device: args.device.apply(&Console::new(args.json, false))?.device,
     })
 }
@@ -216,8 +222,15 @@ fn instruction_set(args: &TrainArgs) -> Result<Isa> {
     }
 }
 
+fn print_memory_plan(result: &Value) {
+    for line in result["memory_plan"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!("{line}");
+    }
+}
+
 fn print_table(result: &Value) {
-    for (name, value) in result.as_object().into_iter().flatten() {
+    let all = result.as_object().into_iter().flatten();
+    for (name, value) in all.filter(|(name, _)| *name != "memory_plan") {
         let text = match value {
             Value::Number(number) if number.is_f64() => {
                 format!("{:.3}", number.as_f64().unwrap_or(f64::NAN))

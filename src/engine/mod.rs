@@ -197,6 +197,15 @@ pub trait Engine {
     fn memory_bytes(&self) -> Option<u64> {
         None
     }
+    /// A line for each buffer on the device, with its bytes; `None` on the CPU.
+    fn memory_plan(&self) -> Option<String> {
+        None
+    }
+    /// Bytes that a training step has to move on the device when each tensor of each of its operations
+    /// is touched once; `None` on the CPU, and before the first step.
+    fn step_bytes(&self) -> Option<f64> {
+        None
+    }
     /// One line for the log: device, threads, instruction set.
     fn describe(&self) -> String;
 }

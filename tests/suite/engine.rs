@@ -425,9 +425,13 @@ fn bench_train_ends_with_one_json_line() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let found: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        for field in ["examples_per_s", "gflops", "ceiling_gflops", "percent_of_ceiling"] {
+        for field in
+            ["examples_per_s", "gflops", "ceiling_gflops", "percent_of_ceiling", "copy_tb_per_s"]
+        {
             assert!(found[field].as_f64().unwrap() > 0.0, "{field}: {found}");
         }
+        let [tflops, gflops] = ["tflops", "gflops"].map(|field| found[field].as_f64().unwrap());
+        assert!((1e3 * tflops / gflops - 1.0).abs() < 1e-9, "{found}");
         assert_eq!(found["step_seconds"].as_array().unwrap().len(), 2);
         assert_eq!(found["instruction_set"], set.name());
     }

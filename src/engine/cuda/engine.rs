@@ -19,7 +19,7 @@ use super::precision::Precision;
 use super::resident::Resident;
 use super::step::{self, Kind, Surroundings};
 use super::weights::Weights;
-use super::workspace::Workspace;
+use super::workspace::{self, Workspace};
 use crate::batch::Example;
 use crate::engine::checks::{self, BrokenLoss};
 use crate::engine::{
@@ -149,17 +149,6 @@ impl<D: Device> CudaEngine<D> {
     /// What Adam has to do in a step, once a list for training was prepared.
     pub fn adam_floor(&self) -> Floor {
         self.run.as_ref().map_or(Floor { flop: 0.0, bytes: 0.0 }, |run| run.adam_floor)
-    }
-
-    /// The plan of the device's memory: a line a buffer.
-    pub fn memory_plan(&self) -> String {
-        let run = self.run.as_ref().map(|r| [&r.workspace.arena, &r.arena]);
-        let explainer = self.explainer.as_ref().map(Explainer::plan);
-        let all = [&self.resident.arena, &self.arena]
-            .into_iter()
-            .chain(run.into_iter().flatten())
-            .chain(explainer);
-        all.map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// Losses and gradients of one batch, as `train_step` would use them; changes nothing.
@@ -297,6 +286,7 @@ impl<D: Device> CudaEngine<D> {
     }
 
     fn replace_run(&mut self, kind: Kind, batch: usize, rows: usize, steps: usize) -> Result<()> {
+        workspace::check_batch(&self.main, batch)?;
         let mut trained = kind.has_backward();
         let (mut rows, mut steps) = (rows, steps);
         if let Some(old) = self.run.take() {
@@ -584,9 +574,27 @@ impl<D: Device> Engine for CudaEngine<D> {
         Some((self.resident.arena.bytes() + self.arena.bytes() + run + explainer) as u64)
     }
 
+    fn memory_plan(&self) -> Option<String> {
+        let run = self.run.as_ref().map(|r| [&r.workspace.arena, &r.arena]);
+        let explainer = self.explainer.as_ref().map(Explainer::plan);
+        let all = [&self.resident.arena, &self.arena]
+            .into_iter()
+            .chain(run.into_iter().flatten())
+            .chain(explainer);
+        Some(all.map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn step_bytes(&self) -> Option<f64> {
+        let run = self.run.as_ref()?;
+        let (_, list) = run.lists.iter().find(|(kind, _)| *kind == Kind::Train)?;
+        let bytes = |launch| step::floor(&run.workspace, launch, run.adam_floor).bytes;
+        Some(list.launches.iter().map(bytes).sum())
+    }
+
     fn describe(&self) -> String {
         let mib = self.memory_bytes().unwrap_or(0).div_ceil(1 << 20);
-        format!("{}, {}, {mib} MiB", self.device.describe(), self.precision)
+        let (device, core) = (self.device.describe(), self.device.core().name());
+        format!("{device}, {core} core, {}, {mib} MiB", self.precision)
     }
 }
 

@@ -21,7 +21,8 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Without `--precision`.
+    /// Without `--precision`: what the official tool computes in on GPUs since Ampere, and with f32's range, so that
+    /// no loss scale is needed.
     pub const DEFAULT: Precision = Precision::Tf32;
     /// What `--precision` offers; `f32-plain` is for tests.
     pub const OFFERED: [Precision; 4] =

@@ -6,7 +6,28 @@ use super::ops::first_conv::FirstConv;
 use super::ops::head::Head;
 use super::ops::{Element, padded_channels};
 use super::precision::Precision;
+use crate::error::Problem;
 use crate::model::Architecture;
+
+/// Rows of a feature map, all examples together: kernels count them in 32 bits, with room for a tile and a
+/// dilation beyond the last.
+const MOST_ROWS: usize = 1 << 29;
+/// Examples of a batch: a grid's second and third dimension end there.
+const MOST_EXAMPLES: usize = (1 << 16) - 1;
+
+/// Errors when a batch is too large for the kernels' numbers, whatever the memory.
+pub fn check_batch(arch: &Architecture, batch: usize) -> Result<(), Problem> {
+    // The first feature map is the longest.
+    let most = MOST_EXAMPLES.min(MOST_ROWS / arch.trunk_len(0));
+    if batch <= most {
+        return Ok(());
+    }
+    Err(Problem::new(format!(
+        "a batch of {batch} examples of {} bp: the kernels take at most {most}",
+        arch.inputlen
+    ))
+    .fix("lower --batch-size"))
+}
 
 /// A branch at one batch size: the shape of each of its operations.
 #[derive(Clone, Debug)]
@@ -242,5 +263,17 @@ mod tests {
             assert_eq!(plan.main_out.maps.len(), 1);
             assert_eq!(plan.main_out.masks.len(), usize::from(trained));
         }
+    }
+
+    #[test]
+    fn a_batch_beyond_32_bit_positions_is_refused() {
+        let arch = |inputlen| Architecture::new(inputlen, 1000, 512, 8).unwrap();
+        check_batch(&arch(2114), 65_535).unwrap();
+        let error = check_batch(&arch(2114), 65_536).unwrap_err();
+        assert!(error.what().contains("at most 65535"), "{error}");
+        // 2^29 rows of 20,000
+        check_batch(&arch(20_020), 26_843).unwrap();
+        let error = check_batch(&arch(20_020), 26_844).unwrap_err();
+        assert!(error.what().contains("20020 bp: the kernels take at most 26843"), "{error}");
     }
 }

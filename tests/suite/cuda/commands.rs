@@ -115,3 +115,22 @@ fn doctor_says_what_there_is() {
     assert_eq!(facts["gpus"].as_array().unwrap().len(), 0);
     assert!(facts["driver"]["problem"].is_string(), "{facts}");
 }
+
+#[test]
+fn bench_train_prints_the_plan_of_the_memory() {
+    let fixture = Fixture::new();
+    let bench = |more: &[&str]| {
+        let small = ["bench", "train", "--device", "emulated", "--steps", "1", "--batch-size", "2"];
+        let model = ["--filters", "3", "--n-dilation-layers", "1", "--bias-filters", "0"];
+        let sizes = ["--inputlen", "140", "--outputlen", "40"];
+        let output = fixture.succeed(&[&small[..], &model, &sizes, more].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = bench(&["--memory"]);
+    assert!(text.contains("main X_1") && text.contains("bytes in"), "{text}");
+    let found: serde_json::Value = serde_json::from_str(&bench(&["--memory", "--json"])).unwrap();
+    let plan = found["memory_plan"].as_array().unwrap();
+    assert!(plan.iter().any(|line| line.as_str().unwrap().contains("step state")), "{found}");
+    assert!(found["tflops"].as_f64().unwrap() > 0.0, "{found}");
+    assert!(!bench(&[]).contains("bytes in"));
+}

@@ -176,3 +176,46 @@ fn plans_that_cannot_be_run_are_refused() {
     let mut engine = super::engine(Options::fast(), Precision::Bf16, &spec, &silent);
     assert!(message(engine.evaluate(&plan(1, 160))).contains("losses need a signal"));
 }
+
+#[test]
+fn a_batch_too_large_for_the_kernels_is_refused_before_anything_is_allocated() {
+    let spec = spec(network(ARCH, 6), None);
+    let tracks = tracks(160);
+    let mut engine = engine(Options::fast(), Precision::Tf32, &spec, &tracks);
+    let before = engine.memory_bytes();
+    let plan = plan(1, 160);
+    for wanted in [65_536, 1 << 30] {
+        let error = engine.train_steps(&plan, wanted, &mut |_, _| ControlFlow::Continue(()));
+        let said = error.unwrap_err().to_string();
+        assert!(said.contains(&format!("{wanted} examples")) && said.contains("65535"), "{said}");
+    }
+    assert_eq!(engine.memory_bytes(), before);
+    // It goes on with a batch that fits.
+    engine.train_step(&plan).unwrap();
+}
+
+#[test]
+fn the_memory_plan_names_every_buffer_and_adds_up() {
+    let spec = spec(network(ARCH, 7), Some(network((160, 24, 3, 1), 2)));
+    let tracks = tracks(160);
+    let mut engine = engine(Options::fast(), Precision::Bf16, &spec, &tracks);
+    assert_eq!(engine.step_bytes(), None, "no step has run");
+    engine.train_step(&plan(3, 160)).unwrap();
+    let text = engine.memory_plan().unwrap();
+    let bytes = |line: &str| -> u64 {
+        line.split_whitespace().next().unwrap().replace(',', "").parse().unwrap()
+    };
+    let (sums, buffers): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.contains(" bytes in "));
+    let sum = |lines: &[&str]| lines.iter().map(|line| bytes(line)).sum::<u64>();
+    assert_eq!(sum(&sums), engine.memory_bytes().unwrap(), "{text}");
+    // Buffers begin at multiples of 256 bytes.
+    assert!(sum(&buffers) <= sum(&sums) && buffers.len() > 40, "{text}");
+    for label in ["step state", "first moment", "main X_2", "bias logits", "plan", "Adam's table"] {
+        assert!(buffers.iter().any(|line| line.contains(label)), "{label}: {text}");
+    }
+    // At least: both feature maps that the dilated layers read and write, forward, and both gradients.
+    let rows = 3 * (140 + 136) * 32 * 2;
+    assert!(engine.step_bytes().unwrap() > 3.0 * f64::from(rows), "{:?}", engine.step_bytes());
+    assert!(engine.describe().contains("portable core, bf16"), "{}", engine.describe());
+}
