@@ -9,6 +9,9 @@ use crate::engine::cuda::binaries::{self, Resources};
 use crate::engine::cuda::driver;
 use crate::engine::cuda::ops::hopper::Core;
 
+/// Of the source, where the build was told (the Makefile does).
+const COMMIT: Option<&str> = option_env!("CBP_COMMIT");
+
 /// Everything, as one JSON object.
 pub fn facts() -> Value {
     let isas: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
@@ -37,6 +40,7 @@ pub fn facts() -> Value {
         .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "commit": COMMIT.filter(|commit| !commit.is_empty()),
         "cpu": {
             "threads": std::thread::available_parallelism().map_or(0, usize::from),
             "instruction_sets": isas,
@@ -88,7 +92,8 @@ pub fn text(facts: &Value) -> String {
         list.collect::<Vec<_>>().join(" ")
     };
     let string = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    let _ = writeln!(out, "cbp-fast {}", string(&facts["version"]));
+    let commit = facts["commit"].as_str().map_or(String::new(), |c| format!(", commit {c}"));
+    let _ = writeln!(out, "cbp-fast {}{commit}", string(&facts["version"]));
     let cpu = &facts["cpu"];
     let _ =
         writeln!(out, "cpu      {} threads, {}", cpu["threads"], words(&cpu["instruction_sets"]));
