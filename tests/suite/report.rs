@@ -121,8 +121,8 @@ fn both_kinds_of_run_have_their_report_and_figures() {
     for id in SECTIONS {
         let body = section(&page, id);
         let is_missing = body.contains("class=\"missing\"");
-        // a run on a bigWig has no figure of the shift, and counts were not explained here
-        assert_eq!(is_missing, id == "enzyme" || id == "contributions", "{id}: {body}");
+        // counts were not explained here
+        assert_eq!(is_missing, id == "contributions", "{id}: {body}");
         assert!(!body.contains("class=\"problem\""), "{id}: {body}");
     }
     assert!(section(&page, "counts").contains("chrombpnet in test peaks: counts, n = "), "{page}");
