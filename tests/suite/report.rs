@@ -173,7 +173,9 @@ fn an_almost_empty_folder_says_what_is_missing() {
         let body = section(&page, id);
         assert!(body.contains("class=\"missing\""), "{id}: {body}");
     }
-    assert!(section(&page, "provenance").contains("were not trained by this program"));
+    let provenance = section(&page, "provenance");
+    assert!(provenance.contains("There is no logs/chrombpnet.run.json"), "{provenance}");
+    assert!(!provenance.contains("not trained by"), "nobody knows who trained it: {provenance}");
     assert!(written.notes.is_empty(), "what is not there is no surprise: {:?}", written.notes);
 }
 
