@@ -36,7 +36,7 @@ pub fn body(context: &Context) -> Result<Markup> {
         @match record {
             Ok(Some(record)) => (of_record(&record)),
             Ok(None) if only_looked_at => {
-                (missing("The models were trained elsewhere; the inputs above tell which they are.", ""))
+                (missing("Of their training nothing is recorded here; the inputs above tell which models they are.", ""))
             },
             Ok(None) => {
                 (context.missing_file(&path, "`cbp-fast train`, `bias train` and the pipelines write it."))
