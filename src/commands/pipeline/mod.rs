@@ -10,15 +10,18 @@
 //!                     `-> report           evaluation/overall_report.html, last
 //! ```
 //!
-//! `qc` and `bias qc` are the part below `train`, on any model and any inputs. A rerun keeps every
+//! `qc` and `bias qc` are the part below `train`, on any model and any inputs, after the shift figure
+//! and `logs/qc.run.json`, which says what was looked at. A rerun keeps every
 //! stage whose files were made from the same inputs. Figures, motifs and report are there to be looked
 //! at: when one of them fails, it is told, and the exit code stays that of the rest.
 
 mod contributions;
 mod footprints;
+mod look;
 mod motifs;
 mod predictions;
 pub mod qc;
+mod shift;
 mod stages;
 mod subject;
 mod subsample;
@@ -33,6 +36,7 @@ use super::bias::{self, BiasTrainArgs};
 use super::train::{self, TrainArgs};
 use super::training::Trained;
 use crate::cli::args::TrainingArgs;
+use crate::quality::Verdicts;
 use crate::report;
 use crate::train::stop::StopFlag;
 
@@ -96,7 +100,11 @@ fn after_training(
     if trained.run.is_done() {
         stages.add("training", Default::default(), Outcome::Kept);
     }
-    evaluate(&subject, explain, stages, args.reads.strict)
+    let verdicts = evaluate(&subject, explain, stages)?;
+    if args.reads.strict {
+        verdicts.refuse_failed()?;
+    }
+    Ok(())
 }
 
 /// The stages of a run are remembered beside what they make.
@@ -106,12 +114,7 @@ fn stages(subject: &Subject, force: bool) -> Result<Stages> {
 }
 
 /// Everything after training.
-fn evaluate(
-    subject: &Subject,
-    explain: &ExplainArgs,
-    mut stages: Stages,
-    strict: bool,
-) -> Result<()> {
+fn evaluate(subject: &Subject, explain: &ExplainArgs, mut stages: Stages) -> Result<Verdicts> {
     let key = subject.stage_key(&[]);
     stages.run("predictions", &key, &predictions::files(subject), || predictions::run(subject))?;
     stages.run("footprints", &key, &footprints::files(subject), || footprints::run(subject))?;
@@ -142,10 +145,7 @@ fn evaluate(
     stages.attempt("report", &shown, &[page], || report(subject))?;
     stages.table();
     verdicts.say(&subject.console);
-    if strict {
-        verdicts.refuse_failed()?;
-    }
-    Ok(())
+    Ok(verdicts)
 }
 
 fn report(subject: &Subject) -> Result<Outcome> {
