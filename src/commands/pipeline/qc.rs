@@ -150,6 +150,7 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
+    args.explain.check()?;
     let device = args.device.apply(&console)?.device;
     let cache_dir = &args.cache.cache_dir;
     let tracks = inputs::open_tracks(&args.genome, Some(&args.bigwig), cache_dir, &console)?;
