@@ -135,7 +135,8 @@ fn bad_inputs_say_what_where_and_how_and_leave_nothing() {
             "{flag} {value}: {left:?}"
         );
     }
-    let line = "footprints -m bias/models/bias.h5 -g genome.fa -r nonpeaks.bed -fl folds.json -o out/x";
+    let line =
+        "footprints -m bias/models/bias.h5 -g genome.fa -r nonpeaks.bed -fl folds.json -o out/x";
     let text = fixture.fail(&line.split(' ').collect::<Vec<_>>());
     assert!(text.contains("no motifs given") && text.contains("-pwm_f") && text.contains("-d for"));
     for wrong in ["0.02", "0.5,0.1"] {
