@@ -27,6 +27,8 @@ mod subject;
 mod subsample;
 mod verdicts;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -36,6 +38,7 @@ use super::bias::{self, BiasTrainArgs};
 use super::train::{self, TrainArgs};
 use super::training::Trained;
 use crate::cli::args::TrainingArgs;
+use crate::error::Problem;
 use crate::quality::Verdicts;
 use crate::report;
 use crate::train::stop::StopFlag;
@@ -46,6 +49,24 @@ pub struct ExplainArgs {
     /// Peaks whose contributions are computed, drawn as the official pipelines draw; 0 for none
     #[arg(long, value_name = "N", default_value_t = subsample::SIZE)]
     pub num_interpret: usize,
+
+    /// Motif database in MEME format, to name the motifs that are found
+    #[arg(long, value_name = "FILE")]
+    pub meme_db: Option<PathBuf>,
+
+    /// tfmodisco-lite's program [default: modisco on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub modisco: Option<PathBuf>,
+}
+
+impl ExplainArgs {
+    /// Before the long work: what is named must be there.
+    fn check(&self) -> Result<(), Problem> {
+        if let Some(modisco) = &self.modisco {
+            crate::motifs::find(Some(modisco))?;
+        }
+        crate::motifs::check_database(self.meme_db.as_deref())
+    }
 }
 
 const STRICT: &str = "End with an error when a verdict is a fail; refuse reads on contigs that the \
@@ -77,11 +98,13 @@ pub struct BiasPipelineArgs {
 }
 
 pub fn run(args: &PipelineArgs) -> Result<()> {
+    args.explain.check()?;
     let trained = train::train(&args.train)?;
     after_training(Kind::Chrombpnet, trained, &args.train.common, &args.explain)
 }
 
 pub fn run_bias(args: &BiasPipelineArgs) -> Result<()> {
+    args.explain.check()?;
     let trained = bias::train(&args.train)?;
     after_training(Kind::Bias, trained, &args.train.common, &args.explain)
 }
@@ -133,9 +156,11 @@ fn evaluate(subject: &Subject, explain: &ExplainArgs, mut stages: Stages) -> Res
         stages.run("contributions", &sampled, &contributions::files(subject), || {
             contributions::run(subject, afresh)
         })?;
-        let afresh = stages.is_outdated("motifs", &sampled);
+        let named = motifs::key(subject, explain, &sampled)?;
+        let renamed = stages.is_outdated("motifs", &named);
         let files = motifs::files(subject);
-        stages.attempt("motifs", &sampled, &files, || motifs::run(subject, afresh))?;
+        stages
+            .attempt("motifs", &named, &files, || motifs::run(subject, explain, afresh, renamed))?;
     }
 
     let verdicts = verdicts::write(subject)?;

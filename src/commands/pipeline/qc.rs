@@ -151,6 +151,7 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
+    args.explain.check()?;
     let device = args.device.apply(&console)?.device;
     // Everything small is read before anything is packed, made or predicted.
     let sizes = chrom_sizes::read(&args.chrom_sizes)?;
