@@ -1,10 +1,13 @@
 # make demo      build in release and run the demo
 # make test      run all tests, the CUDA kernels on emulated GPUs
-# make kernels   build with the CUDA kernels and check what the compiler made of them
+# make kernels   build with the CUDA kernels and check what the compiler made of them, whose registers are
+#                recorded for the nvcc that it installs, so it uses that one and no other
 # All install what is missing first and are safe to repeat; none needs a GPU.
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH):$(HOME)/.cargo/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# For doctor; empty where there is no git, as in a tarball.
+COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 
 .PHONY: demo test build kernels setup
 
@@ -12,7 +15,7 @@ setup:
 	@scripts/setup.sh
 
 build: setup
-	cargo build --release --locked
+	CBP_COMMIT=$(COMMIT) cargo build --release --locked
 
 demo: build
 	$(TARGET)/release/cbp-fast demo -o demo-out --force
@@ -28,5 +31,5 @@ test: setup
 
 kernels: setup
 	@scripts/nvcc.sh
-	CBP_REQUIRE_KERNELS=1 cargo build --release --locked
+	NVCC=$(CURDIR)/.tools/cuda/bin/nvcc CBP_REQUIRE_KERNELS=1 CBP_COMMIT=$(COMMIT) cargo build --release --locked
 	CBP_REQUIRE_KERNELS=1 python3 scripts/kernel_gates.py $(TARGET)/kernels

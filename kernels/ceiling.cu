@@ -1,9 +1,13 @@
 // matrix_ceiling: mma.sync from registers alone, for the rate that nothing on the portable core can exceed.
 //
 //   d[j] += a b for 8 independent sums, `rounds` times; 2 * 16 * 8 * 16 (tf32: * 8) operations each
+// in   nothing: operands are made from lane numbers
+// out  f32 [blocks * 256], a sum a thread, so that nothing is left out; grid (blocks)
 //   block        256 threads, two on a multiprocessor: 16 warps keep every tensor core busy
 //   floor        it is the floor;  measured: unmeasured
 //   values       not zeros, which take less power and so run faster than data does
+//   registers    at most 48
+//   tolerance    none: the rate is what is wanted, and nobody reads the sums
 
 #include "prims/prims.cuh"
 

@@ -29,7 +29,7 @@
 //                 the most of sm_80, 86, 89, 90, 100, 120, nvcc 13.0; no spills, no stack
 //   tolerance     relative L2: f16 3e-4, bf16 2.4e-3 (one rounding of g), tf32 4e-4 (operands), f32x3
 //                 1e-5 (core/math.cuh), f32 1e-6; column sums 1e-6 for T of 16 bits; see
-//                 tests/suite/kernels/dilated.rs
+//                 tests/suite/kernels/dilated/
 
 #include "core/epilogue.cuh"
 #include "core/passes.cuh"

@@ -26,7 +26,7 @@
 //          f32           -      -    204
 //                 the most of sm_80, 86, 89, 90, 100, 120, nvcc 13.0; no spills, no stack
 //   tolerance     relative L2: f16 3e-4, bf16 2.4e-3 (one rounding of y), tf32 4e-4 (operands), f32x3
-//                 1e-5 (core/math.cuh), f32 1e-6; see tests/suite/kernels/dilated.rs
+//                 1e-5 (core/math.cuh), f32 1e-6; see tests/suite/kernels/dilated/
 
 #include "core/epilogue.cuh"
 #include "core/passes.cuh"

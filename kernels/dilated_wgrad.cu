@@ -29,7 +29,7 @@
 //                 the most of sm_80, 86, 89, 90, 100, 120, nvcc 13.0; no spills, no stack
 //   tolerance     relative L2: f16, bf16 1e-6 (their products are exact in f32), tf32 4e-4, f32x3 1e-5,
 //                 f32 1e-6; on a GPU the cut sums of f16 and bf16 may cost 5e-5; see
-//                 tests/suite/kernels/dilated.rs
+//                 tests/suite/kernels/dilated/
 
 #include "core/epilogue.cuh"
 #include "core/plain_core.cuh"

@@ -28,10 +28,11 @@
 //   weights      tile 80 taps x 64 channels, 64 threads of 10 x 8, sliding along the rows; a split is a
 //                run of examples
 //   measured     unmeasured
-//   registers    forward 126 to 160 on sm_80, 123 to 155 on sm_90; input at most 128 (4 blocks an SM);
-//                weights 168 to 193
-//   tolerance    5e-6 relative L2 in f32 (seen: 8e-7): sums of at most 512 terms, of 75 such sums, of 1000s
-//                of rows in runs; outputs in 16 bit are rounded once
+//   registers    forward at most 205 (160 on sm_80, 155 on sm_90), gather 40, input 128 (4 blocks an SM),
+//                weights 212 (191 on sm_80, 193 on sm_90)
+//   tolerance    logits 2e-6 relative L2, logcounts 1e-6: sums of 75 sums of at most 512 terms; g and dz 1e-6 a tap and
+//                one rounding to T; their column sums 1e-5 and the weight gradient 5e-6 relative L2: 1000s of rows
+//                in runs (seen: 8e-7)
 //   next         tensor cores with x as it is and w, dlogits split in two: then memory is the bound
 
 #include "head_gradient.cuh"

@@ -1,29 +1,32 @@
 #!/usr/bin/env bash
 # Everything to measure on a machine with a GPU, in one run of under ten minutes: ceilings, selftest,
-# every kernel, training steps in every precision, and the peers on the same GPU. One table, raw JSON.
+# the demo, the same training twice, every kernel, training steps in every precision, and the peers on the
+# same GPU. One table, raw JSON. What does not fit into the ten minutes is left out and said so.
 #
-#   benches/gpu/check.sh [-b BINARY] [-o FOLDER] [-p PYTHON] [--quick] [--dry-run]
+#   benches/gpu/check.sh [-b BINARY] [-o FOLDER] [-p PYTHON] [-d DEVICE] [--quick] [--dry-run]
 #
 # Needs: this folder and the built binary (nothing else of the repository, no Rust), and for the peers a
 # python with PyTorch and/or JAX; a peer that is not installed is left out and said so.
 #   -b   the binary; default target/release/cbp-fast, else cbp-fast on PATH
 #   -o   where results go; default benches/runs/DATE-GPU in a checkout, else gpu-check-DATE-GPU here
 #   -p   default python3
+#   -d   default cuda; cpu tries the script itself, where no GPU is: what needs one fails
 #   --quick     small model, few steps: to see that everything runs
 #   --dry-run   print the commands instead of running them
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-binary="" out="" python=python3 dry="" quick=""
+binary="" out="" python=python3 device=cuda dry="" quick=""
 while [ $# -gt 0 ]; do
     case $1 in
     -b) binary=$2 && shift 2 ;;
     -o) out=$2 && shift 2 ;;
     -p) python=$2 && shift 2 ;;
+    -d) device=$2 && shift 2 ;;
     --dry-run) dry=1 && shift ;;
     --quick) quick=1 && shift ;;
-    *) echo "error: unknown argument $1" >&2 && sed -n '5,15p' "$0" >&2 && exit 2 ;;
+    *) echo "error: unknown argument $1" >&2 && sed -n '6,15p' "$0" >&2 && exit 2 ;;
     esac
 done
 if [ -z "$binary" ]; then
@@ -55,6 +58,7 @@ if [ -n "$quick" ]; then
 fi
 
 failed=0
+deadline=${CBP_CHECK_SECONDS:-590} # from the start of this script; the table takes one more
 # run SECONDS FILE COMMAND...: its stdout goes to FILE, its stderr to FILE.log
 run() {
     local limit=$1 file=$2
@@ -65,7 +69,14 @@ run() {
     fi
     echo "== $*" >&2
     local start=$SECONDS
-    if timeout "$limit" "$@" >"$out/$file" 2>"$out/$file.log"; then
+    [ "$limit" -le $((deadline - start)) ] || limit=$((deadline - start))
+    if [ "$limit" -le 0 ]; then
+        echo "   left out: the $deadline s are over" >&2
+        failed=1
+        return
+    fi
+    # Whatever does not end when told to is ended.
+    if timeout -k 3 "$limit" "$@" >"$out/$file" 2>"$out/$file.log"; then
         echo "   $((SECONDS - start)) s" >&2
     else
         echo "   failed ($?) after $((SECONDS - start)) s: $(tail -n 3 "$out/$file.log" | tr '\n' ' ')" >&2
@@ -73,22 +84,63 @@ run() {
     fi
 }
 
-[ -n "$dry" ] || mkdir -p "$out"
+# The table comes in any case, also after an interruption.
+finish() {
+    [ -z "${dmon:-}" ] || kill "$dmon" 2>/dev/null
+    rm -rf "$work"
+    "$python" "$here/table.py" "$out" | tee "$out/table.txt"
+    echo "results are in $out" >&2
+}
+work='$WORK'
+if [ -z "$dry" ]; then
+    mkdir -p "$out"
+    work=$(mktemp -d)
+    trap finish EXIT
+    trap 'exit 130' INT TERM
+fi
+
+# Two trainings on the demo's inputs must leave the same bytes.
+twice() {
+    local precision=$1 file name
+    local data=(-g "$work/demo/genome.fa" -c "$work/demo/chrom.sizes" --bigwig "$work/demo/signal.bw" -d ATAC
+        -p "$work/demo/peaks.narrowPeak" -n "$work/demo/nonpeaks.bed" -fl "$work/demo/folds.json")
+    for name in one two; do
+        run 40 train-$precision-$name.txt "$binary" bias train "${data[@]}" -o "$work/$precision-$name" \
+            --device $device --precision $precision -il 1114 -ol 500 -b 0.5 -fil 32 -dil 3 -bs 32 -e 2
+    done
+    for file in models/bias.h5 logs/bias.log logs/bias.log.batch; do
+        run 5 same-$precision-${file##*/}.txt sh -c 'cmp "$1" "$2" && echo "the same bytes"' cmp \
+            "$work/$precision-one/$file" "$work/$precision-two/$file"
+    done
+}
+
 run 20 machine.csv nvidia-smi --format=csv \
     --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit,compute_cap
 run 20 doctor.json "$binary" doctor --json
-run 150 selftest.txt "$binary" doctor --selftest --device cuda
+run 150 selftest.txt "$binary" doctor --selftest --device $device
+# Where the GPU has a core of its own for 16 bits (Hopper), the portable one does not run there unasked.
+hopper=""
+if [ -n "$dry" ] || grep -q '"core": *"Hopper"' "$out/doctor.json"; then hopper=1; fi
+if [ -n "$hopper" ]; then
+    for precision in fp16 bf16; do
+        run 60 selftest-portable-$precision.txt env CBP_CORE=portable \
+            "$binary" doctor --selftest --device $device --precision $precision
+    done
+fi
+mixed=fp16
+[ "$device" != cpu ] || mixed=f32
+run 60 demo.txt "$binary" demo -o "$work/demo" --device $device --precision $mixed --quiet
+twice $mixed
 for precision in fp16 bf16 tf32 f32; do
-    run 60 kernels-$precision.json "$binary" bench kernels --device cuda --precision $precision $model --json
-    run 60 train-$precision.json "$binary" bench train --device cuda --precision $precision $model $steps --json
-    run 30 train-bias-$precision.json "$binary" bench train --device cuda --precision $precision $bias $steps --json
+    run 60 kernels-$precision.json "$binary" bench kernels --device $device --precision $precision $model --json
+    run 60 train-$precision.json "$binary" bench train --device $device --precision $precision $model $steps --json
+    run 30 train-bias-$precision.json "$binary" bench train --device $device --precision $precision $bias $steps --json
 done
-# Where the GPU has a core of its own for 16 bits (Hopper), the portable one beside it.
-if [ -n "$dry" ] || grep -q '"core": *"Hopper"' "$out/doctor.json"; then
+if [ -n "$hopper" ]; then
     run 60 kernels-fp16-portable.json env CBP_CORE=portable \
-        "$binary" bench kernels --device cuda --precision fp16 $model --json
+        "$binary" bench kernels --device $device --precision fp16 $model --json
     run 60 train-fp16-portable.json env CBP_CORE=portable \
-        "$binary" bench train --device cuda --precision fp16 $model $steps --json
+        "$binary" bench train --device $device --precision fp16 $model $steps --json
 fi
 # Clocks and power while our fastest form and the peers run.
 if [ -z "$dry" ]; then
@@ -102,8 +154,4 @@ run 200 torch-compiled-bf16.json "$python" "$here/torch_step.py" $peers --forms 
 for form in tf32 bf16; do
     run 90 jax-$form.json "$python" "$here/jax_step.py" $peers --forms $form
 done
-if [ -n "$dry" ]; then exit 0; fi
-kill "$dmon" 2>/dev/null
-"$python" "$here/table.py" "$out" | tee "$out/table.txt"
-echo "results are in $out" >&2
 exit $failed

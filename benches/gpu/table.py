@@ -34,12 +34,25 @@ if "copy_tb_per_s" in ceilings:
     print(f"\nceilings (PyTorch {ceilings['version']}): copy {ceilings['copy_tb_per_s']:.2f} TB/s, matrix products "
           + ", ".join(f"{p} {ceilings[f'matmul_{p}_tflops']:.0f}" for p in ["fp16", "bf16", "tf32"]) + " TFLOP/s")
 
-print("\nselftest")
-try:
-    with open(os.path.join(folder, "selftest.txt")) as lines:
-        print("  " + "  ".join(lines).rstrip())
-except OSError:
-    print("  did not run")
+
+
+def show(what, pattern):
+    """Small texts as they are, under the names of their files where there are several."""
+    print(f"\n{what}")
+    paths = sorted(glob.glob(os.path.join(folder, pattern)))
+    for path in paths:
+        with open(path) as lines:
+            text = "  ".join(lines).rstrip() or "failed, see the .log beside it"
+        if len(paths) > 1:
+            print(f"  {os.path.basename(path)}:")
+        print("  " + text)
+    if not paths:
+        print("  did not run")
+
+
+show("selftest", "selftest*.txt")
+show("demo", "demo.txt")
+show("two trainings", "same-*.txt")
 
 precisions = ["fp16", "bf16", "tf32", "f32"]
 # The portable core on a GPU that has another for 16 bits.

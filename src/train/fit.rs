@@ -105,7 +105,14 @@ pub fn fit(
             best_parameters.clone()
         })?;
         let validated = match trained {
-            true => evaluate(engine, valid, cfg.batch_size, should_stop)?,
+            true => match evaluate(engine, valid, cfg.batch_size, should_stop) {
+                Ok(losses) => losses,
+                Err(error) => {
+                    let kept = keep_last_good(engine, cfg, &at, best_parameters);
+                    let place = format!("validation after epoch {}", at.epoch + 1);
+                    return Err(error.context(format!("{place}: training stopped; {kept}")));
+                }
+            },
             false => None,
         };
         at.seconds += start.elapsed().as_secs_f64();
@@ -178,14 +185,11 @@ fn train_epoch(
                 false => ControlFlow::Continue(()),
             }
         });
-        trained.with_context(|| {
-            format!(
-                "epoch {}, batch {}: training stopped; {} keeps the last good state",
-                at.epoch + 1,
-                at.batches_done + 1,
-                cfg.state.display()
-            )
-        })?;
+        if let Err(error) = trained {
+            let place = format!("epoch {}, batch {}", at.epoch + 1, at.batches_done + 1);
+            let kept = keep_last_good(engine, cfg, at, best());
+            return Err(error.context(format!("{place}: training stopped; {kept}")));
+        }
         too_slow?;
         if saved.elapsed() > SAVE_EVERY {
             save(engine, cfg, at, best())?;
@@ -267,6 +271,35 @@ fn save(
         meta: serde_json::to_value(at)?,
     };
     train_state::save(&cfg.state, &state)
+}
+
+/// Saves what the engine holds after a step that failed, which is the state before that step, and
+/// says what is kept. What goes wrong here must not hide why training stopped.
+fn keep_last_good(
+    engine: &mut dyn Engine,
+    cfg: &FitConfig,
+    at: &Position,
+    best: Option<ParameterSet>,
+) -> String {
+    let saved = engine.parameters().and_then(|parameters| {
+        // A gradient that is not finite reaches the weights one batch before the loss shows it.
+        if let Some(name) = parameters.first_non_finite() {
+            anyhow::bail!("{name} is not finite already");
+        }
+        save(engine, cfg, at, best)
+    });
+    match saved {
+        Ok(()) => format!(
+            "{} keeps the last good state: epoch {}, {} batches done",
+            cfg.state.display(),
+            at.epoch + 1,
+            at.batches_done
+        ),
+        Err(error) if cfg.state.exists() => {
+            format!("{} keeps an earlier state; this one: {error:#}", cfg.state.display())
+        }
+        Err(error) => format!("no state is kept: {error:#}"),
+    }
 }
 
 fn report_epoch(

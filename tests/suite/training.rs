@@ -1,10 +1,20 @@
 //! `bias train`, `train` and resuming, on the built binary.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
-use cbp_fast::files::keras_h5;
-use cbp_fast::model::ParameterSet;
+use cbp_fast::batch::Example;
+use cbp_fast::batch::sampler::{Sampler, Site};
+use cbp_fast::console::Console;
+use cbp_fast::engine::EngineSpec;
+use cbp_fast::engine::cpu::CpuEngine;
+use cbp_fast::engine::cuda::precision::Precision;
+use cbp_fast::files::{keras_h5, train_state};
+use cbp_fast::model::{Architecture, Network, ParameterSet};
+use cbp_fast::store::{GenomePack, SignalPack, Tracks};
+use cbp_fast::train::fit::{FitConfig, Outcome, fit};
 
 use crate::fixture::{Fixture, stderr, strs, tree};
 
@@ -149,4 +159,93 @@ fn a_complete_run_is_left_alone_and_changes_are_refused() {
     fixture.write("peaks.bed", &peaks);
     fixture.succeed(&strs(&fixture.bias_train("bias", &["-e", "2", "--force"])));
     assert_eq!(fixture.read("bias/logs/bias.log").lines().count(), 3);
+}
+
+const SITES: u32 = 12;
+const FIRST_SITE: u32 = 300;
+
+/// A contig to train on and one to validate on, with a count that is `bad` in the site `broken` (contig, site).
+fn counts_with(broken: Option<(usize, u32)>) -> Tracks {
+    let bases: Vec<u8> = (0..6_000).map(|i: usize| b"ACGT"[i * i / 7 % 4]).collect();
+    let mut counts = [vec![1.0f32; bases.len()], vec![2.0f32; bases.len()]];
+    if let Some((contig, site)) = broken {
+        counts[contig][(FIRST_SITE + 400 * site) as usize] = f32::NAN;
+    }
+    Tracks::new(
+        Arc::new(GenomePack::from_sequences([("chr1", &bases[..]), ("chr2", &bases[..])])),
+        Some(Arc::new(SignalPack::from_dense([
+            ("chr1", &counts[0][..]),
+            ("chr2", &counts[1][..]),
+        ]))),
+    )
+}
+
+/// Two epochs of three batches of four.
+fn short_run(folder: &Path, tracks: Tracks) -> anyhow::Result<(ParameterSet, String)> {
+    let arch = Architecture::new(200, 40, 4, 1)?;
+    let spec = EngineSpec {
+        main: Network { arch, parameters: ParameterSet::glorot_uniform(&arch, 1) },
+        bias: None,
+        learning_rate: 1e-3,
+        counts_loss_weight: 1.0,
+    };
+    let site = |row| Site { contig: 0, center: FIRST_SITE + 400 * row, row };
+    let sampler = Sampler::new(1, 200, 0, 0.0, (0..SITES).map(site).collect(), Vec::new())?;
+    let valid: Vec<Example> = (0..4)
+        .map(|row| Example { contig: 1, start: FIRST_SITE - 100 + 400 * row, flags: 0, row })
+        .collect();
+    let config = FitConfig {
+        epochs: 2,
+        early_stop: 5,
+        batch_size: 4,
+        trackables: vec!["loss".into()],
+        log: folder.join("log"),
+        batch_log: folder.join("log.batch"),
+        state: folder.join("state.safetensors"),
+        run_key: "short".into(),
+        arch,
+        fallback: None,
+        precision: Precision::F32,
+    };
+    let mut engine = CpuEngine::new(spec, tracks)?;
+    let console = Console::new(true, false);
+    match fit(&mut engine, &sampler, &valid, &config, &console, &mut || false)? {
+        Outcome::Finished { best, .. } => Ok((best, std::fs::read_to_string(&config.log)?)),
+        interrupted => anyhow::bail!("{interrupted:?}"),
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_leaves_the_state_before_it() {
+    let whole = tempfile::tempdir().unwrap();
+    let wanted = short_run(whole.path(), counts_with(None)).unwrap();
+    let arch = Architecture::new(200, 40, 4, 1).unwrap();
+    // Every training site, so every batch of the first epoch; then one that only validation reads.
+    let mut batches = Vec::new();
+    for broken in (0..SITES).map(|site| (0, site)).chain([(1, 2)]) {
+        let folder = tempfile::tempdir().unwrap();
+        let error = short_run(folder.path(), counts_with(Some(broken))).unwrap_err();
+        let said = format!("{error:#}");
+        let state = folder.path().join("state.safetensors");
+        let kept = train_state::load(&state, &arch).unwrap();
+        let done = kept.meta["batches_done"].as_u64().unwrap();
+        assert_eq!((kept.meta["epoch"].as_u64(), kept.optimizer.step), (Some(0), done));
+        let place = match broken.0 {
+            0 => format!("epoch 1, batch {}: ", done + 1),
+            _ => "validation after epoch 1: ".into(),
+        };
+        let contig = ["chr1:", "chr2:"][broken.0];
+        let keeps =
+            format!("{} keeps the last good state: epoch 1, {done} batches", state.display());
+        for part in [&place, contig, "not a finite number", &keeps] {
+            assert!(said.contains(part), "{part:?} is not in {said}");
+        }
+        batches.push(done);
+
+        // With the count put right, it goes on from there to the same bits.
+        assert_eq!(short_run(folder.path(), counts_with(None)).unwrap(), wanted, "{broken:?}");
+    }
+    assert_eq!(batches.pop(), Some(3), "validation comes after all batches");
+    batches.sort();
+    assert_eq!(batches, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
 }
