@@ -6,8 +6,8 @@
 #
 # MODEL is a bias or nobias file (bpnet-lite knows no full ones), REGIONS has 10 columns, of which the
 # first N (default 8) are explained, against 20 references of tangermeme's own dinucleotide shuffle.
-# tangermeme runs in double precision; prints a table; exit 1 when a score differs by more than 1e-4
-# of the region's largest.
+# tangermeme runs in double precision; prints a table; exit 1 when a score differs by more than the
+# rounding of the 16-bit floats of the h5 and 1e-5 of the region's largest.
 #
 # Needs Python 3.11 (PYTHON names another) and a package index for the first run; keeps its virtual
 # environment in .venv-interop-torch. CBP_FAST names the binary (default: target/release).

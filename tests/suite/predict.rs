@@ -396,7 +396,7 @@ fn bad_input_is_told_and_leaves_nothing() {
         (format!("pred_bw -cmb f0.h5 {on} -bw genome.fa"), &["genome.fa"]),
         (format!("pred_bw -cmb f0.h5 {on} -bs 0"), &["--batch-size"]),
         (
-            format!("pred_bw -cmb f0.h5 -bm loud.h5 {on}"),
+            format!("pred_bw -bm loud.h5 {on}"),
             &["predicts inf counts (log counts 2", "loud.h5, chr1:", "leave this model out"],
         ),
         (format!("pred_bw -cmb f0.h5 f1.h5 broken.h5 {on}"), &["predicts inf", "broken.h5, chr1:"]),

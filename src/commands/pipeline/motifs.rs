@@ -6,8 +6,9 @@ use anyhow::Result;
 
 use super::ExplainArgs;
 use super::stages::Outcome;
-use super::subject::{self, Kind, Subject};
+use super::subject::{Kind, Subject};
 use crate::motifs::{self, Request};
+use crate::pack::cache;
 
 /// `evaluation/modisco_<head>/motifs.html`
 pub fn files(subject: &Subject) -> Vec<PathBuf> {
@@ -25,7 +26,7 @@ pub fn key(subject: &Subject, explain: &ExplainArgs, sampled: &str) -> Result<St
         None => sampled.to_string(),
         Some(db) => subject.stage_key(&[
             ("contributions", sampled.to_string()),
-            ("meme_db", subject::contents(&[db])?),
+            ("meme_db", cache::fingerprint(db)?.xxh3),
         ]),
     })
 }
