@@ -31,6 +31,8 @@ def instructions(kernel):
         form = f"HGMMA.64x{hopper[3]}x16.F32" + (".BF16" if hopper[2] == "bf16" else "") + transposed[hopper[1]]
         stored = [] if hopper[1] == "wgrad" else ["UTMASTG", "LDSM", "STSM"]
         return [form, "UTMALDG.IM2COL", "UTMALDG.MULTICAST", "USETMAXREG"] + stored
+    if kernel.startswith("matrix_ceiling_"):
+        return ["HMMA"]
     tensor = re.match(r"(?:dilated|rescale)_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
     if not tensor:
         return []

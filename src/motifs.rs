@@ -61,6 +61,8 @@ pub struct Request<'a> {
     pub modisco: Option<&'a Path>,
     /// Do again what is there.
     pub force: bool,
+    /// Make the page again, from the motifs that are there.
+    pub force_report: bool,
 }
 
 impl<'a> Request<'a> {
@@ -75,7 +77,18 @@ impl<'a> Request<'a> {
             meme_db: None,
             modisco: None,
             force: false,
+            force_report: false,
         }
+    }
+}
+
+/// Errors for a database that is not there.
+pub fn check_database(meme_db: Option<&Path>) -> Result<(), Problem> {
+    match meme_db.filter(|db| !db.is_file()) {
+        None => Ok(()),
+        Some(db) => Err(Problem::new("there is no such motif database")
+            .at(db.display())
+            .fix("pass a file in MEME format, for example from the JASPAR or HOCOMOCO downloads")),
     }
 }
 
@@ -114,8 +127,8 @@ fn is_program(path: &Path) -> bool {
 ///
 /// Errors: no modisco, no run, no contributions, a modisco that fails. What was there before stays.
 pub fn run(request: &Request, console: &Console) -> Result<Vec<PathBuf>> {
-    let modisco = find(request.modisco)?;
     let folder = Folder::open(request.folder, request.file_prefix)?;
+    let modisco = find(request.modisco)?;
     let heads = heads(&folder, request.heads)?;
     let mut reports = Vec::new();
     for head in heads {
@@ -194,7 +207,7 @@ impl Job<'_> {
                     _ => Ok(()),
                 }
             })?;
-        } else if is_newer(&page, &results) {
+        } else if !self.request.force_report && is_newer(&page, &results) {
             self.console
                 .info(format!("{} is there already; --force makes it again", page.display()));
             return Ok(page);

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::inputs;
 use super::models::{Ensemble, Models};
+use super::prefix;
 use super::regions::{self, RegionFilter};
 use crate::batch::Example;
 use crate::batch::sampler::fixed_plan;
@@ -48,7 +49,7 @@ pub struct FootprintsArgs {
     pub output_prefix: PathBuf,
 
     /// Motifs to insert (-pwm_f): lines of name, tab, sequence
-    #[arg(long, value_name = "TSV", required_unless_present = "data_type")]
+    #[arg(long, value_name = "TSV")]
     pub motifs_to_pwm: Option<PathBuf>,
 
     /// Insert the motifs that this assay's enzyme likes to cut, instead of a file's
@@ -88,12 +89,15 @@ pub fn run(args: FootprintsArgs) -> Result<()> {
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
+    prefix::check(&args.output_prefix, "-op")?;
     let device = args.device.apply(&console)?.device;
     let motifs = match (&args.motifs_to_pwm, args.data_type) {
         (Some(path), _) => motifs::read(path)?,
         (None, Some(data_type)) => motifs::enzyme(data_type),
         (None, None) => {
-            return Err(Problem::new("no motifs given").fix("pass -pwm_f or -d").into());
+            return Err(Problem::new("no motifs given")
+                .fix("pass -pwm_f with a file of motifs, or -d for those of the assay's enzyme")
+                .into());
         }
     };
     let models = Models::read(&args.model, &console)?;

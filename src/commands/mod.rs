@@ -11,6 +11,7 @@ pub mod motifs;
 pub mod pack;
 pub mod pipeline;
 pub mod predict;
+mod prefix;
 pub mod prep;
 pub mod report;
 pub mod train;

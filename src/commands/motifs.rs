@@ -56,9 +56,7 @@ pub fn run(args: MotifsArgs) -> Result<()> {
     if args.max_seqlets == 0 || args.window == 0 {
         return Err(Problem::new("--max-seqlets and --window must be at least 1").into());
     }
-    if let Some(db) = args.meme_db.as_ref().filter(|db| !db.is_file()) {
-        return Err(Problem::new("there is no such motif database").at(db.display()).into());
-    }
+    motifs::check_database(args.meme_db.as_deref())?;
     let request = Request {
         folder: &args.output_dir,
         file_prefix: args.file_prefix.as_deref(),
@@ -68,6 +66,7 @@ pub fn run(args: MotifsArgs) -> Result<()> {
         meme_db: args.meme_db.as_deref(),
         modisco: args.modisco.as_deref(),
         force: args.force,
+        force_report: false,
     };
     motifs::run(&request, &args.console.console())?;
     Ok(())

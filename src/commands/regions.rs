@@ -40,6 +40,8 @@ pub struct RegionSet {
 /// Opens a regions file. `kind` (`peaks`, `nonpeaks`, `regions`) names it in messages and in the
 /// table of dropped rows, which is written when there are some.
 ///
+/// Chromosomes asked for that have no region are told; with none of them there is an empty set.
+///
 /// Errors: a file without regions, one that names no contig of the genome.
 pub fn open(
     path: &Path,
@@ -55,7 +57,7 @@ pub fn open(
         wanted.retain(|r| folds.split_of(&r.chrom) == Some(Split::Test));
     }
     if let Some(chroms) = filter.chroms {
-        check_chroms(chroms, &wanted, path)?;
+        warn_of_missing(chroms, &wanted, path, console);
         wanted.retain(|r| chroms.contains(&r.chrom));
     }
     let found = wanted.len();
@@ -85,11 +87,23 @@ pub fn open(
     Ok(set)
 }
 
-fn check_chroms(chroms: &[String], regions: &[Region], path: &Path) -> Result<(), Problem> {
-    match chroms.iter().find(|name| !regions.iter().any(|r| r.chrom == **name)) {
-        None => Ok(()),
-        Some(name) => Err(Problem::new(format!("no region lies on {name}"))
-            .at(path.display())
-            .fix("name chromosomes as the regions do")),
+fn warn_of_missing(chroms: &[String], regions: &[Region], path: &Path, console: &Console) {
+    let missing: Vec<&str> = chroms
+        .iter()
+        .filter(|name| !regions.iter().any(|r| r.chrom == **name))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        console.warning(format!("{}: no region lies on {}", path.display(), missing.join(", ")));
+    }
+}
+
+/// Nothing is left to `what` (predict, explain) of the regions in `paths`.
+pub fn nothing_left(what: &str, paths: &[&Path], chroms: &[String]) -> Problem {
+    let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+    let problem = Problem::new(format!("no region is left to {what}")).at(names.join(" and "));
+    match chroms {
+        [] => problem.fix("give regions whose windows fit into their contigs"),
+        _ => problem.fix("name chromosomes in -d as the regions do"),
     }
 }

@@ -1,16 +1,21 @@
 //! `pack shift-qc`: the composition around the cut sites of a bigWig, beside the textbook.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::inputs;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType};
+use crate::console::Console;
 use crate::error::Problem;
-use crate::input::folds::{self, Split};
+use crate::input::folds::{self, Folds, Split};
 use crate::pack::shift::ReferenceMotifs;
 use crate::pack::shift::qc::ShiftQc;
+use crate::store::Tracks;
+
+/// Stem of the figure in `evaluation/` of a run.
+pub const STEM: &str = "bw_shift_qc";
 
 #[derive(Args)]
 pub struct ShiftQcArgs {
@@ -77,10 +82,32 @@ pub fn run(args: ShiftQcArgs) -> Result<()> {
     };
     let qc = ShiftQc::new(genome, signal, &chromosomes, args.data_type, &motifs)?;
     qc.write(&args.output_prefix)?;
+    say(&qc, &console);
+    console.info(format!("wrote {}.svg, .png and .tsv", args.output_prefix.display()));
+    Ok(())
+}
+
+/// The figure of a run's counts, on the first validation chromosome as officially, under `prefix`;
+/// `None` where the fold has none. `reference`: motifs in place of the official ones.
+pub fn of_fold(
+    tracks: &Tracks,
+    folds: &Folds,
+    data_type: DataType,
+    reference: Option<&Path>,
+    prefix: &Path,
+) -> Result<Option<ShiftQc>> {
+    let Some(first) = folds.names(Split::Valid).get(..1) else { return Ok(None) };
+    let motifs = ReferenceMotifs::open(reference, data_type)?;
+    let signal = tracks.signal.as_ref().context("no signal")?;
+    let qc = ShiftQc::new(&tracks.genome, signal, first, data_type, &motifs)?;
+    qc.write(prefix)?;
+    Ok(Some(qc))
+}
+
+/// What it found; a warning where the cut sites seem to be elsewhere.
+pub fn say(qc: &ShiftQc, console: &Console) {
     match qc.best_match().0 {
         0 => console.info(qc.summary()),
         _ => console.warning(qc.summary()),
     }
-    console.info(format!("wrote {}.svg, .png and .tsv", args.output_prefix.display()));
-    Ok(())
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::reads::{self, Reads};
-use super::{check, inputs};
+use super::{check, inputs, shift_qc};
 use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::{Chosen, TrainingArgs};
 use crate::cli::reads_args::SignalInput;
@@ -23,8 +23,6 @@ use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
 use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache;
-use crate::pack::shift::ReferenceMotifs;
-use crate::pack::shift::qc::ShiftQc;
 use crate::preflight::Training;
 use crate::report;
 use crate::select::SelectedRegions;
@@ -257,13 +255,10 @@ impl Run {
         })?;
         let data = Data { tracks, peaks, nonpeaks, folds };
         check::opened(args, training, &sizes, &data, console)?;
-        let from_reads = matches!(args.signal()?, SignalInput::Reads(_));
-        if from_reads && !data.folds.names(Split::Valid).is_empty() {
-            self.timed("shift figure", || {
-                self.shift_qc(args, &data.tracks, &data.folds);
-                Ok(())
-            })?;
-        }
+        self.timed("shift figure", || {
+            self.shift_qc(args, &data.tracks, &data.folds);
+            Ok(())
+        })?;
         Ok(data)
     }
 
@@ -298,21 +293,15 @@ impl Run {
         Ok(Tracks::new(genome, Some(signal)))
     }
 
-    /// The bases around the cut sites of reads, on the first validation chromosome as officially. It
-    /// is there to be looked at: without it a run goes on.
+    /// The bases around the cut sites, of reads or of a bigWig. It is there to be looked at: without
+    /// it a run goes on.
     fn shift_qc(&self, args: &TrainingArgs, tracks: &Tracks, folds: &Folds) {
         let data_type = args.data_type;
-        let show = || -> Result<ShiftQc> {
-            let motifs = ReferenceMotifs::open(args.reads.reference_motifs(data_type), data_type)?;
-            let signal = tracks.signal.as_ref().context("no signal")?;
-            let chromosomes = &folds.names(Split::Valid)[..1];
-            let qc = ShiftQc::new(&tracks.genome, signal, chromosomes, data_type, &motifs)?;
-            qc.write(&self.tree.evaluation("bw_shift_qc"))?;
-            Ok(qc)
-        };
-        match show() {
-            Ok(qc) if qc.best_match().0 == 0 => self.console.info(qc.summary()),
-            Ok(qc) => self.console.warning(qc.summary()),
+        let reference = args.reads.reference_motifs(data_type);
+        let prefix = self.tree.evaluation(shift_qc::STEM);
+        match shift_qc::of_fold(tracks, folds, data_type, reference, &prefix) {
+            Ok(Some(qc)) => shift_qc::say(&qc, &self.console),
+            Ok(None) => {}
             Err(error) => self.console.warning(format!("no figure of the shift: {error}")),
         }
     }

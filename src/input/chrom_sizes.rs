@@ -37,6 +37,7 @@ pub fn read(path: &Path) -> Result<ChromSizes> {
         if let Some(first) = seen.insert(name.to_string(), number) {
             return Err(Problem::new(format!("chromosome {name} is listed twice"))
                 .at(format!("{} lines {first} and {number}", path.display()))
+                .fix("delete one of the two lines")
                 .into());
         }
         entries.push((name.to_string(), length));

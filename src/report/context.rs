@@ -16,6 +16,7 @@ use super::read::signal::Signal;
 use super::read::tables;
 use crate::console::Console;
 use crate::error::Problem;
+use crate::train::record::{QC_RECORD, RunRecord};
 
 /// A test set's predictions beside what was observed, by the model that made them.
 pub struct Evaluated {
@@ -171,9 +172,15 @@ fn how_to_predict(stem: &str) -> &'static str {
     }
 }
 
-/// The counts that a run trained on: its own bigWig, or the one that its arguments name, looked for
-/// as written and from the run's folder on.
+/// The counts that the predictions were made beside: those of `qc`, the run's own bigWig, or the one
+/// that its arguments name, looked for as written and from the run's folder on.
 fn find_signal(folder: &Folder) -> Option<PathBuf> {
+    // A damaged record is told in its section.
+    let qc = RunRecord::read(&folder.tree.logs(QC_RECORD)).ok().flatten();
+    let looked_at = qc.and_then(|qc| Some(PathBuf::from(qc.settings.get("bigwig")?.as_str()?)));
+    if let Some(path) = looked_at {
+        return Some(path).filter(|path| path.is_file());
+    }
     let own = folder.tree.auxiliary("data_unstranded.bw");
     if own.exists() {
         return Some(own);

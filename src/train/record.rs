@@ -12,6 +12,9 @@ use crate::error::Problem;
 use crate::files::atomic;
 use crate::pack::cache::Fingerprint;
 
+/// Name of the record that `qc` and `bias qc` leave in `logs/`.
+pub const QC_RECORD: &str = "qc.run.json";
+
 /// The contents of `*.run.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {

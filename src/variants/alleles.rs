@@ -23,7 +23,7 @@ pub enum Skip {
     NotInGenome(String),
     /// Only allele1 of an indel can be the genome's; the genome's bases.
     IndelNotInGenome(String),
-    /// A VCF record without a sequence.
+    /// A row with an allele that has no sequence.
     Unusable(String),
 }
 

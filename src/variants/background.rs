@@ -1,7 +1,9 @@
 //! What scores come to when a variant means nothing: those of the same alleles in shuffled windows.
 //!
 //! A p-value is the share of shuffled scores as extreme as the one at hand, one added to both
-//! counts. Source: variant-scorer `get_pvals`; it may exceed 1 where both tails are wanted.
+//! counts. Source: variant-scorer `get_pvals`. Where both tails are wanted it is twice the smaller one
+//! and is not capped: shuffled scores that tie with it belong to both tails, so that where many
+//! tie, as a `quantile_change` of 0 does, p-values reach up to 2.
 //! Memory: 12 bytes a shuffled window, 32 with peaks; the absolute metrics share the numbers of
 //! their signed ones.
 
@@ -171,6 +173,9 @@ mod tests {
         let both = [-3.0, -2.0, 0.0, 1.0, 3.0, 4.0]
             .map(|s| 7.0 * background.p_value(Metric::Logfc, s).unwrap());
         assert_eq!(both, [2.0, 4.0, 8.0, 8.0, 4.0, 2.0]);
+        // A score that ties with all of them belongs to both tails whole.
+        let tied = self::background(&[0.0, 0.0]);
+        assert_eq!(tied.p_value(Metric::Logfc, 0.0), Some(2.0));
         // absolute values: 0, 1, 1, 1, 2, 3
         let right = [0.0, 0.5, 1.0, 2.0, 2.5, 3.0, 4.0]
             .map(|s| 7.0 * background.p_value(Metric::AbsLogfc, s).unwrap());

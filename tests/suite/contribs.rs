@@ -502,8 +502,8 @@ fn bad_input_has_one_clear_message_and_leaves_nothing() {
         (&[("-g", "none.fa")], "none.fa"),
         (&[("-c", "none.sizes")], "none.sizes"),
         (&[("-c", "sizes.tsv")], "which is not listed"),
-        (&[("-d", "chr9")], "no region lies on chr9"),
-        (&[("-op", "no/such/folder/x")], "cannot write to the output folder"),
+        (&[("-d", "chr9")], "no region is left to explain\n  where: regions.bed"),
+        (&[("-op", "no/such/folder/x")], "no such folder\n  where: no/such/folder\n"),
         (&[("--references", "regions.bed")], "not a safetensors file"),
         (&[("--n-references", "0")], "at least 1"),
     ] {

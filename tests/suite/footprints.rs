@@ -124,7 +124,7 @@ fn bad_inputs_say_what_where_and_how_and_leave_nothing() {
         ("-r", "edge.bed", "no region is left on the test chromosomes"),
         ("-r", "chrX.bed", "no region lies on a contig of the genome"),
         ("-fl", "chrX.json", "no chromosome of the fold's `test` list is in the genome"),
-        ("-op", "nowhere/x", "cannot write"),
+        ("-op", "nowhere/x", "no such folder\n  where: nowhere\n  fix: make the folder"),
         ("-bs", "0", "--batch-size must be at least 1"),
     ] {
         let text = fixture.fail(&arguments(flag, value));
@@ -135,6 +135,10 @@ fn bad_inputs_say_what_where_and_how_and_leave_nothing() {
             "{flag} {value}: {left:?}"
         );
     }
+    let line =
+        "footprints -m bias/models/bias.h5 -g genome.fa -r nonpeaks.bed -fl folds.json -o out/x";
+    let text = fixture.fail(&line.split(' ').collect::<Vec<_>>());
+    assert!(text.contains("no motifs given") && text.contains("-pwm_f") && text.contains("-d for"));
     for wrong in ["0.02", "0.5,0.1"] {
         let output = fixture.run(&arguments("--ylim", wrong));
         assert_eq!(output.status.code(), Some(2), "{wrong}");

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use crate::fixture::{command, stderr, tree};
+use crate::fixture::{Fixture, command, stderr, strs, tree};
 
 /// Notes its arguments, then does what the real one does to files.
 const STAND_IN: &str = r#"#!/bin/sh
@@ -38,7 +38,8 @@ impl Run {
     }
 
     fn motifs(&self, path: &str, more: &[&str]) -> Output {
-        let arguments = [&["motifs", "-o", "run"], more].concat();
+        let folder: &[&str] = if more.contains(&"-o") { &[] } else { &["-o", "run"] };
+        let arguments = [&["motifs"], folder, more].concat();
         let path = format!("{}:/usr/bin:/bin", self.0.path().join(path).display());
         command(self.0.path(), &arguments).env("PATH", path).output().unwrap()
     }
@@ -122,4 +123,64 @@ fn what_is_missing_or_fails_is_said_and_leaves_nothing() {
     let empty = Run::new(&[]);
     let output = empty.motifs("bin", &[]);
     assert!(stderr(&output).contains("no contributions to the profile"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_said_before_a_program_that_is_not() {
+    let run = Run::new(&["profile"]);
+    let text = stderr(&run.motifs("no-bin", &["-o", "nofolder"]));
+    assert!(text.contains("there is no such folder\n  where: nofolder"), "{text}");
+    assert!(!text.contains("modisco-lite"), "{text}");
+}
+
+#[test]
+fn pipelines_and_qc_hand_program_and_database_on() {
+    let fixture = Fixture::new();
+    fixture.write("modisco", STAND_IN);
+    let program = fixture.path("modisco");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    fixture.write("db.meme", "MEME");
+    fixture.write("other.meme", "MEME version 4");
+
+    // What is not there stops a command before the long work.
+    let pipeline = |more: &[&str]| {
+        let mut line = fixture.bias_train("bias", &["-e", "1"]);
+        line[1] = "pipeline".into();
+        line.extend(["--num-interpret", "2", "--device", "cpu"].map(String::from));
+        line.extend(more.iter().map(|s| s.to_string()));
+        line
+    };
+    let text = fixture.fail(&strs(&pipeline(&["--meme-db", "none.meme"])));
+    assert!(text.contains("no such motif database\n  where: none.meme"), "{text}");
+    let text = fixture.fail(&strs(&pipeline(&["--modisco", "db.meme"])));
+    assert!(text.contains("no program\n  where: db.meme"), "{text}");
+    assert!(!fixture.path("bias").exists());
+
+    let calls = || -> Vec<String> {
+        let text = fs::read_to_string(fixture.path("calls")).unwrap_or_default();
+        let _ = fs::remove_file(fixture.path("calls"));
+        text.lines().map(String::from).collect()
+    };
+    fixture.succeed(&strs(&pipeline(&["--modisco", "./modisco", "--meme-db", "db.meme"])));
+    let made = calls();
+    assert_eq!(made.len(), 4, "{made:?}");
+    for (i, call) in made.iter().enumerate() {
+        assert!(call.starts_with(["motifs -i ", "report -i "][i % 2]), "{call}");
+        assert_eq!(call.contains(" -m db.meme"), i % 2 == 1, "{call}");
+    }
+    // Another database: new pages of the motifs that are there, and no more.
+    let again = ["--modisco", "./modisco", "--meme-db", "other.meme"];
+    let said = stderr(&fixture.succeed(&strs(&pipeline(&again))));
+    assert!(said.contains("contributions: complete already"), "{said}");
+    let made = calls();
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert!(made.iter().all(|c| c.starts_with("report ") && c.contains(" -m other.meme")));
+    fixture.succeed(&strs(&pipeline(&again)));
+    assert_eq!(calls(), [""; 0]);
+
+    let qc = "bias qc -bm bias/models/bias.h5 -bw signal.bw -g genome.fa -c chrom.sizes -d ATAC \
+              -p peaks.bed -n nonpeaks.bed -fl folds.json -bs 8 --num-interpret 2 --device cpu \
+              -o qc --modisco ./modisco --meme-db db.meme";
+    fixture.succeed(&qc.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(calls().iter().filter(|c| c.contains(" -m db.meme")).count(), 2);
 }

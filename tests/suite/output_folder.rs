@@ -76,7 +76,7 @@ fn a_disk_that_fills_up_leaves_nothing_that_looks_complete() {
 
     let model = "bias/models/bias.h5";
     let predict = ["predict", "-m", model, "-g", &packed, "-p", "peaks.bed", "-o", "p"];
-    assert_refused(&run_with_room(&fixture, 4, &predict), &["p_predictions.h5"]);
+    assert_refused(&run_with_room(&fixture, 8, &predict), &["p_predictions.h5"]);
     // The bigWig alone, in the order of the track and out of it.
     let rows: Vec<String> = fixture.read("peaks.bed").lines().map(String::from).rev().collect();
     fixture.write("reversed.bed", &rows.join("\n"));

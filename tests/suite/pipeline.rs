@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use crate::fixture::{Fixture, command, stderr, strs, tree};
+use crate::html::section;
 use crate::shared;
 
 /// A training command line as a pipeline's.
@@ -87,11 +88,14 @@ fn both_pipelines_leave_the_official_tree_and_go_on() {
             "evaluation/bias_max_bias_response.txt",
             "evaluation/bias_metrics.json",
             "evaluation/bias_predictions.h5",
+            "evaluation/bw_shift_qc.png",
             "evaluation/overall_report.html",
             "evaluation/verdicts.json",
             "models/bias.h5",
         ],
     );
+    let page = fixture.read("bias/evaluation/overall_report.html");
+    assert!(section(&page, "footprints").contains("tn5_5: highest"), "{page}");
     assert_eq!(fixture.read("bias/auxiliary/30K_subsample_peaks.bed").lines().count(), 3);
     let graded: Vec<String> =
         verdicts(&fixture, "bias/evaluation/verdicts.json").into_iter().map(|v| v.0).collect();
@@ -171,9 +175,11 @@ fn both_pipelines_leave_the_official_tree_and_go_on() {
             "auxiliary/30K_subsample_peaks.bed",
             "auxiliary/chrombpnet_nobias_footprints.h5",
             "auxiliary/interpret_subsample/chrombpnet_nobias.profile_scores.h5",
+            "evaluation/bw_shift_qc.tsv",
             "evaluation/chrombpnet_metrics.json",
             "evaluation/overall_report.html",
             "evaluation/verdicts.json",
+            "logs/qc.run.json",
         ],
     );
     assert!(!made.iter().any(|f| f.starts_with("models")), "{made:#?}");
@@ -187,6 +193,29 @@ fn both_pipelines_leave_the_official_tree_and_go_on() {
         &tree(&fixture.path("bqc")),
         &["evaluation/b_bias_metrics.json", "evaluation/b_overall_report.html"],
     );
+    // The page says what was looked at, and what it does not know it does not claim.
+    let name = "bqc/evaluation/b_overall_report.html";
+    let page = fixture.read(name);
+    let provenance = section(&page, "provenance");
+    let record: Value = serde_json::from_str(&fixture.read("bqc/logs/b_qc.run.json")).unwrap();
+    for input in ["bias_model", "genome", "signal", "peaks", "nonpeaks", "chr_fold_path"] {
+        let hash = record["inputs"][input]["xxh3"].as_str().unwrap();
+        assert!(provenance.contains(hash), "{input}: {provenance}");
+    }
+    assert_eq!(record["complete"], true);
+    for words in ["cbp-fast bias qc", "cpu, f32", "num_interpret"] {
+        assert!(provenance.contains(words), "{words}: {provenance}");
+    }
+    assert!(!provenance.contains("not trained by") && !provenance.contains("There is no"));
+    assert!(section(&page, "footprints").contains("tn5_5: highest"), "{page}");
+    assert!(section(&page, "enzyme").contains("<img"), "{page}");
+    // `report` on it finds the same counts, from any folder, and draws as much.
+    let figures = page.matches("<figure").count();
+    let folder = fixture.path("bqc").display().to_string();
+    let output = command(&fixture.path("bias"), &["report", "-o", &folder]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("warning"), "{}", stderr(&output));
+    assert_eq!(fixture.read(name).matches("<figure").count(), figures);
     // Other peaks: nothing is replaced unasked; then what hangs on them is made again.
     let peaks: String = fixture.read("peaks.bed").lines().skip(1).flat_map(|l| [l, "\n"]).collect();
     fixture.write("peaks.bed", &peaks);
@@ -199,10 +228,15 @@ fn both_pipelines_leave_the_official_tree_and_go_on() {
         fixture.fail(&qc(&["bias", "qc", "-bm", "bias/models/bias.h5"], "main", &["-fp", "k"]));
     assert!(text.contains("other models or data"), "{text}");
 
-    // ---- bad inputs
+    // ---- bad inputs, told before any folder is made
+    fixture.write("empty.bed", "");
+    fixture.write("elsewhere.bed", "chrX9\t0\t500\t.\t0\t.\t0\t0\t0\t250\n");
     for (command, more, wanted) in [
         (&models[..], &["-n", "none.bed"][..], "file does not exist\n  where: none.bed"),
         (&models, &["-p", "chrom.sizes"], "2 columns, expected 10"),
+        (&models, &["-n", "empty.bed"], "file has no regions\n  where: empty.bed"),
+        (&models, &["-p", "empty.bed"], "file has no regions\n  where: empty.bed"),
+        (&models, &["-n", "elsewhere.bed"], "no region lies on a contig of the genome"),
         (
             &["qc", "-cm", "bias/models/bias.h5", "-cmb", "bias/models/bias.h5"],
             &[],
@@ -223,6 +257,7 @@ fn both_pipelines_leave_the_official_tree_and_go_on() {
         }
         let text = fixture.fail(&arguments);
         assert!(text.contains(wanted), "{more:?}: {text}");
+        assert!(!fixture.path("bad").exists(), "{more:?}");
     }
 }
 

@@ -363,6 +363,9 @@ fn bad_input_is_told_and_leaves_nothing() {
     let mut loud = network(6, INPUTLEN, OUTPUTLEN);
     loud.parameters.get_mut("logcount_predictions/bias").unwrap().data[0] = 200.0;
     keras_h5::write_single(&fixture.path("loud.h5"), &loud, Naming::Bias).unwrap();
+    let mut broken = network(7, INPUTLEN, OUTPUTLEN);
+    broken.parameters.get_mut("logcount_predictions/bias").unwrap().data[0] = 100.0;
+    keras_h5::write_single(&fixture.path("broken.h5"), &broken, Naming::WithoutBias).unwrap();
     fixture.write("some.sizes", &format!("chr1\t{CONTIG}\nchr2\t{CONTIG}\n"));
     fixture.write("other.sizes", "chr1\t99\n");
     fixture.write("edge.bed", "chr1\t0\t50\t.\t.\t.\t.\t.\t.\t10\n");
@@ -383,15 +386,29 @@ fn bad_input_is_told_and_leaves_nothing() {
             &["different lengths", "306 bp in and 100 out", "f0.h5 and wide.h5"],
         ),
         (format!("pred_bw -cmb f0.h5 bias.h5 {on}"), &["no common mean", "bias.h5"]),
-        (format!("pred_bw -cmb f0.h5 {on} -d chr2 chr9"), &["no region lies on chr9"]),
+        (
+            format!("pred_bw -cmb f0.h5 {on} -d chr8 chr9"),
+            &["no region lies on chr8, chr9", "left to predict", "where: peaks.bed", "-d as the"],
+        ),
         (format!("pred_bw -cmb f0.h5 {on} -c some.sizes"), &["chr3", "some.sizes"]),
         (format!("pred_bw -cmb f0.h5 {on} -c other.sizes"), &["other.sizes", "99 bp"]),
         (format!("pred_bw -cmb f0.h5 {on} -c peaks.bed"), &["peaks.bed"]),
         (format!("pred_bw -cmb f0.h5 {on} -bw genome.fa"), &["genome.fa"]),
         (format!("pred_bw -cmb f0.h5 {on} -bs 0"), &["--batch-size"]),
-        (format!("pred_bw -bm loud.h5 {on}"), &["value is inf", "chr1:"]),
-        (format!("pred_bw -cmb f0.h5 {on} -os no/such/stats"), &["no/such/stats"]),
-        ("pred_bw -cmb f0.h5 -g genome.fa -op no/such/out -r peaks.bed".into(), &["no/such/out"]),
+        (
+            format!("pred_bw -bm loud.h5 {on}"),
+            &["predicts inf counts (log counts 2", "loud.h5, chr1:", "leave this model out"],
+        ),
+        (format!("pred_bw -cmb f0.h5 f1.h5 broken.h5 {on}"), &["predicts inf", "broken.h5, chr1:"]),
+        (format!("pred_bw {on}"), &["no model given", "-bm, -cm or -cmb"]),
+        (
+            format!("pred_bw -cmb f0.h5 {on} -os no/such/stats"),
+            &["no such folder\n  where: no/such\n", "make the folder", "another -os"],
+        ),
+        (
+            "pred_bw -cmb f0.h5 -g genome.fa -op no/such/out -r peaks.bed".into(),
+            &["no such folder\n  where: no/such\n", "make the folder", "another -op"],
+        ),
         ("pred_bw -cmb f0.h5 -g genome.fa -op out -r three.bed".into(), &["3 columns", "line 1"]),
         ("pred_bw -cmb f0.h5 -g genome.fa -op out -r renamed.bed".into(), &["renamed.bed"]),
         ("pred_bw -cmb f0.h5 -g genome.fa -op out --tile chr1,chr9".into(), &["chr9", "chr1"]),
@@ -416,13 +433,20 @@ fn bad_input_is_told_and_leaves_nothing() {
             .collect();
         assert!(left.is_empty(), "{line}: {left:?}");
     }
+    // A chromosome without regions is told, and the others are predicted, as officially.
+    let line = "pred_bw -cmb f0.h5 -g genome.fa -op some -r peaks.bed -d chr2 chr9";
+    let text = stderr(&fixture.succeed(&line.split(' ').collect::<Vec<_>>()));
+    assert!(text.contains("warning: peaks.bed: no region lies on chr9"), "{text}");
+    let bed = fixture.read("some_chrombpnet_nobias_preds.bed");
+    let on_chr2 = fixture.read("peaks.bed").lines().filter(|l| l.starts_with("chr2\t")).count();
+    assert_eq!(bed.lines().count(), on_chr2);
+    assert!(bed.lines().all(|l| l.starts_with("chr2\t")));
     // Nothing is left to predict: the table of what was dropped says why.
     let text = fail(&fixture, "pred_bw -cmb f0.h5 -g genome.fa -op gone -r edge.bed");
     assert!(text.contains("no region is left") && text.contains("gone_dropped_regions.tsv"));
     assert_eq!(names(&fixture, "gone"), ["gone_dropped_regions.tsv"]);
     // Bad usage.
     for line in [
-        "pred_bw -r peaks.bed -g genome.fa -op out",
         "pred_bw -cmb f0.h5 -m f1.h5 -r peaks.bed -g genome.fa -op out",
         "pred_bw -cmb f0.h5 -g genome.fa -op out",
         "pred_bw -cmb f0.h5 -r peaks.bed --tile -g genome.fa -op out",

@@ -121,8 +121,8 @@ fn both_kinds_of_run_have_their_report_and_figures() {
     for id in SECTIONS {
         let body = section(&page, id);
         let is_missing = body.contains("class=\"missing\"");
-        // a run on a bigWig has no figure of the shift, and counts were not explained here
-        assert_eq!(is_missing, id == "enzyme" || id == "contributions", "{id}: {body}");
+        // counts were not explained here
+        assert_eq!(is_missing, id == "contributions", "{id}: {body}");
         assert!(!body.contains("class=\"problem\""), "{id}: {body}");
     }
     assert!(section(&page, "counts").contains("chrombpnet in test peaks: counts, n = "), "{page}");
@@ -150,7 +150,14 @@ fn both_kinds_of_run_have_their_report_and_figures() {
     let (page, written) = write(&Request { signal: Some(&signal), ..request(&bias) });
     assert!(written.notes.is_empty(), "{:?}", written.notes);
     assert!(page.contains("<h1>Bias model"));
-    assert!(!page.contains("id=\"footprints\""), "official bias runs have none");
+    // Training leaves no footprints; `bias qc` and the pipeline do, and are asked for them.
+    assert!(section(&page, "footprints").contains("<code>cbp-fast bias qc</code>"), "{page}");
+    let path = bias.join("auxiliary/bias_footprints.h5");
+    footprint::h5::write(&path, &[footprint("control", 0.001), footprint("tn5_1", 0.02)]).unwrap();
+    let (page, _) = write(&Request { signal: Some(&signal), ..request(&bias) });
+    let footprints = section(&page, "footprints");
+    assert!(footprints.contains("tn5_1: highest 0.0200"), "{footprints}");
+    assert!(footprints.contains("the official tool sets no limit here"), "{footprints}");
     assert!(section(&page, "verdicts").contains("in nonpeaks"));
     assert!(is_png(&bias.join("evaluation/bias_only_nonpeaks.counts_pearsonr.png")));
     // Again: our own report is replaced.
@@ -166,7 +173,9 @@ fn an_almost_empty_folder_says_what_is_missing() {
         let body = section(&page, id);
         assert!(body.contains("class=\"missing\""), "{id}: {body}");
     }
-    assert!(section(&page, "provenance").contains("were not trained by this program"));
+    let provenance = section(&page, "provenance");
+    assert!(provenance.contains("There is no logs/chrombpnet.run.json"), "{provenance}");
+    assert!(!provenance.contains("not trained by"), "nobody knows who trained it: {provenance}");
     assert!(written.notes.is_empty(), "what is not there is no surprise: {:?}", written.notes);
 }
 

@@ -515,6 +515,24 @@ fn what_cannot_be_scored_is_counted_and_listed() {
         assert!(reason.contains(wanted), "{reason}, expected {wanted}");
     }
 
+    // The same alleles in a text list: the same reasons, and what is left has the same scores.
+    let mut text = String::new();
+    for allele in [&other[0].to_string(), &other[1].to_string(), "*", "<DEL>", "N", "G]chr2:77]"] {
+        text.push_str(&format!("chr1\t5000\t{reference}\t{allele}\tx\n"));
+    }
+    text.push_str(&format!("chr1\t5000\tN\t{reference}\tx\n"));
+    fixture.write("a.tsv", &text);
+    let said = succeed(&fixture, "variants -l a.tsv -g genome.fa -m f0.h5 -o t -n 0");
+    assert!(said.contains("2 of 7 variants are scored, 5 are not (see t.skipped.tsv)"), "{said}");
+    let of_list = Columns::read(&fixture.path("t.variant_scores.tsv"));
+    assert_eq!(of_list.text("logfc"), table.text("logfc"));
+    let reasons = |skipped: &Columns, rows: &[usize]| -> Vec<String> {
+        rows.iter().map(|&row| skipped.text("reason")[row].clone()).collect()
+    };
+    let of_list = Columns::read(&fixture.path("t.skipped.tsv"));
+    assert_eq!(of_list.text("row"), ["3", "4", "5", "6", "7"]);
+    assert_eq!(reasons(&of_list, &[0, 1, 2, 3, 4]), reasons(&skipped, &[0, 1, 4, 5, 4]));
+
     let wrong = format!("chr1\t5000\t{}\t{}\trs1\n", other[0], other[1]);
     fixture.write("wrong.tsv", &wrong);
     let said = fail(&fixture, "variants -l wrong.tsv -g genome.fa -m f0.h5 -o y -n 0");
@@ -595,7 +613,7 @@ fn bad_input_is_one_clear_message_and_leaves_nothing() {
     fixture.write("good.tsv", &good);
     fixture.write("four.tsv", &format!("{good}chr1\t5\tA\tG\n"));
     fixture.write("zero.tsv", &format!("{good}chr1\t0\tA\tG\trs1\n"));
-    fixture.write("letters.tsv", &format!("{good}chr1\t5000\tA\tR\trs1\n"));
+    fixture.write("letters.tsv", "chr1\t5000\tA\tR\trs1\n");
     fixture.write("empty.tsv", "");
     fixture.write("names.tsv", &good.replace("chr", "scaffold_chr"));
     fixture.write("peaks3.bed", "chr1\t5\n");
@@ -626,7 +644,10 @@ fn bad_input_is_one_clear_message_and_leaves_nothing() {
         ),
         (
             format!("-l letters.tsv {model}"),
-            vec!["allele2 (column 4) is \"R\"", "letters.tsv line 5"],
+            vec![
+                "none of 1 variants can be scored: 1 allele with letters",
+                "columns of chrombpnet are: chr, pos, allele1, allele2, variant_id",
+            ],
         ),
         (format!("-l empty.tsv {model}"), vec!["the list has no variants", "empty.tsv"]),
         (format!("-l names.tsv {model}"), vec!["no variant lies on a contig", "genome: chr1"]),
@@ -659,7 +680,7 @@ fn bad_input_is_one_clear_message_and_leaves_nothing() {
         (format!("-l head.bcf {model}"), vec!["head.bcf, header"]),
         (
             "-l good.tsv -g genome.fa -m f0.h5 --cache-dir cache -o no/such/x".into(),
-            vec!["cannot write", "no/such", "another output prefix"],
+            vec!["cannot write", "no such folder", "no/such", "make the folder"],
         ),
         (
             "-l good.tsv -g genome.fa -m f0.h5 bias.h5 --cache-dir cache -o x".into(),

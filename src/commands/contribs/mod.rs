@@ -14,6 +14,7 @@ use self::outputs::Outputs;
 use self::run::Run;
 use self::work::Work;
 use super::models::Models;
+use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::console::Console;
 use crate::engine::{Device, Heads};
@@ -198,7 +199,10 @@ pub fn run(args: ContribsArgs) -> Result<()> {
 
 /// The command on a device that is settled already.
 pub fn explain(args: &ContribsArgs, device: &Device, console: &Console) -> Result<()> {
-    outputs::check_folder(&args.output_prefix)?;
+    prefix::check(&args.output_prefix, "-op")?;
+    if let Some(stats) = &args.output_prefix_stats {
+        prefix::check(stats, "-os")?;
+    }
     let models = Models::read(&args.model_h5, console)?;
     work::check_explainable(&models)?;
     let outputs = Outputs::new(&args.output_prefix, args.heads());

@@ -24,20 +24,6 @@ pub struct Outputs {
     heads: Heads,
 }
 
-/// Errors when the folder of the prefix is missing or cannot be written to: before the long work.
-pub fn check_folder(prefix: &Path) -> Result<(), Problem> {
-    let folder = match prefix.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let usable = tempfile::tempfile_in(folder).and_then(|mut probe| probe.write_all(&[0; 4096]));
-    usable.map_err(|error| {
-        Problem::new(format!("cannot write to the output folder: {error}"))
-            .at(folder.display())
-            .fix("make the folder, or choose another -op")
-    })
-}
-
 impl Outputs {
     pub fn new(prefix: &Path, heads: Heads) -> Self {
         Self { prefix: prefix.to_path_buf(), heads }

@@ -65,7 +65,11 @@ impl Work {
             None => Self::regions(args, arch, console)?,
         };
         match work.windows.is_empty() {
-            true => Err(Problem::new("no region is left to explain").into()),
+            true => {
+                let path = args.regions.as_deref().or(args.fasta.as_deref());
+                let paths: Vec<&Path> = path.into_iter().collect();
+                Err(regions::nothing_left("explain", &paths, &args.debug_chr).into())
+            }
             false => Ok(work),
         }
     }

@@ -10,19 +10,24 @@
 //!                     `-> report           evaluation/overall_report.html, last
 //! ```
 //!
-//! `qc` and `bias qc` are the part below `train`, on any model and any inputs. A rerun keeps every
+//! `qc` and `bias qc` are the part below `train`, on any model and any inputs, after the shift figure
+//! and `logs/qc.run.json`, which says what was looked at. A rerun keeps every
 //! stage whose files were made from the same inputs. Figures, motifs and report are there to be looked
 //! at: when one of them fails, it is told, and the exit code stays that of the rest.
 
 mod contributions;
 mod footprints;
+mod look;
 mod motifs;
 mod predictions;
 pub mod qc;
+mod shift;
 mod stages;
 mod subject;
 mod subsample;
 mod verdicts;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -33,6 +38,8 @@ use super::bias::{self, BiasTrainArgs};
 use super::train::{self, TrainArgs};
 use super::training::Trained;
 use crate::cli::args::TrainingArgs;
+use crate::error::Problem;
+use crate::quality::Verdicts;
 use crate::report;
 use crate::train::stop::StopFlag;
 
@@ -42,6 +49,24 @@ pub struct ExplainArgs {
     /// Peaks whose contributions are computed, drawn as the official pipelines draw; 0 for none
     #[arg(long, value_name = "N", default_value_t = subsample::SIZE)]
     pub num_interpret: usize,
+
+    /// Motif database in MEME format, to name the motifs that are found
+    #[arg(long, value_name = "FILE")]
+    pub meme_db: Option<PathBuf>,
+
+    /// tfmodisco-lite's program [default: modisco on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub modisco: Option<PathBuf>,
+}
+
+impl ExplainArgs {
+    /// Before the long work: what is named must be there.
+    fn check(&self) -> Result<(), Problem> {
+        if let Some(modisco) = &self.modisco {
+            crate::motifs::find(Some(modisco))?;
+        }
+        crate::motifs::check_database(self.meme_db.as_deref())
+    }
 }
 
 const STRICT: &str = "End with an error when a verdict is a fail; refuse reads on contigs that the \
@@ -73,11 +98,13 @@ pub struct BiasPipelineArgs {
 }
 
 pub fn run(args: &PipelineArgs) -> Result<()> {
+    args.explain.check()?;
     let trained = train::train(&args.train)?;
     after_training(Kind::Chrombpnet, trained, &args.train.common, &args.explain)
 }
 
 pub fn run_bias(args: &BiasPipelineArgs) -> Result<()> {
+    args.explain.check()?;
     let trained = bias::train(&args.train)?;
     after_training(Kind::Bias, trained, &args.train.common, &args.explain)
 }
@@ -96,7 +123,11 @@ fn after_training(
     if trained.run.is_done() {
         stages.add("training", Default::default(), Outcome::Kept);
     }
-    evaluate(&subject, explain, stages, args.reads.strict)
+    let verdicts = evaluate(&subject, explain, stages)?;
+    if args.reads.strict {
+        verdicts.refuse_failed()?;
+    }
+    Ok(())
 }
 
 /// The stages of a run are remembered beside what they make.
@@ -106,12 +137,7 @@ fn stages(subject: &Subject, force: bool) -> Result<Stages> {
 }
 
 /// Everything after training.
-fn evaluate(
-    subject: &Subject,
-    explain: &ExplainArgs,
-    mut stages: Stages,
-    strict: bool,
-) -> Result<()> {
+fn evaluate(subject: &Subject, explain: &ExplainArgs, mut stages: Stages) -> Result<Verdicts> {
     let key = subject.stage_key(&[]);
     stages.run("predictions", &key, &predictions::files(subject), || predictions::run(subject))?;
     stages.run("footprints", &key, &footprints::files(subject), || footprints::run(subject))?;
@@ -130,9 +156,11 @@ fn evaluate(
         stages.run("contributions", &sampled, &contributions::files(subject), || {
             contributions::run(subject, afresh)
         })?;
-        let afresh = stages.is_outdated("motifs", &sampled);
+        let named = motifs::key(subject, explain, &sampled)?;
+        let renamed = stages.is_outdated("motifs", &named);
         let files = motifs::files(subject);
-        stages.attempt("motifs", &sampled, &files, || motifs::run(subject, afresh))?;
+        stages
+            .attempt("motifs", &named, &files, || motifs::run(subject, explain, afresh, renamed))?;
     }
 
     let verdicts = verdicts::write(subject)?;
@@ -142,10 +170,7 @@ fn evaluate(
     stages.attempt("report", &shown, &[page], || report(subject))?;
     stages.table();
     verdicts.say(&subject.console);
-    if strict {
-        verdicts.refuse_failed()?;
-    }
-    Ok(())
+    Ok(verdicts)
 }
 
 fn report(subject: &Subject) -> Result<Outcome> {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::ExplainArgs;
 use super::stages::Outcome;
 use super::subject::{Kind, Subject};
 use crate::motifs::{self, Request};
+use crate::pack::cache;
 
 /// `evaluation/modisco_<head>/motifs.html`
 pub fn files(subject: &Subject) -> Vec<PathBuf> {
@@ -18,13 +20,37 @@ pub fn files(subject: &Subject) -> Vec<PathBuf> {
     heads.iter().map(|head| folder.join(format!("modisco_{head}/motifs.html"))).collect()
 }
 
-/// `afresh`: what is there was made from something else.
-pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
-    if let Err(problem) = motifs::find(None) {
+/// What the page depends on: `sampled`, the key of the contributions, and the database.
+pub fn key(subject: &Subject, explain: &ExplainArgs, sampled: &str) -> Result<String> {
+    Ok(match &explain.meme_db {
+        None => sampled.to_string(),
+        Some(db) => subject.stage_key(&[
+            ("contributions", sampled.to_string()),
+            ("meme_db", cache::fingerprint(db)?.xxh3),
+        ]),
+    })
+}
+
+/// `afresh`: the contributions were made again. `renamed`: the page there was made with another
+/// database, or from something else.
+pub fn run(
+    subject: &Subject,
+    explain: &ExplainArgs,
+    afresh: bool,
+    renamed: bool,
+) -> Result<Outcome> {
+    let modisco = explain.modisco.as_deref();
+    if let Err(problem) = motifs::find(modisco) {
         let fix = problem.way_out().unwrap_or_default();
         return Ok(Outcome::NotRun(format!("{}: {fix}", problem.what())));
     }
-    let official = Request::official(subject.tree.root(), subject.file_prefix.as_deref());
-    motifs::run(&Request { force: afresh, ..official }, &subject.console)?;
+    let request = Request {
+        meme_db: explain.meme_db.as_deref(),
+        modisco,
+        force: afresh,
+        force_report: renamed,
+        ..Request::official(subject.tree.root(), subject.file_prefix.as_deref())
+    };
+    motifs::run(&request, &subject.console)?;
     Ok(Outcome::Done)
 }

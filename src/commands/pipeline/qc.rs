@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use super::subject::{self, Kind, Subject};
-use super::{ExplainArgs, evaluate, predictions, stages};
+use super::look::Look;
+use super::subject::{Kind, Subject};
+use super::{ExplainArgs, evaluate, predictions, shift, stages};
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
 use crate::commands::inputs;
 use crate::error::Problem;
 use crate::files::keras_h5;
-use crate::input::{chrom_sizes, folds};
+use crate::input::{chrom_sizes, folds, regions};
 use crate::train::output::OutputTree;
 
 /// What `qc` and `bias qc` have in common.
@@ -150,24 +151,22 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
+    args.explain.check()?;
     let device = args.device.apply(&console)?.device;
+    // Everything small is read before anything is packed, made or predicted.
+    let sizes = chrom_sizes::read(&args.chrom_sizes)?;
+    let folds = folds::read(&args.chr_fold_path)?;
+    let peaks = regions::read(&args.peaks)?;
+    let nonpeaks = regions::read(&args.nonpeaks)?;
     let cache_dir = &args.cache.cache_dir;
     let tracks = inputs::open_tracks(&args.genome, Some(&args.bigwig), cache_dir, &console)?;
-    let sizes = chrom_sizes::read(&args.chrom_sizes)?;
     inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
-    let folds = folds::read(&args.chr_fold_path)?;
     inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, &console)?;
-    let key = subject::contents(&[
-        model,
-        explained,
-        &args.genome,
-        &args.bigwig,
-        &args.peaks,
-        &args.nonpeaks,
-        &args.chr_fold_path,
-    ])?;
+    inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
+    inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
+    let mut look = Look::new(kind, model, explained, args, &device)?;
     let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
-    tree.create_only(&["auxiliary", "evaluation"])?;
+    tree.create_only(&["logs", "auxiliary", "evaluation"])?;
     let subject = Subject {
         kind,
         tree,
@@ -189,9 +188,17 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
         device_args: args.device.clone(),
         console_args: args.console,
         cache: args.cache.clone(),
-        key: format!("{key} {}", args.data_type),
+        key: look.key(),
     };
-    let stages = stages(&subject, args.force)?;
+    let mut stages = stages(&subject, args.force)?;
     stages.refuse_others(&predictions::files(&subject))?;
-    evaluate(&subject, &args.explain, stages, args.strict)
+    look.begin(&subject.tree, args.force)?;
+    let key = subject.stage_key(&[]);
+    stages.attempt("shift figure", &key, &shift::files(&subject), || shift::run(&subject))?;
+    let verdicts = evaluate(&subject, &args.explain, stages)?;
+    look.complete(&subject.tree)?;
+    if args.strict {
+        verdicts.refuse_failed()?;
+    }
+    Ok(())
 }

@@ -10,7 +10,6 @@ use crate::commands::training::Trained;
 use crate::console::Console;
 use crate::engine::Device;
 use crate::input::folds::{self, Folds};
-use crate::pack::cache;
 use crate::store::Tracks;
 use crate::train::output::OutputTree;
 
@@ -117,11 +116,4 @@ impl Subject {
     pub fn evaluation_prefix(&self, stem: &str) -> PathBuf {
         self.tree.evaluation(stem)
     }
-}
-
-/// Hash of the contents of files, for a `Subject::key`.
-pub fn contents(files: &[&Path]) -> Result<String> {
-    let hashes: Vec<String> =
-        files.iter().map(|f| Ok(cache::fingerprint(f)?.xxh3)).collect::<Result<_>>()?;
-    Ok(hashes.join(" "))
 }

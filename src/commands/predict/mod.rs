@@ -13,6 +13,7 @@ use clap::Args;
 
 use self::groups::Group;
 use self::work::Work;
+use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::error::Problem;
 use crate::predict::count_transform::CountTransform;
@@ -33,7 +34,6 @@ use crate::predict::count_transform::CountTransform;
 pub struct PredictArgs {
     /// Keras .h5 models of any kind; files are named after the kind when there are several
     #[arg(short = 'm', long, num_args = 1..,
-          required_unless_present_any = ["bias_model", "chrombpnet_model", "chrombpnet_model_nb"],
           conflicts_with_all = ["bias_model", "chrombpnet_model", "chrombpnet_model_nb"])]
     pub model: Vec<PathBuf>,
 
@@ -140,6 +140,19 @@ pub fn run(args: PredictArgs) -> Result<()> {
         return Err(Problem::new("--output-prefix-stats describes a bigWig, and none is written")
             .fix("predict on regions (-r) or whole contigs (--tile)")
             .into());
+    }
+    // The parser would name but one of the flags.
+    if [&args.model, &args.bias_model, &args.chrombpnet_model, &args.chrombpnet_model_nb]
+        .iter()
+        .all(|paths| paths.is_empty())
+    {
+        return Err(Problem::new("no model given")
+            .fix("pass models as -bm, -cm or -cmb, in any combination, or as -m")
+            .into());
+    }
+    prefix::check(&args.output_prefix, "-op")?;
+    if let Some(stats) = &args.output_prefix_stats {
+        prefix::check(stats, "-os")?;
     }
     let device = args.device.apply(&console)?.device;
     let groups = groups::read(&args, &console)?;

@@ -8,11 +8,14 @@ use anyhow::Result;
 use super::PredictArgs;
 use super::figures::Figures;
 use super::work::Work;
+use crate::batch::Example;
 use crate::commands::models::{EnsemblePredictions, Models};
 use crate::console::Console;
-use crate::engine::Device;
+use crate::engine::{Device, Predictions};
+use crate::error::Problem;
 use crate::files::atomic;
 use crate::files::region_track::RegionTrack;
+use crate::model::Architecture;
 use crate::predict::count_transform::CountTransform;
 use crate::predict::outputs::{Observed, Outputs, Subject, Wanted, WantedTrack, suffixed};
 use crate::predict::rows::Rows;
@@ -71,6 +74,12 @@ pub fn run(
         .then(|| console.progress(&format!("predict {}", ensemble.role()), work.plan.len() as u64));
     for batch in work.plan.chunks(args.batch_size) {
         let EnsemblePredictions { models, mean } = ensemble.predict(batch)?;
+        if work.layout.is_some() {
+            let transform = args.count_transform.unwrap_or(CountTransform::Exp);
+            for (member, predicted) in ensemble.members.iter().zip(&models) {
+                check_finite(&member.path, predicted, transform, &subject, batch)?;
+            }
+        }
         let observed = Observed::of(&subject, batch);
         for (fold, predicted) in folds.iter_mut().zip(&models) {
             fold.append(batch, predicted, &[], observed.as_ref())?;
@@ -114,6 +123,33 @@ pub fn run(
         console.info(metrics.to_string());
     }
     console.info(format!("wrote {}", written(args, work, &main_prefix).display()));
+    Ok(())
+}
+
+/// Errors for a prediction that no track can show: a training that went astray leaves models with
+/// weights that are no numbers, or with log counts that no f32 holds the counts of.
+fn check_finite(
+    model: &Path,
+    predicted: &Predictions,
+    transform: CountTransform,
+    subject: &Subject,
+    batch: &[Example],
+) -> Result<(), Problem> {
+    let Architecture { inputlen, outputlen, .. } = *subject.arch;
+    let rows = predicted.logits.chunks_exact(outputlen).zip(&predicted.logcounts);
+    for (example, (logits, logcount)) in batch.iter().zip(rows) {
+        let counts = transform.counts(*logcount) as f32;
+        let what = match logits.iter().find(|l| !l.is_finite()) {
+            Some(logit) => format!("a logit of {logit}"),
+            None if !counts.is_finite() => format!("{counts} counts (log counts {logcount})"),
+            None => continue,
+        };
+        let contig = &subject.tracks.genome.contigs()[example.contig as usize].name;
+        let start = example.start as usize + (inputlen - outputlen) / 2;
+        return Err(Problem::new(format!("the model predicts {what}, which no bigWig can show"))
+            .at(format!("{}, {contig}:{}-{}", model.display(), start, start + outputlen))
+            .fix("its training went astray: train it again, for example with a smaller --learning-rate, or leave this model out"));
+    }
     Ok(())
 }
 

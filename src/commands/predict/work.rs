@@ -94,7 +94,11 @@ impl Source {
             (None, None) => self.regions(args, arch, prefix, console)?,
         };
         if plan.is_empty() {
-            return Err(Problem::new("no region is left to predict").into());
+            let paths: Vec<&Path> = [&args.regions, &args.peaks, &args.nonpeaks, &args.fasta]
+                .into_iter()
+                .filter_map(Option::as_deref)
+                .collect();
+            return Err(regions::nothing_left("predict", &paths, &args.debug_chr).into());
         }
         let layout = match args.regions.is_some() || args.tile.is_some() {
             true => Some(Arc::new(self.layout(&plan, arch)?)),

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::outputs;
-use super::{VariantsArgs, inputs};
+use super::{VariantsArgs, inputs, prefix};
 use crate::console::{Console, grouped};
 use crate::error::Problem;
 use crate::files::table::Table;
@@ -98,7 +97,7 @@ impl Listed {
             (None, Some(path)) => (path, args.schema),
             (None, None) => return Err(Problem::new("no list of variants given").into()),
         };
-        let rows = Rows::read(path, schema, outputs::folder(&args.out_prefix))?;
+        let rows = Rows::read(path, schema, prefix::folder(&args.out_prefix))?;
         let prefix = rows.prefix(|name| genome.contig_id(name).is_some());
         let scope = Scope { cut, prefix, contigs, chrom: args.chrom.clone() };
         let path = path.clone();
@@ -212,10 +211,15 @@ impl Listed {
             .at(list)
             .into();
         }
+        let schema = self.rows.schema;
+        let columns = match schema {
+            Schema::Vcf => String::new(),
+            _ => format!("the columns of {schema} are: {}; ", schema.listed()),
+        };
         Problem::new(format!("none of {} variants can be scored: {text}", grouped(all)))
             .at(list)
             .fix(format!(
-                "see {}; positions are 1-based but for the schemas bed and snps, and the genome must be the assembly that the list was made for",
+                "see {}; {columns}positions are 1-based but for the schemas bed and snps, and the genome must be the assembly that the list was made for",
                 skipped.display()
             ))
             .into()

@@ -16,6 +16,7 @@ use self::outputs::Names;
 use self::stages::Run;
 use super::inputs;
 use super::models::Models;
+use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::console::Console;
 use crate::error::Problem;
@@ -135,7 +136,7 @@ pub struct VariantsArgs {
     // Understood, and refused.
     #[arg(long, hide = true)]
     pub lite: bool,
-    #[arg(long, alias = "debug_mode", hide = true, num_args = 0..=1, default_missing_value = "1")]
+    #[arg(long, aliases = ["debug_mode", "debug-mode-on", "debug_mode_on"], hide = true, num_args = 0..=1, default_missing_value = "1")]
     pub debug_mode: Option<u32>,
 
     #[command(flatten)]
@@ -165,6 +166,7 @@ impl Head {
 pub fn run(args: VariantsArgs) -> Result<()> {
     let console = args.console.console();
     refuse(&args, &console)?;
+    prefix::check(&args.out_prefix, "-op")?;
     let device = args.device.apply(&console)?.device;
     let models = Models::read(&args.model, &console)?;
     let cut = cut_of(&models, &args, &console)?;

@@ -36,11 +36,3 @@ impl Names {
         }
     }
 }
-
-/// Where the files of a prefix lie.
-pub fn folder(prefix: &Path) -> &Path {
-    match prefix.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}

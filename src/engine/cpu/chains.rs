@@ -35,7 +35,7 @@ pub fn runs(shape: &Shape, size: usize) -> Vec<Run> {
             }
             let run = Run { first: step * d + chains.start, n: chains.len() };
             match found.last_mut() {
-                Some(last) if last.first + last.n == run.first && run.first % d != 0 => {
+                Some(last) if last.first + last.n == run.first && !run.first.is_multiple_of(d) => {
                     last.n += run.n;
                 }
                 _ => found.push(run),

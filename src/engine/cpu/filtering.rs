@@ -372,12 +372,13 @@ vectorised! {
                 for row in 0..run.n {
                     let mut sums = [[T::ZERO; LANES]; H];
                     let mut differences = [[T::ZERO; LANES]; H];
-                    for i in 0..H {
-                        let (plus, minus) = (&plus[i][at + row], &minus[i][at + row]);
-                        sums[i] = std::array::from_fn(|c| plus[c] + minus[c]);
-                        differences[i] = std::array::from_fn(|c| plus[c] - minus[c]);
+                    let pairs = plus.iter().zip(&minus).zip(sums.iter_mut().zip(&mut differences));
+                    for ((plus, minus), (sum, difference)) in pairs {
+                        let (plus, minus) = (&plus[at + row], &minus[at + row]);
+                        *sum = std::array::from_fn(|c| plus[c] + minus[c]);
+                        *difference = std::array::from_fn(|c| plus[c] - minus[c]);
                     }
-                    for two in 0..H {
+                    for (two, by) in by.iter().enumerate() {
                         let mut even = *bias;
                         let mut odd = *bias;
                         if two == 0 {
@@ -387,8 +388,8 @@ vectorised! {
                             add(&mut odd, T::ONE, &infinity[at + row]);
                         }
                         for i in 0..H {
-                            add(&mut even, by[two][0][i], &sums[i]);
-                            add(&mut odd, by[two][1][i], &differences[i]);
+                            add(&mut even, by[0][i], &sums[i]);
+                            add(&mut odd, by[1][i], &differences[i]);
                         }
                         let t = run.first + 2 * two * d + row;
                         y[t] = through(&even, &x[t + d]);
@@ -454,10 +455,10 @@ mod tests {
         let (zero, infinity) = (end(0) * taps[0], end(1) * taps[2]);
         for j in 0..2 * H {
             let mut y = if j == 0 { zero } else { 0.0 };
-            for i in 0..H {
-                let [even, odd] = [0, 1].map(|odd| sum(&filter.points[i][odd], 2 - odd));
+            for (i, (by, a)) in filter.points.iter().zip(POINTS).enumerate() {
+                let [even, odd] = [0, 1].map(|odd| sum(&by[odd], 2 - odd));
                 let at = |a: f64| taps[0] + a * taps[1] + a * a * taps[2];
-                let (plus, minus) = ((even + odd) * at(POINTS[i]), (even - odd) * at(-POINTS[i]));
+                let (plus, minus) = ((even + odd) * at(a), (even - odd) * at(-a));
                 let both = if j % 2 == 0 { plus + minus } else { plus - minus };
                 y += filter.outputs[j / 2][j % 2][i] * both;
             }

@@ -1,8 +1,8 @@
 //! Lists of variants: the text schemas of variant-scorer, VCF and BCF.
 //!
-//! In: a path (plain, gzip, bgzip, a pipe). Out: `Entry`s in file order: a variant, or a row of a
-//! VCF that names nothing to score and why. A row of a text list that is no variant is an error
-//! with file and line; positions are 0-based from here on.
+//! In: a path (plain, gzip, bgzip, a pipe). Out: `Entry`s in file order: a variant, or a row
+//! whose alleles name nothing to score and why. A row of a text list that lacks columns or has no
+//! position is an error with file and line; positions are 0-based from here on.
 
 mod schema;
 mod text;
@@ -26,7 +26,7 @@ pub struct Variant {
     pub chrom: String,
     /// 0-based position of the first base of allele1.
     pub pos: u64,
-    /// As written: ACGT in either case, or `-` for no base at all.
+    /// As written: ACGT in either case, or `-` for no base at all; anything where `Unusable`.
     pub alleles: [String; 2],
     pub id: String,
     /// The `end` column of the bed schema, which plays no part.
@@ -47,7 +47,7 @@ impl Variant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     Variant(Variant),
-    /// A VCF record or one of its ALTs that has no sequence of its own.
+    /// A row, or one ALT of a VCF record, that has no sequence of its own.
     Unusable {
         variant: Variant,
         reason: &'static str,

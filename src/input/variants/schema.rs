@@ -66,6 +66,12 @@ impl Schema {
         }
     }
 
+    /// Names of the columns of the file, for messages.
+    pub fn listed(self) -> String {
+        let names: Vec<&str> = self.columns().iter().map(|c| c.name()).collect();
+        names.join(", ")
+    }
+
     /// Columns of the tables that are written: those of the file, and always a variant_id.
     pub fn written(self) -> impl Iterator<Item = Column> {
         let columns = self.columns();

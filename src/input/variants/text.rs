@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::vcf::unusable;
 use super::{Column, Entry, Schema, Variant};
 use crate::error::Problem;
 use crate::input::lines::{self, Text};
@@ -18,12 +19,11 @@ pub fn for_each(
         if line.is_empty() || line.starts_with('#') {
             return Ok(());
         }
-        let variant = parse(line, number, schema).map_err(|p| p.at(lines::place(path, number)))?;
-        each(Entry::Variant(variant))
+        each(parse(line, number, schema).map_err(|p| p.at(lines::place(path, number)))?)
     })
 }
 
-fn parse(line: &str, number: usize, schema: Schema) -> Result<Variant, Problem> {
+fn parse(line: &str, number: usize, schema: Schema) -> Result<Entry, Problem> {
     let wanted = schema.columns();
     let cells: Vec<&str> = line.split('\t').collect();
     if cells.len() != wanted.len() {
@@ -41,33 +41,32 @@ fn parse(line: &str, number: usize, schema: Schema) -> Result<Variant, Problem> 
         .fix("write - for an allele without bases"));
     }
     let pos = position(cell(Column::Pos), at(wanted, Column::Pos) + 1, schema)?;
-    let alleles = [Column::Allele1, Column::Allele2].map(|c| (c, cell(c)));
-    for (column, allele) in alleles {
-        check_allele(allele, column, at(wanted, column) + 1, schema)?;
-    }
-    let [(_, allele1), (_, allele2)] = alleles;
+    let [allele1, allele2] = [Column::Allele1, Column::Allele2].map(cell);
     let chrom = cell(Column::Chrom);
     let id = match cell(Column::Id) {
         "" => format!("{chrom}_{}_{allele1}_{allele2}", cell(Column::Pos)),
         id => id.to_string(),
     };
-    Ok(Variant {
+    let variant = Variant {
         row: number as u64,
         chrom: chrom.to_string(),
         pos,
         alleles: [allele1.to_string(), allele2.to_string()],
         id,
         end: cell(Column::End).to_string(),
+    };
+    let reason = |allele: &str| match allele {
+        "-" => None,
+        bases => unusable(bases),
+    };
+    Ok(match reason(allele1).or_else(|| reason(allele2)) {
+        None => Entry::Variant(variant),
+        Some(reason) => Entry::Unusable { variant, reason },
     })
 }
 
 fn at(columns: &[Column], column: Column) -> usize {
     columns.iter().position(|c| *c == column).unwrap_or(0)
-}
-
-fn listed(schema: Schema) -> String {
-    let names: Vec<&str> = schema.columns().iter().map(|c| c.name()).collect();
-    names.join(", ")
 }
 
 /// Another schema has as many columns as were found, or the separator is not a tab.
@@ -79,10 +78,10 @@ fn wrong_width(line: &str, cells: &[&str], schema: Schema) -> Problem {
             .fix("replace spaces or commas by tabs, for example with: tr -s ' ' '\\t'");
     }
     let s = if n == 1 { "" } else { "s" };
-    let mut fix = format!("the columns of {schema} are: {}", listed(schema));
+    let mut fix = format!("the columns of {schema} are: {}", schema.listed());
     let others = [Schema::Chrombpnet, Schema::Bed, Schema::Plink, Schema::Snps];
     for other in others.into_iter().filter(|o| o.columns().len() == n && *o != schema) {
-        fix.push_str(&format!("; or is this --schema {other} ({})?", listed(other)));
+        fix.push_str(&format!("; or is this --schema {other} ({})?", other.listed()));
     }
     Problem::new(format!("row has {n} column{s}, expected {width} (schema {schema})")).fix(fix)
 }
@@ -93,7 +92,7 @@ fn position(text: &str, column: usize, schema: Schema) -> Result<u64, Problem> {
         let header = text.eq_ignore_ascii_case("pos") || text.eq_ignore_ascii_case("position");
         let fix = match header {
             true => "lists have no header: delete this line".to_string(),
-            false => format!("the columns of {schema} are: {}", listed(schema)),
+            false => format!("the columns of {schema} are: {}", schema.listed()),
         };
         return Err(Problem::new(format!(
             "pos (column {column}) is {text:?}, expected a whole number"
@@ -119,23 +118,6 @@ fn position(text: &str, column: usize, schema: Schema) -> Result<u64, Problem> {
     Ok(pos as u64 - first)
 }
 
-fn check_allele(
-    allele: &str,
-    column: Column,
-    number: usize,
-    schema: Schema,
-) -> Result<(), Problem> {
-    let base = |b: u8| b"ACGTacgt".contains(&b);
-    if allele == "-" || (!allele.is_empty() && allele.bytes().all(base)) {
-        return Ok(());
-    }
-    let name = column.name();
-    Err(Problem::new(format!(
-        "{name} (column {number}) is {allele:?}, expected A, C, G and T, or a single -"
-    ))
-    .fix(format!("the columns of {schema} are: {}", listed(schema))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +130,7 @@ mod tests {
         variants::for_each(file.path(), Some(schema), &mut |entry| {
             match entry {
                 Entry::Variant(variant) => out.push(variant),
-                Entry::Unusable { .. } => panic!("text lists have none"),
+                Entry::Unusable { variant, reason } => panic!("{variant:?}: {reason}"),
             }
             Ok(())
         })?;
@@ -176,6 +158,32 @@ mod tests {
         assert_eq!(read("", Schema::Bed).unwrap(), []);
     }
 
+    /// As in a VCF: no error, and the rows around them count.
+    #[test]
+    fn alleles_without_a_sequence_have_a_reason() {
+        for (alleles, wanted) in [
+            ("N\tG", Some("letters other than")),
+            ("A\tR", Some("letters other than")),
+            ("A-\tG", Some("letters other than")),
+            ("A\t<DEL>", Some("symbolic allele")),
+            ("A\t*", Some("overlapping variant")),
+            (".\tG", Some("no alternative allele")),
+            ("a\t-", None),
+        ] {
+            let line = format!("chr1\t5\t{alleles}\trs1");
+            let found = match parse(&line, 7, Schema::Chrombpnet).unwrap() {
+                Entry::Variant(_) => None,
+                Entry::Unusable { variant, reason } => {
+                    assert_eq!((variant.row, variant.pos), (7, 4), "{line}");
+                    assert_eq!(variant.alleles.join("\t"), alleles);
+                    Some(reason)
+                }
+            };
+            assert_eq!(found.is_some(), wanted.is_some(), "{line}: {found:?}");
+            assert!(found.unwrap_or_default().contains(wanted.unwrap_or_default()), "{found:?}");
+        }
+    }
+
     #[test]
     fn every_bad_row_names_its_line_and_value() {
         for (schema, row, wanted) in [
@@ -188,9 +196,6 @@ mod tests {
             (Schema::Bed, "chr1\t-1\t0\tA\tG\trs1", "pos (column 2) is -1, expected 0 or more"),
             (Schema::Chrombpnet, "chr1\t5e3\tA\tG\trs1", "is \"5e3\", expected a whole number"),
             (Schema::Chrombpnet, "chr1\t99999999999\tA\tG\trs1", "longer than any chromosome"),
-            (Schema::Chrombpnet, "chr1\t5\tN\tG\trs1", "allele1 (column 3) is \"N\""),
-            (Schema::Original, "chr1\t5\trs1\tA\t<DEL>", "allele2 (column 5) is \"<DEL>\""),
-            (Schema::Chrombpnet, "chr1\t5\tA-\tG\trs1", "or a single -"),
             (Schema::Chrombpnet, "chr1\t5\t\tG\trs1", "allele1 (column 3) is empty"),
             (Schema::Plink, "\trs1\t0\t5\tA\tG", "chr (column 1) is empty"),
         ] {

@@ -167,8 +167,8 @@ fn split(
     }
 }
 
-/// Why an allele of a VCF has no sequence. Source: VCF 4.4, section 1.6.1.
-fn unusable(allele: &str) -> Option<&'static str> {
+/// Why an allele has no sequence, in a VCF or elsewhere. Source: VCF 4.4, section 1.6.1.
+pub fn unusable(allele: &str) -> Option<&'static str> {
     match allele.as_bytes() {
         [] | b"." => Some("no alternative allele"),
         b"*" => Some("allele deleted by an overlapping variant (*)"),

@@ -19,7 +19,7 @@ pub fn body(context: &Context) -> Result<Markup> {
         },
         None => context.missing_file(
             &crate::plot::canvas::with_extension(&prefix, "svg"),
-            "Runs from reads make it; for a bigWig, `cbp-fast pack shift-qc` does.",
+            "Training, `cbp-fast qc` and the pipelines make it; `cbp-fast pack shift-qc` does for any bigWig and assay.",
         ),
     })
 }

@@ -1,4 +1,5 @@
-//! Marginal footprints of the enzyme's motifs in the model without bias.
+//! Marginal footprints of the enzyme's motifs: in the model without bias they must be gone, in the
+//! bias model they must be there.
 
 use std::path::PathBuf;
 
@@ -10,15 +11,28 @@ use crate::footprint::motifs::CONTROL;
 use crate::footprint::{Footprint, LIMIT, figure, h5};
 use crate::report::context::Context;
 use crate::report::figures::Figure;
+use crate::report::folder::Kind;
 use crate::report::read::h5 as checked;
 use crate::report::read::tables;
 
 pub fn body(context: &Context) -> Result<Markup> {
     let model = context.folder.kind.interpreted();
+    let (which, expected) = match context.folder.kind {
+        Kind::Chrombpnet => (
+            "the model without bias",
+            format!("Once the bias is corrected, no profile rises above {LIMIT}."),
+        ),
+        Kind::Bias => (
+            "the bias model",
+            format!(
+                "A bias model that has learnt its enzyme answers to it: at least one profile reaches \
+                 {LIMIT}. That rule is this program's; the official tool sets no limit here."
+            ),
+        ),
+    };
     let words = format!(
-        "Each motif is put into the middle of background sequences, and the model without bias \
-         predicts both strands. Once the bias is corrected, no profile rises above {LIMIT}. Grey: the \
-         same sequences without a motif."
+        "Each motif is put into the middle of background sequences, and {which} predicts both \
+         strands. {expected} Grey: the same sequences without a motif."
     );
     let response = context.folder.evaluation(&format!("{model}_max_bias_response.txt"));
     let response = tables::text(&response)?;
@@ -40,7 +54,7 @@ pub fn body(context: &Context) -> Result<Markup> {
             Ok(Some(figures)) => (figures),
             Ok(None) => @match pictures(context, model)? {
                 Some(pictures) => (pictures),
-                None => (context.missing_file(&path, "`cbp-fast qc` or a pipeline makes it.")),
+                None => (context.missing_file(&path, how_to_explain(context.folder.kind))),
             },
             // Official files cannot be read without a plug-in; their pictures can be shown.
             Err(text) => {
@@ -49,6 +63,13 @@ pub fn body(context: &Context) -> Result<Markup> {
             },
         }
     })
+}
+
+fn how_to_explain(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bias => "`cbp-fast bias qc` or `bias pipeline` makes it.",
+        Kind::Chrombpnet => "`cbp-fast qc` or a pipeline makes it.",
+    }
 }
 
 /// The middle of every footprint, on one scale.

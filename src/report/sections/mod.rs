@@ -38,23 +38,19 @@ pub fn page(context: &Context) -> Markup {
         title,
         body: context.guarded(body),
     };
-    let mut sections = vec![
+    let sections = [
         section("verdicts", "Verdicts", verdicts::body),
         section("training", "Training", training::body),
         section("counts", "Counts", evaluation::counts),
         section("profiles", "Profiles", evaluation::profiles),
         section("examples", "Example regions", examples::body),
         section("enzyme", "Enzyme pattern", enzyme::body),
-    ];
-    if kind == Kind::Chrombpnet {
-        sections.push(section("footprints", "Response to enzyme motifs", footprints::body));
-    }
-    sections.extend([
+        section("footprints", "Response to enzyme motifs", footprints::body),
         section("contributions", "Contributions", contributions::body),
         section("motifs", "Motifs", motifs::body),
         section("settings", "Settings", settings::body),
         section("provenance", "Provenance", provenance::body),
-    ]);
+    ];
     whole_page(title, &subtitle, &sections)
 }
 

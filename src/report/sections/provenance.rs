@@ -10,9 +10,9 @@ use super::text;
 use crate::console::{duration, grouped};
 use crate::pack::cache::{self, Fingerprint};
 use crate::report::context::Context;
-use crate::report::html::{pairs, problem};
+use crate::report::html::{missing, pairs, problem};
 use crate::report::read::tables;
-use crate::train::record::RunRecord;
+use crate::train::record::{QC_RECORD, RunRecord};
 
 /// Models of a run, ours and the official tool's.
 const MODELS: [&str; 4] =
@@ -22,18 +22,57 @@ pub fn body(context: &Context) -> Result<Markup> {
     let stem = context.folder.kind.stem();
     let path = context.folder.tree.logs(&format!("{stem}.run.json"));
     let record = context.guarded_option(|| RunRecord::read(&path));
+    let qc = context.guarded_option(|| RunRecord::read(&context.folder.tree.logs(QC_RECORD)));
+    let only_looked_at = matches!(qc, Ok(Some(_)));
     Ok(html! {
+        @match qc {
+            Ok(Some(record)) => {
+                (of_qc(&record))
+                h3 { "Training" }
+            },
+            Ok(None) => {},
+            Err(text) => (problem(&text)),
+        }
         @match record {
             Ok(Some(record)) => (of_record(&record)),
+            Ok(None) if only_looked_at => {
+                (missing("Of their training nothing is recorded here; the inputs above tell which models they are.", ""))
+            },
             Ok(None) => {
-                (context.missing_file(&path, "The models were not trained by this program."))
+                (context.missing_file(&path, "`cbp-fast train`, `bias train` and the pipelines write it."))
                 (of_arguments(context, stem)?)
             },
             Err(text) => (problem(&text)),
         }
-        h3 { "Models" }
-        (context.guarded(models))
+        @if !only_looked_at || has_models(context) {
+            h3 { "Models" }
+            (context.guarded(models))
+        }
     })
+}
+
+/// What `qc` looked at.
+fn of_qc(record: &RunRecord) -> Markup {
+    let mut run = vec![
+        ("evaluated with", format!("cbp-fast {}", record.version)),
+        ("command", record.command_line.join(" ")),
+    ];
+    run.extend(record.outcome.get("engine").map(|device| ("device", plain(device))));
+    html! {
+        (pairs(&run))
+        h3 { "Inputs" }
+        (inputs(record))
+        h3 { "Settings of the evaluation" }
+        (pairs(&settings(record)))
+    }
+}
+
+fn inputs(record: &RunRecord) -> Markup {
+    files(&record.inputs.iter().map(|(role, f)| (role.as_str(), f)).collect::<Vec<_>>())
+}
+
+fn settings(record: &RunRecord) -> Vec<(&String, String)> {
+    record.settings.iter().map(|(key, value)| (key, plain(value))).collect()
 }
 
 fn of_record(record: &RunRecord) -> Markup {
@@ -57,14 +96,12 @@ fn of_record(record: &RunRecord) -> Markup {
     run.extend(
         rate.map(|r| ("throughput".into(), format!("{r:.1} examples/s, validation included"))),
     );
-    let settings: Vec<(&String, String)> =
-        record.settings.iter().map(|(key, value)| (key, plain(value))).collect();
     html! {
         (pairs(&run))
         h3 { "Inputs" }
-        (files(&record.inputs.iter().map(|(role, f)| (role.as_str(), f)).collect::<Vec<_>>()))
+        (inputs(record))
         h3 { "Settings that the weights depend on" }
-        (pairs(&settings))
+        (pairs(&settings(record)))
     }
 }
 
@@ -78,6 +115,10 @@ fn of_arguments(context: &Context, stem: &str) -> Result<Markup> {
     let rows: Vec<(&String, String)> =
         args.iter().map(|(key, value)| (key, plain(value))).collect();
     Ok(html! { (text("Its arguments, as it recorded them:")) (pairs(&rows)) })
+}
+
+fn has_models(context: &Context) -> bool {
+    MODELS.iter().any(|name| context.folder.tree.models(name).exists())
 }
 
 fn models(context: &Context) -> Result<Markup> {

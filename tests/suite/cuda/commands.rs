@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use cbp_fast::files::keras_h5;
+use cbp_fast::files::contributions_h5::ContributionsReader;
+use cbp_fast::files::keras_h5::{self, Naming};
+use cbp_fast::footprint::h5;
+use serde_json::Value;
 
 use crate::fixture::{Fixture, stderr, strs};
 use crate::training::terminate;
@@ -79,6 +82,113 @@ fn an_interrupted_run_goes_on_with_the_same_bits() {
         keras_h5::read(&path).unwrap().main().parameters.clone()
     };
     assert_eq!(model("whole"), model("stopped"));
+}
+
+/// Largest difference, relative to the largest of `wanted`.
+fn off(found: &[f32], wanted: &[f32]) -> f32 {
+    assert_eq!(found.len(), wanted.len());
+    let largest = wanted.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
+    assert!(largest > 0.0);
+    let worst = found.iter().zip(wanted).map(|(f, w)| (f - w).abs());
+    worst.fold(0.0f32, |worst, d| if d.is_nan() { f32::NAN } else { worst.max(d) }) / largest
+}
+
+/// Cells of a table that are numbers, and those that are not.
+fn cells(table: &str) -> (Vec<f32>, Vec<&str>) {
+    let mut numbers = Vec::new();
+    let mut names = Vec::new();
+    for cell in table.split(['\t', '\n']) {
+        match cell.parse() {
+            Ok(number) => numbers.push(number),
+            Err(_) => names.push(cell),
+        }
+    }
+    (numbers, names)
+}
+
+#[test]
+fn every_command_that_uses_a_model_says_what_the_cpu_says() {
+    let fixture = Fixture::new();
+    fixture.keep_regions(2);
+    let network = |filters, seed| super::network((140, 40, filters, 1), seed);
+    keras_h5::write_single(&fixture.path("nobias.h5"), &network(3, 1), Naming::WithoutBias)
+        .unwrap();
+    keras_h5::write_full(&fixture.path("full.h5"), &network(3, 1), &network(2, 2)).unwrap();
+    fixture.write("motifs.tsv", "tn5_a\tGCACAGTACAGAGCTG\n");
+    let variants: String = (1..4)
+        .flat_map(|i| ["A", "C", "GT"].map(|a| format!("chr1\t{}\tA\t{a}\tv\n", 5_000 + 7 * i)))
+        .collect();
+    fixture.write("list.tsv", &variants);
+
+    for device in ["--device emulated --precision f32", "--device cpu"] {
+        let folder = device.split(' ').nth(1).unwrap();
+        fs::create_dir(fixture.path(folder)).unwrap();
+        let inputs = "-g genome.fa -m nobias.h5";
+        for line in [
+            format!(
+                "contribs {inputs} -r peaks.bed -c chrom.sizes -op {folder}/x --n-references 3"
+            ),
+            format!(
+                "footprints {inputs} -r nonpeaks.bed -fl folds.json -pwm_f motifs.tsv -op {folder}/x"
+            ),
+            format!("variants {inputs} -l list.tsv --allow-ref-mismatch -n 2 -o {folder}/x"),
+            format!(
+                "qc -cm full.h5 -cmb nobias.h5 -bw signal.bw -g genome.fa -c chrom.sizes -d ATAC \
+                 -p peaks.bed -n nonpeaks.bed -fl folds.json --num-interpret 1 -o {folder}/qc"
+            ),
+        ] {
+            let line = format!("{line} {device}");
+            fixture.succeed(&line.split(' ').collect::<Vec<_>>());
+        }
+    }
+
+    let on = |device: &str, name: &str| fixture.path(&format!("{device}/{name}"));
+    for name in [
+        "x.counts_scores.h5",
+        "x.profile_scores.h5",
+        "qc/auxiliary/interpret_subsample/chrombpnet_nobias.profile_scores.h5",
+    ] {
+        let [found, wanted] = ["emulated", "cpu"].map(|device| {
+            let reader = ContributionsReader::open(&on(device, name)).unwrap();
+            reader.rows(0..reader.n).unwrap()
+        });
+        assert_eq!(found.codes, wanted.codes);
+        // The files hold 16-bit floats.
+        let off = off(&found.hypothetical, &wanted.hypothetical);
+        assert!(off < 1e-3, "{name}: off by {off:.1e}");
+    }
+    for name in ["x_footprints.h5", "qc/auxiliary/chrombpnet_nobias_footprints.h5"] {
+        let [found, wanted] =
+            ["emulated", "cpu"].map(|device| h5::read(&on(device, name)).unwrap());
+        assert_eq!(found.len(), wanted.len());
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert_eq!(found.name, wanted.name);
+            let off = off(&found.profile, &wanted.profile)
+                .max((found.counts - wanted.counts).abs() / wanted.counts);
+            assert!(off < 1e-5, "{name} {}: off by {off:.1e}", found.name);
+        }
+    }
+    for name in ["x.variant_scores.tsv", "x.variant_scores.shuffled.tsv"] {
+        let [found, wanted] =
+            ["emulated", "cpu"].map(|device| fixture.read(&format!("{device}/{name}")));
+        let (found, wanted) = (cells(&found), cells(&wanted));
+        assert_eq!(found.1, wanted.1);
+        for (found, wanted) in found.0.iter().zip(&wanted.0) {
+            // Scores are differences of nearly equal numbers.
+            let off = (found - wanted).abs() / wanted.abs().max(1.0);
+            assert!(off < 1e-4, "{name}: {found}, on the CPU {wanted}");
+        }
+    }
+    let name = "qc/evaluation/chrombpnet_metrics.json";
+    let [found, wanted] = ["emulated", "cpu"].map(|device| -> Value {
+        serde_json::from_str(&fixture.read(&format!("{device}/{name}"))).unwrap()
+    });
+    for path in ["/counts_metrics/peaks/mse", "/profile_metrics/peaks/median_jsd"] {
+        let [found, wanted] = [&found, &wanted].map(|m| m.pointer(path).unwrap().as_f64().unwrap());
+        assert!((found - wanted).abs() <= 1e-5 * wanted, "{path}: {found}, on the CPU {wanted}");
+    }
+    let name = "qc/evaluation/chrombpnet_nobias_max_bias_response.txt";
+    assert_eq!(fixture.read(&format!("emulated/{name}")), fixture.read(&format!("cpu/{name}")));
 }
 
 #[test]

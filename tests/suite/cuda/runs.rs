@@ -163,6 +163,50 @@ fn a_nan_in_the_signal_stops_at_once_and_names_the_example() {
     engine.train_step(&good[..2]).unwrap();
 }
 
+/// Where the loss is finite, nothing but the gradient can tell; no single example is to blame.
+#[test]
+fn a_gradient_beyond_its_type_stops_at_once_and_names_the_batch() {
+    let mut main = network(ARCH, 6);
+    let profile = main.parameters.tensors.iter_mut().find(|t| t.name == "prof_out_precrop/kernel");
+    profile.unwrap().data.iter_mut().for_each(|w| *w *= 100.0);
+    let spec = spec(main, None);
+    let mut counts = vec![1.0f32; 1000];
+    counts[500] = 1e38; // times a weight above 3.4 that is too large for f32, but not for the loss, in f64
+    let bases: Vec<u8> = b"ACGGTTCA".repeat(125);
+    let tracks = Tracks::new(
+        Arc::new(GenomePack::from_sequences([("chr1", &bases[..]), ("chr2", &bases[..])])),
+        Some(Arc::new(SignalPack::from_dense([
+            ("chr1", &vec![1.0; 1000][..]),
+            ("chr2", &counts[..]),
+        ]))),
+    );
+    let at = |contig, start| Example { contig, start, flags: 0, row: 0 };
+    let good = [at(0, 100), at(0, 200), at(1, 0), at(1, 800)];
+    let plan = [&good[..], &[at(0, 300), at(1, 430), at(0, 1), at(0, 2)]].concat();
+
+    for precision in [Precision::Bf16, Precision::F32] {
+        let mut engine = engine(Options::fast(), precision, &spec, &tracks);
+        let mut told = 0;
+        let error = engine
+            .train_steps(&plan, 4, &mut |_, _| {
+                told += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap_err()
+            .to_string();
+        assert_eq!(told, 1, "{error}");
+        let wrong = format!("a gradient is not a finite number in {precision}");
+        let places = "chr1:300-460, chr2:430-590, chr1:1-161, and 1 more";
+        for part in [&wrong, "although the losses are", places, "--learning-rate"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let mut other = super::engine(Options::fast(), precision, &spec, &tracks);
+        train(&mut other, &good, 4);
+        assert_eq!(bytes(&engine.parameters().unwrap()), bytes(&other.parameters().unwrap()));
+        engine.train_step(&good[..2]).unwrap();
+    }
+}
+
 #[test]
 fn plans_that_cannot_be_run_are_refused() {
     let spec = spec(network(ARCH, 5), None);

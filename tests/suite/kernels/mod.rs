@@ -5,6 +5,7 @@ mod tensor;
 
 mod adam;
 mod batch;
+mod ceiling;
 mod dilated;
 mod emulator;
 mod first_conv;

@@ -48,7 +48,7 @@ fn footprints_are_the_official_ones() {
             let off_counts = (f64::from(footprint.counts) - counts).abs() / counts.abs();
             println!("{name} {}: profile {off:.1e}, counts {off_counts:.1e}", footprint.name);
             assert!(off <= 1e-6, "{name} {}: {off:e}", footprint.name);
-            assert!(off_counts <= 1e-4, "{name} {}: {off_counts:e}", footprint.name);
+            assert!(off_counts <= 1e-5, "{name} {}: {off_counts:e}", footprint.name);
         }
     }
 }

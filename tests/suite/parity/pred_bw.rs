@@ -98,8 +98,10 @@ fn official_command_line() {
     assert!(output.status.success(), "{}", stderr(&output));
 
     let golden = Tensors::read(&official.join("values.safetensors"));
-    for role in ["bias", "chrombpnet", "chrombpnet_nobias"] {
-        same_track(&folder.path().join(format!("out_{role}.bw")), &golden, role, 1e-4);
+    // Both sides sum in f32, and counts are e to the power of a sum: values of the full model, which
+    // adds two branches, differ by more than 1e-5 in places (0.6512555 for 0.65126294).
+    for (role, tolerance) in [("bias", 1e-5), ("chrombpnet", 1e-4), ("chrombpnet_nobias", 1e-4)] {
+        same_track(&folder.path().join(format!("out_{role}.bw")), &golden, role, tolerance);
         let bed = format!("out_{role}_preds.bed");
         let read = |at: &Path| std::fs::read_to_string(at.join(&bed)).unwrap();
         assert_eq!(read(folder.path()), read(&official), "{bed}");

@@ -1,0 +1,31 @@
+//! The bases around the cut sites of the counts that a model is looked at with. Training makes the
+//! same figure of its own.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::stages::Outcome;
+use super::subject::Subject;
+use crate::commands::shift_qc;
+use crate::predict::outputs::suffixed;
+
+fn prefix(subject: &Subject) -> PathBuf {
+    subject.tree.evaluation(shift_qc::STEM)
+}
+
+pub fn files(subject: &Subject) -> Vec<PathBuf> {
+    [".svg", ".png", ".tsv"].map(|ending| suffixed(&prefix(subject), ending)).into()
+}
+
+pub fn run(subject: &Subject) -> Result<Outcome> {
+    let (tracks, folds) = (&subject.tracks, &subject.folds);
+    let qc = shift_qc::of_fold(tracks, folds, subject.data_type, None, &prefix(subject))?;
+    Ok(match qc {
+        Some(qc) => {
+            shift_qc::say(&qc, &subject.console);
+            Outcome::Done
+        }
+        None => Outcome::NotRun("the fold has no validation chromosome".into()),
+    })
+}
