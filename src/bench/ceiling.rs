@@ -21,8 +21,8 @@ pub struct Ceiling {
     pub gflops: f64,
     /// by CPU time; `None` where the system does not tell it
     pub gflop_per_cpu_second: Option<f64>,
-    /// of copies, read and written
-    pub copy_tb_per_s: f64,
+    /// of copies, read and written; `None` where it was not measured with the products
+    pub copy_tb_per_s: Option<f64>,
 }
 
 impl Ceiling {
@@ -35,7 +35,7 @@ impl Ceiling {
         Self {
             gflops: self.gflops.max(other.gflops),
             gflop_per_cpu_second: better(self.gflop_per_cpu_second, other.gflop_per_cpu_second),
-            copy_tb_per_s: self.copy_tb_per_s.max(other.copy_tb_per_s),
+            copy_tb_per_s: better(self.copy_tb_per_s, other.copy_tb_per_s),
         }
     }
 }
@@ -68,12 +68,11 @@ pub fn measure(repeats: usize) -> Ceiling {
         let cpu = cpu_start.zip(cpu_seconds()).map(|(start, end)| gflop / (end - start));
         best = best.max(Ceiling { gflop_per_cpu_second: cpu, ..Ceiling::default() });
     }
-    best.copy_tb_per_s = copy(repeats);
     best
 }
 
-/// TB/s, read and written, of copies of large buffers by all threads of the current pool at once: the best of
-/// `repeats`.
+/// TB/s, read and written, of copies by all threads of the current pool at once: the best of `repeats`. Its buffers
+/// are larger than what is measured beside it, so it comes after `peak_rss`.
 pub fn copy(repeats: usize) -> f64 {
     let part = COPIED / rayon::current_num_threads();
     let (from, mut to) = (vec![1u8; COPIED], vec![0u8; COPIED]);

@@ -32,8 +32,7 @@ pub struct Config {
 }
 
 /// A warm-up on one reference and two predictions, then one timed call over all regions, then the
-/// predictions. With
-/// `folder`, model and data are left there for a peer: `nobias.h5`, and raw little-endian
+/// predictions. With `folder`, model and data are left there for a peer: `nobias.h5`, and raw little-endian
 /// `codes.u8` [regions, inputlen], `references.u8` [regions, references, inputlen], `counts.f32` and
 /// `profile.f32` [regions, inputlen, 4], `sequences.u8` [predictions, inputlen], `logits.f32`,
 /// `logcounts.f32`.

@@ -123,6 +123,9 @@ pub fn run(config: &Config) -> Result<Value> {
         let gflop = (config.steps * config.batch_size) as f64 * flops / 1e9;
         100.0 * gflop / cpu / ceiling
     });
+    // Before the buffers of the copies come to it.
+    let peak_rss = peak_rss();
+    let copy_tb_per_s = ceiling.copy_tb_per_s.unwrap_or_else(|| ceiling::copy(3));
     // Everything a step has to move, where the engine counts it.
     let copied = engine.step_bytes().map(|bytes| 1e-12 * bytes / median);
     let plan = engine.memory_plan().filter(|_| config.memory);
@@ -146,18 +149,18 @@ pub fn run(config: &Config) -> Result<Value> {
         "ceiling_gflops": ceiling.gflops,
         "percent_of_ceiling": 100.0 * gflops / ceiling.gflops,
         "percent_of_ceiling_by_cpu_time": by_cpu_time,
-        "copy_tb_per_s": ceiling.copy_tb_per_s,
-        "percent_of_copy_ceiling": copied.map(|copied| 100.0 * copied / ceiling.copy_tb_per_s),
+        "copy_tb_per_s": copy_tb_per_s,
+        "percent_of_copy_ceiling": copied.map(|copied| 100.0 * copied / copy_tb_per_s),
         "memory_plan": plan.map(|plan| plan.lines().map(String::from).collect::<Vec<_>>()),
         "threads": rayon::current_num_threads(),
         "instruction_set": config.options.isa.name(),
         "engine": engine.describe(),
-        "peak_rss_bytes": peak_rss(),
+        "peak_rss_bytes": peak_rss,
         "last_loss": loss,
     }))
 }
 
-/// Of matrix products and copies, on the device. An emulated GPU has none.
+/// Of matrix products, and on a GPU of copies. An emulated GPU has none.
 pub fn ceiling_of(device: &Device) -> Result<Ceiling> {
     match device {
         Device::Cpu => Ok(ceiling::measure(3)),
@@ -166,12 +169,13 @@ pub fn ceiling_of(device: &Device) -> Result<Ceiling> {
             Ok(Ceiling {
                 gflops: 1e3 * found.matrix_tflops,
                 gflop_per_cpu_second: None,
-                copy_tb_per_s: found.copy_tb_per_s,
+                copy_tb_per_s: Some(found.copy_tb_per_s),
             })
         }
         #[cfg(feature = "emulate")]
         Device::Emulated { .. } => {
-            Ok(Ceiling { gflops: f64::NAN, gflop_per_cpu_second: None, copy_tb_per_s: f64::NAN })
+            let none = Some(f64::NAN);
+            Ok(Ceiling { gflops: f64::NAN, gflop_per_cpu_second: None, copy_tb_per_s: none })
         }
     }
 }
