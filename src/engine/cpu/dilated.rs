@@ -45,11 +45,6 @@ impl<T: Scalar> Scratch<T> {
         let position = |q| (pairs.shape.position(q) * LANES) as u32;
         self.rows.extend((pairs.first..pairs.last).map(position));
     }
-
-    fn rows_from_zero(&mut self, n: usize) {
-        self.rows.clear();
-        self.rows.extend((0..n).map(|r| (r * LANES) as u32));
-    }
 }
 
 /// What a forward pass keeps of its ReLU, `[panels][length_out][16]`.
@@ -86,8 +81,7 @@ pub fn forward<T: Scalar>(
 ) {
     let np = panels(shape.filters);
     let channels = np * LANES;
-    let (d, x_panel, y_panel) =
-        (shape.dilation, shape.length_in * LANES, shape.length_out() * LANES);
+    let (d, y_panel) = (shape.dilation, shape.length_out() * LANES);
 
     for first in (0..shape.n_pairs()).step_by(FORWARD_TILE) {
         let pairs = Pairs { shape: *shape, first, last: shape.n_pairs().min(first + FORWARD_TILE) };
@@ -121,30 +115,51 @@ pub fn forward<T: Scalar>(
         finish::<T>(isa, y, &mut keep, x, &weights.bias, pairs, 0..0);
     }
 
+    forward_singles(isa, shape, weights, x, y, &mut keep, &mut scratch.rows);
+}
+
+/// Forward at the positions without a partner, by the taps as they are.
+pub fn forward_singles<T: Scalar>(
+    isa: Isa,
+    shape: &Shape,
+    weights: &DilatedWeights<T>,
+    x: &[T],
+    y: &mut [T],
+    keep: &mut Keep<T>,
+    rows: &mut Vec<u32>,
+) {
+    let np = panels(shape.filters);
+    let channels = np * LANES;
     let singles = shape.singles();
     for first in singles.clone().step_by(FORWARD_TILE) {
         let last = singles.end.min(first + FORWARD_TILE);
-        scratch.rows_from_zero(last - first);
+        rows_from_zero(rows, last - first);
         for k in 0..TAPS {
             Product {
                 m: last - first,
                 k: channels,
                 panels: np,
-                a: &x[(first + k * d) * LANES..],
-                a_outer: x_panel,
+                a: &x[(first + k * shape.dilation) * LANES..],
+                a_outer: shape.length_in * LANES,
                 b: &weights.forward[k],
                 b_panel: channels * LANES,
                 out: y,
-                out_panel: y_panel,
-                rows: &scratch.rows,
+                out_panel: shape.length_out() * LANES,
+                rows,
                 at: first * LANES,
                 second: Second::None,
                 store: k == 0,
             }
             .run::<16, 1>(isa);
         }
-        finish::<T>(isa, y, &mut keep, x, &weights.bias, Pairs::none(*shape), first..last);
+        finish::<T>(isa, y, keep, x, &weights.bias, Pairs::none(*shape), first..last);
     }
+}
+
+/// Offsets of `n` rows that follow each other.
+pub fn rows_from_zero(rows: &mut Vec<u32>, n: usize) {
+    rows.clear();
+    rows.extend((0..n).map(|row| (row * LANES) as u32));
 }
 
 /// Where the gradients of a layer's weights go, and what they need.
@@ -263,7 +278,7 @@ pub fn backward<T: Scalar>(
     let singles = shape.singles();
     for first in singles.clone().step_by(BACKWARD_TILE) {
         let m = singles.end.min(first + BACKWARD_TILE) - first;
-        scratch.rows_from_zero(m);
+        rows_from_zero(&mut scratch.rows, m);
         let dz = &dz[first * LANES..];
         for k in 0..TAPS {
             if let Some(WeightGradient { x, taps, .. }) = &mut weight_gradient {

@@ -20,6 +20,7 @@
 
 use super::blocked::{Aligned, LANES, panels, rows, rows_mut};
 use super::chains::{self, Run};
+use super::dilated::{self, Keep, rows_from_zero};
 use super::first_conv::relu;
 use super::pairs::Shape;
 use super::product::{Product, Second};
@@ -79,7 +80,7 @@ pub fn forward<T: Scalar>(
     let layer = Layer { isa, shape, weights, points, x };
     layer.groups::<2>(y, scratch);
     layer.groups::<1>(y, scratch);
-    layer.singles(y, scratch);
+    dilated::forward_singles(isa, shape, weights, x, y, &mut Keep::Nothing, &mut scratch.rows);
 }
 
 /// What all groups of a layer share.
@@ -138,44 +139,6 @@ impl<T: Scalar> Layer<'_, T> {
             finish::<T, H>(self.isa, y, products, self.x, bias, self.shape, &tile, &filter);
         }
     }
-
-    /// The outputs that stand alone: the three taps as they are.
-    fn singles(&self, y: &mut [T], scratch: &mut Scratch<T>) {
-        let channels = self.channels();
-        for tile in chains::tiles(&chains::runs(self.shape, 1), TILE) {
-            let m = scratch.make_room(&tile, 1, channels);
-            let Scratch { mixes: input, products, rows } = scratch;
-            let (input, products) = (&mut input[..m * channels], &mut products[..m * channels]);
-            for tap in 0..TAPS {
-                gather::<T>(self.isa, input, self.x, self.shape, &tile, tap);
-                Product {
-                    m,
-                    k: channels,
-                    panels: channels / LANES,
-                    a: input,
-                    a_outer: m * LANES,
-                    b: &self.weights.forward[tap],
-                    b_panel: channels * LANES,
-                    out: &mut *products,
-                    out_panel: m * LANES,
-                    rows,
-                    at: 0,
-                    second: Second::None,
-                    store: tap == 0,
-                }
-                .run_to_depth::<16, 1>(self.isa, DEPTH);
-            }
-            finish_singles::<T>(
-                self.isa,
-                y,
-                products,
-                self.x,
-                &self.weights.bias,
-                self.shape,
-                &tile,
-            );
-        }
-    }
 }
 
 impl<T: Scalar> Scratch<T> {
@@ -187,8 +150,7 @@ impl<T: Scalar> Scratch<T> {
             }
         }
         let m = tile.iter().map(|run| run.n).sum();
-        self.rows.clear();
-        self.rows.extend((0..m).map(|row| (row * LANES) as u32));
+        rows_from_zero(&mut self.rows, m);
         m
     }
 }
@@ -329,22 +291,6 @@ fn add<T: Scalar>(to: &mut [T; LANES], by: T, x: &[T; LANES]) {
 }
 
 vectorised! {
-    /// Copies the inputs that meet tap `tap` of each output.
-    fn gather(to: &mut [T], x: &[T], shape: &Shape, tile: &[Run], tap: usize) {
-        let m = tile.iter().map(|run| run.n).sum();
-        let panels = rows_mut(to).chunks_exact_mut(m).zip(rows(x).chunks_exact(shape.length_in));
-        for (to, x) in panels {
-            let mut at = 0;
-            for run in tile {
-                let from = &x[run.first + tap * shape.dilation..][..run.n];
-                to[at..at + run.n].copy_from_slice(from);
-                at += run.n;
-            }
-        }
-    }
-}
-
-vectorised! {
     /// The outputs of each group from its products; bias, ReLU and residual.
     fn finish<const H>(
         y: &mut [T],
@@ -402,35 +348,6 @@ vectorised! {
     }
 }
 
-vectorised! {
-    /// Bias, ReLU and residual of outputs that stand alone.
-    fn finish_singles(
-        y: &mut [T],
-        sums: &[T],
-        x: &[T],
-        bias: &[T],
-        shape: &Shape,
-        tile: &[Run],
-    ) {
-        let m: usize = tile.iter().map(|run| run.n).sum();
-        let panels = rows_mut(y).chunks_exact_mut(shape.length_out());
-        let maps = rows(x).chunks_exact(shape.length_in);
-        for (((y, x), sums), bias) in panels.zip(maps).zip(rows(sums).chunks_exact(m)).zip(rows(bias))
-        {
-            let mut at = 0;
-            for run in tile {
-                for row in 0..run.n {
-                    let t = run.first + row;
-                    let mut sum = *bias;
-                    add(&mut sum, T::ONE, &sums[at + row]);
-                    y[t] = through(&sum, &x[t + shape.dilation]);
-                }
-                at += run.n;
-            }
-        }
-    }
-}
-
 /// ReLU and residual.
 #[inline(always)]
 fn through<T: Scalar>(z: &[T; LANES], x: &[T; LANES]) -> [T; LANES] {
@@ -439,7 +356,6 @@ fn through<T: Scalar>(z: &[T; LANES], x: &[T; LANES]) -> [T; LANES] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dilated::{self, Keep};
     use super::*;
 
     /// The products of the head of this file, of numbers instead of maps.
@@ -483,7 +399,8 @@ mod tests {
             array
         };
         let channels = panels(filters) * LANES;
-        let shape = Shape { filters, dilation, length_in, pairs: false };
+        let plain = Shape { filters, dilation, length_in, pairs: false };
+        let shape = Shape { pairs: true, ..plain };
         let matrix = |tap: usize| numbers(channels * channels, tap * 31);
         let forward = (0..TAPS).map(matrix).collect();
         let weights = DilatedWeights { forward, backward: Vec::new(), bias: numbers(channels, 5) };
@@ -491,7 +408,7 @@ mod tests {
         let mut wanted = Aligned::zeros(channels * shape.length_out());
         let mut found = wanted.clone();
         let mut tiles = dilated::Scratch::new(filters, false);
-        dilated::forward(isa, &shape, &weights, &x, &mut wanted, Keep::Nothing, &mut tiles);
+        dilated::forward(isa, &plain, &weights, &x, &mut wanted, Keep::Nothing, &mut tiles);
         let (points, mut tiles) = (point_matrices(&weights), Scratch::default());
         super::forward(isa, &shape, &weights, &points, &x, &mut found, &mut tiles);
         let off = |(f, w): (&T, &T)| (f.to_f64() - w.to_f64()).abs();
