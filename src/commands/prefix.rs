@@ -1,9 +1,9 @@
 //! Output prefixes, FOLDER/NAME: every file of a command is called after one.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use crate::error::Problem;
+use crate::files::atomic;
 
 /// Where the files of a prefix lie.
 pub fn folder(prefix: &Path) -> &Path {
@@ -17,8 +17,7 @@ pub fn folder(prefix: &Path) -> &Path {
 /// before the long work.
 pub fn check(prefix: &Path, flag: &str) -> Result<(), Problem> {
     let folder = folder(prefix);
-    let usable = tempfile::tempfile_in(folder).and_then(|mut probe| probe.write_all(&[0; 4096]));
-    let Err(error) = usable else { return Ok(()) };
+    let Err(error) = atomic::probe(folder) else { return Ok(()) };
     // The error's own text may name a temporary file, which is nothing to a user.
     let (reason, fix) = match folder.is_dir() {
         true => (error.kind().to_string(), "free space and permissions there"),

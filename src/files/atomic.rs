@@ -34,6 +34,11 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result
     run().map_err(|error| unwritable(path, error))
 }
 
+/// Errors when nothing can be written in `folder`; tries room, not permissions alone.
+pub fn probe(folder: &Path) -> std::io::Result<()> {
+    tempfile::tempfile_in(folder)?.write_all(&[0; 4096])
+}
+
 /// A file that is being written under a temporary name beside its own; gone when dropped.
 pub struct Pending {
     temporary: NamedTempFile,

@@ -162,6 +162,11 @@ impl RegionScores {
         Self { shuffled_jsd: Some(Vec::new()), ..Self::default() }
     }
 
+    /// Is there a peak, or a region that is none?
+    pub fn has(&self, peaks: bool) -> bool {
+        self.is_peak.contains(&peaks)
+    }
+
     /// The regions that are peaks, that are not, or all. Empty unless they are `for_figures`.
     pub fn shown(&self, peaks: Option<bool>) -> Shown {
         let mut shown = Shown::default();
@@ -196,15 +201,14 @@ impl RegionScores {
     /// Groups `peaks_and_nonpeaks` (where there are both), `nonpeaks` and `peaks`; a group without
     /// regions is left out.
     pub fn peaks_and_nonpeaks(&self) -> Metrics {
-        let has = |kind| self.is_peak.contains(&kind);
         let mut groups = Vec::new();
-        if has(true) && has(false) {
+        if self.has(true) && self.has(false) {
             groups.push(self.group("peaks_and_nonpeaks", |_| true));
         }
-        if has(false) {
+        if self.has(false) {
             groups.push(self.group("nonpeaks", |is_peak| !is_peak));
         }
-        if has(true) {
+        if self.has(true) {
             groups.push(self.group("peaks", |is_peak| is_peak));
         }
         Metrics { groups }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::error::Problem;
+use crate::files::atomic;
 
 /// Paths of one run.
 #[derive(Clone, Debug)]
@@ -35,10 +36,7 @@ impl OutputTree {
     pub fn create_only(&self, folders: &[&str]) -> Result<()> {
         for folder in folders {
             let path = self.root.join(folder);
-            let usable = fs::create_dir_all(&path)
-                .and_then(|()| tempfile::tempfile_in(&path))
-                .and_then(|mut probe| std::io::Write::write_all(&mut probe, &[0; 4096]));
-            if let Err(error) = usable {
+            if let Err(error) = fs::create_dir_all(&path).and_then(|()| atomic::probe(&path)) {
                 return Err(Problem::new(format!("cannot write to the output folder: {error}"))
                     .at(path.display())
                     .fix("choose another -o, or free space and permissions there")

@@ -24,9 +24,9 @@ impl Figures {
                 vec![(prefix.to_path_buf(), format!("{name} in all regions"), scores.shown(None))]
             }
             Groups::PeaksAndNonpeaks => {
-                let has = |kind| !scores.shown(Some(kind)).observed.is_empty();
-                let both = has(true) && has(false);
-                let groups = figures::GROUPS.iter().filter(|g| g.peaks.map_or(both, has));
+                let both = scores.has(true) && scores.has(false);
+                let is_there = |peaks: Option<bool>| peaks.map_or(both, |kind| scores.has(kind));
+                let groups = figures::GROUPS.iter().filter(|group| is_there(group.peaks));
                 groups
                     .map(|group| {
                         let prefix = suffixed(prefix, &format!("_{}", group.in_names));

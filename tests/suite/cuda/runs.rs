@@ -125,12 +125,11 @@ fn an_overflow_leaves_the_update_out_and_halves_the_scale() {
     assert!(engine.evaluate(&plan).unwrap().total < first.total);
 }
 
-#[test]
-fn a_nan_in_the_signal_stops_at_once_and_names_the_example() {
-    let spec = spec(network(ARCH, 5), None);
+/// Two contigs of `bases` with one cut at every base but `count` in the middle of chr2; four examples
+/// that do not see it, and a plan of these and four more, of which the second does.
+fn one_odd_count(bases: &[u8; 1000], count: f32) -> (Tracks, [Example; 4], Vec<Example>) {
     let mut counts = vec![1.0f32; 1000];
-    counts[500] = f32::NAN;
-    let bases = vec![b'A'; 1000];
+    counts[500] = count;
     let tracks = Tracks::new(
         Arc::new(GenomePack::from_sequences([("chr1", &bases[..]), ("chr2", &bases[..])])),
         Some(Arc::new(SignalPack::from_dense([
@@ -141,6 +140,13 @@ fn a_nan_in_the_signal_stops_at_once_and_names_the_example() {
     let at = |contig, start| Example { contig, start, flags: 0, row: 0 };
     let good = [at(0, 100), at(0, 200), at(1, 0), at(1, 800)];
     let plan = [&good[..], &[at(0, 300), at(1, 430), at(0, 1), at(0, 2)]].concat();
+    (tracks, good, plan)
+}
+
+#[test]
+fn a_nan_in_the_signal_stops_at_once_and_names_the_example() {
+    let spec = spec(network(ARCH, 5), None);
+    let (tracks, good, plan) = one_odd_count(&[b'A'; 1000], f32::NAN);
 
     let mut engine = engine(Options::fast(), Precision::F32, &spec, &tracks);
     let mut told = 0;
@@ -170,19 +176,9 @@ fn a_gradient_beyond_its_type_stops_at_once_and_names_the_batch() {
     let profile = main.parameters.tensors.iter_mut().find(|t| t.name == "prof_out_precrop/kernel");
     profile.unwrap().data.iter_mut().for_each(|w| *w *= 100.0);
     let spec = spec(main, None);
-    let mut counts = vec![1.0f32; 1000];
-    counts[500] = 1e38; // times a weight above 3.4 that is too large for f32, but not for the loss, in f64
     let bases: Vec<u8> = b"ACGGTTCA".repeat(125);
-    let tracks = Tracks::new(
-        Arc::new(GenomePack::from_sequences([("chr1", &bases[..]), ("chr2", &bases[..])])),
-        Some(Arc::new(SignalPack::from_dense([
-            ("chr1", &vec![1.0; 1000][..]),
-            ("chr2", &counts[..]),
-        ]))),
-    );
-    let at = |contig, start| Example { contig, start, flags: 0, row: 0 };
-    let good = [at(0, 100), at(0, 200), at(1, 0), at(1, 800)];
-    let plan = [&good[..], &[at(0, 300), at(1, 430), at(0, 1), at(0, 2)]].concat();
+    // Times a weight above 3.4 that is too large for f32, but not for the loss, in f64.
+    let (tracks, good, plan) = one_odd_count(&bases.try_into().unwrap(), 1e38);
 
     for precision in [Precision::Bf16, Precision::F32] {
         let mut engine = engine(Options::fast(), precision, &spec, &tracks);
