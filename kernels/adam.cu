@@ -20,13 +20,12 @@
 //   tolerance    w 1e-6 and 1e-6 of it: a handful of f32 roundings of a move of at most a few rates; m and v 1e-4 and
 //                1e-5 of them, because partials of both signs cancel in f32; the copy exactly w, rounded
 
-#include "step.cuh"
+#include "adam.cuh"
 
 constexpr uint32_t THREADS = 256;
 constexpr uint32_t WARPS = THREADS / 32;
 constexpr uint32_t PER_THREAD = 4;
 constexpr uint32_t FEW_SPLITS = 16;  // mirrored in ops/adam.rs
-constexpr float NEW_1 = (float)(1.0 - 0.9), NEW_2 = (float)(1.0 - 0.999), EPSILON = 1e-7f;  // Keras's
 
 // Mirrored in ops/adam.rs.
 struct AdamTensor {
@@ -50,22 +49,15 @@ struct AdamArgs {
 
 template <class T>
 CBP_DEVICE void update(const AdamTensor& t, uint32_t i, float gradient, float rate) {
-  float m = t.m[i], v = t.v[i], w = t.w[i];
-  m += (gradient - m) * NEW_1;
-  v += (gradient * gradient - v) * NEW_2;
-  w -= rate * m / (sqrtf(v) + EPSILON);
-  t.m[i] = m;
-  t.v[i] = v;
+  float w = t.w[i];
+  w -= adam_step(t.m, t.v, i, gradient, rate);
   t.w[i] = w;
   if (t.copy) t.copy.template as<T>()[i] = from_float<T>(w);
 }
 
 template <class T>
 CBP_DEVICE void adam(const AdamArgs& p) {
-  const uint32_t overflow = member(p.state, &StepState::overflow)[0];
-  const uint32_t bad_example = member(p.state, &StepState::bad_example)[0];
-  const uint32_t examples = member(p.state, &StepState::examples)[0];  // 0 when stopped
-  if (overflow || bad_example != NO_EXAMPLE || examples == 0) return;
+  if (!updates(p.state)) return;
   const float rate = member(p.state, &StepState::rate)[0];
   const float loss_scale = member(p.state, &StepState::loss_scale)[0];
   const float unscale = 1.0f / loss_scale;  // exact: a power of two

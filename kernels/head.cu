@@ -6,12 +6,14 @@
 //   dz = g where the mask is set, else 0; column sums of dz are the last layer's bias gradient
 // head_weight_gradient:
 //   dw[k][c] = sum_{b,p} dlogits[b,p] x[b, crop + p + k, c];  ddense[c] = sum_b dlogcounts[b] / L sum_t x[b,t,c]
+//   features[c] = sum_b 1 / L sum_t x[b,t,c], for counts_head.cu
 //   (their biases' gradients are sums that loss.cu makes)
 //
 // in   x T [B, L, C]   w f32 [K][C]   dense f32 [C]   mask u32 [B*L][C/32]
 //      dlogits f32 [B, outputlen]   dlogcounts f32 [B]
 // out  logits f32 [B, outputlen]   logcounts f32 [B]   g, dz T [B, L, C]   column sums f32 [row tiles][C]
-//      partials f32 [splits][K + 1][C]: rows of dw, then ddense; adam.cu adds them up in order
+//      partials f32 [splits][K + 2][C]: rows of dw, then ddense, then features; adam.cu and counts_head.cu add them up
+//      in order. Features are those of the step's examples alone: StepState
 // T = f16, bf16, f32; every product and sum is f32.   reference: engine/cpu/branch.rs
 //
 // All three are thin products with 76 = K + 1 columns, on FFMA: 2.7 G FMA at B = 64, C = 512, L = 1074,
@@ -29,13 +31,14 @@
 //                run of examples
 //   measured     unmeasured
 //   registers    forward at most 205 (160 on sm_80, 155 on sm_90), gather 40, input 128 (4 blocks an SM),
-//                weights 212 (191 on sm_80, 193 on sm_90)
+//                weights 225 (202 on sm_80, 217 on sm_90)
 //   tolerance    logits 2e-6 relative L2, logcounts 1e-6: sums of 75 sums of at most 512 terms; g and dz 1e-6 a tap and
 //                one rounding to T; their column sums 1e-5 and the weight gradient 5e-6 relative L2: 1000s of rows
 //                in runs (seen: 8e-7)
 //   next         tensor cores with x as it is and w, dlogits split in two: then memory is the bound
 
 #include "head_gradient.cuh"
+#include "step.cuh"
 
 // ---------------------------------------------------------------------------------------- forward
 
@@ -319,6 +322,7 @@ constexpr uint32_t W_ROWS = 32;     // rows at a time
 constexpr uint32_t W_UNROLL = 8;    // rows between two moves of the window
 
 struct HeadWeightGradient {
+  Global<StepState> state;
   Global<uint8_t> x;  // of the element type
   Global<float> dlogits;
   Global<float> dlogcounts;
@@ -356,12 +360,13 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
   };
 
   float sums[10][8] = {};
-  float by_dense[8] = {};
+  float by_dense[8] = {}, features[8] = {};
+  const uint32_t examples = member(p.state, &StepState::examples)[0];
   const uint32_t begin = (uint32_t)((uint64_t)split * p.batch / gridDim.z);
   const uint32_t end = (uint32_t)((uint64_t)(split + 1) * p.batch / gridDim.z);
   for (uint32_t b = begin; b < end; b++) {
     const float dlogcounts = p.dlogcounts[b];
-    const float by_row = dlogcounts / (float)p.length;
+    float pooled[8] = {};
     load(b, 0);
     for (uint32_t first = 0; first < p.length; first += W_ROWS) {
       block_sync();  // the last rows are used up
@@ -383,7 +388,7 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
 #pragma unroll
           for (uint32_t j = 0; j < 8; j++) {
             const float v = xs[r * CHANNELS + of_two_runs(channel, j, CHANNELS)];
-            by_dense[j] += by_row * v;
+            pooled[j] += v;
           }
         }
       }
@@ -412,9 +417,15 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
         }
       }
     }
+#pragma unroll
+    for (uint32_t j = 0; j < 8; j++) {
+      const float feature = pooled[j] / (float)p.length;
+      by_dense[j] += dlogcounts * feature;
+      if (b < examples) features[j] += feature;
+    }
   }
 
-  const size_t base = (size_t)split * (p.width + 1);
+  const size_t base = (size_t)split * (p.width + 2);
 #pragma unroll
   for (uint32_t run = 0; run < 2; run++) {
     const uint32_t c = of_two_runs(channel, 4 * run, CHANNELS);
@@ -426,9 +437,12 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
       const float* sum = &sums[j][4 * run];
       store_vec(p.partials, (base + k) * p.channels + c0 + c, make_float4(sum[0], sum[1], sum[2], sum[3]));
     }
-    const float* sum = &by_dense[4 * run];
     if (pools) {
-      store_vec(p.partials, (base + p.width) * p.channels + c0 + c, make_float4(sum[0], sum[1], sum[2], sum[3]));
+      const float* d = &by_dense[4 * run];
+      const float* f = &features[4 * run];
+      const size_t at = (base + p.width) * p.channels + c0 + c;
+      store_vec(p.partials, at, make_float4(d[0], d[1], d[2], d[3]));
+      store_vec(p.partials, at + p.channels, make_float4(f[0], f[1], f[2], f[3]));
     }
   }
 }

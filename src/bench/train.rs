@@ -14,7 +14,7 @@ use super::kernels::Ceilings;
 use crate::batch::Example;
 use crate::engine::cpu::{CpuEngine, Options};
 use crate::engine::cuda::cuda_device::CudaDevice;
-use crate::engine::{self, Device, Engine, EngineSpec};
+use crate::engine::{self, CountsHead, Device, Engine, EngineSpec};
 use crate::model::arch::BASES;
 use crate::model::{Architecture, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
@@ -54,6 +54,7 @@ pub fn experiment(config: &Config) -> (EngineSpec, Tracks, impl FnMut() -> Vec<E
         bias: config.bias.map(|arch| network(arch, 2)),
         learning_rate: 1e-3,
         counts_loss_weight: 10.0,
+        counts_head: CountsHead::Centered,
     };
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let bases: Vec<u8> = (0..CONTIG).map(|_| b"ACGT"[rng.random_range(0..4)]).collect();

@@ -9,7 +9,7 @@ use super::pipeline::{self, BiasPipelineArgs};
 use super::training::{self, Run, Trained};
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::cli::args::{DataType, TrainingArgs};
-use crate::engine::{self, EngineSpec};
+use crate::engine::{self, CountsHead, EngineSpec};
 use crate::files::keras_h5::{self, Naming};
 use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
@@ -143,9 +143,10 @@ pub fn train(args: &BiasTrainArgs) -> Result<Trained> {
         bias: None,
         learning_rate: common.learning_rate,
         counts_loss_weight: selection.regions.counts_loss_weight,
+        counts_head: CountsHead::Plain,
     };
     let mut engine = engine::open(&run.device, spec, &data.tracks)?;
-    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
+    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid, None)?;
 
     run.write_args(common, None, &nonpeaks_bed)?;
     let model = run.tree.models("bias.h5");

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::training::{self, Data, Run, Trained};
 use crate::batch::sampler::{Sampler, Site, fixed_plan};
 use crate::cli::args::TrainingArgs;
-use crate::engine::{self, EngineSpec, Predictions};
+use crate::engine::{self, CountsHead, EngineSpec, Predictions};
 use crate::error::Problem;
 use crate::files::keras_h5::{self, KerasModel, Naming};
 use crate::files::params_tsv::{self, ModelParams};
@@ -46,6 +46,10 @@ pub struct TrainArgs {
     /// Training peaks move up to this many bp to either side (-j)
     #[arg(short = 'j', long, default_value_t = 500)]
     pub max_jitter: u32,
+
+    /// How the counts head is updated
+    #[arg(long, value_enum, default_value_t = CountsHead::Centered)]
+    pub counts_head: CountsHead,
 }
 
 impl TrainArgs {
@@ -75,6 +79,7 @@ pub fn train(args: &TrainArgs) -> Result<Trained> {
         ("n_dilation_layers", json!(args.n_dilation_layers)),
         ("negative_sampling_ratio", json!(args.negative_sampling_ratio)),
         ("max_jitter", json!(args.max_jitter)),
+        ("counts_head", json!(args.counts_head.name())),
     ];
     let inputs = [("bias_model", args.bias_model_path.as_path())];
     let mut run = Run::settle(common, "chrombpnet", arch, &settings, &inputs)?;
@@ -125,16 +130,20 @@ pub fn train(args: &TrainArgs) -> Result<Trained> {
         common.seed as u32,
     )?;
 
+    // A single example has nothing that tells it from others.
+    let counts_head = if common.batch_size > 1 { args.counts_head } else { CountsHead::Plain };
     let mut main = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
-    counts_head::center(&mut main, &run.device, &sampler, &data.tracks, common.batch_size)?;
+    counts_head::settle_fresh(&mut main, &run.device, &sampler, &data.tracks, common.batch_size)?;
     let spec = EngineSpec {
         main,
         bias: Some(bias.clone()),
         learning_rate: common.learning_rate,
         counts_loss_weight: selection.regions.counts_loss_weight,
+        counts_head,
     };
     let mut engine = engine::open(&run.device, spec, &data.tracks)?;
-    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid)?;
+    let settle = (counts_head == CountsHead::Centered).then(|| data.tracks.clone());
+    let fitted = run.fit(common, engine.as_mut(), &sampler, &valid, settle)?;
 
     let peaks_bed = run.tree.auxiliary("filtered.peaks.bed");
     run.write_args(common, Some(&peaks_bed), &run.tree.auxiliary("filtered.nonpeaks.bed"))?;

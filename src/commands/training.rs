@@ -338,6 +338,7 @@ impl Run {
         engine: &mut dyn Engine,
         sampler: &Sampler,
         valid: &[crate::batch::Example],
+        settle_counts: Option<Tracks>,
     ) -> Result<Fitted> {
         self.console.info(format!(
             "{}: {} examples an epoch, {} for validation, batch {}; {}",
@@ -360,6 +361,7 @@ impl Run {
             arch: self.arch,
             fallback: self.fallback.clone(),
             precision: self.device.precision(),
+            settle_counts,
         };
         let outcome = self.timed("training", || {
             fit(engine, sampler, valid, &cfg, &self.console, &mut || stop.is_requested())

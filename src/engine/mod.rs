@@ -88,12 +88,52 @@ pub struct EngineSpec {
     pub learning_rate: f64,
     /// Weight of the logcounts MSE.
     pub counts_loss_weight: f64,
+    /// How `logcount_predictions` is updated.
+    pub counts_head: CountsHead,
+}
+
+/// How the Dense layer of the counts, `y = w f + b` of pooled features `f`, is updated.
+///
+/// `Centered` updates the same function as `y = w (f - F) + b'`, F being the mean of f over the batch (ours; why,
+/// and what it does to training: `train::counts_head`):
+///
+/// ```text
+/// w    Adam, by dw - F db
+/// b'   a tenth of Newton's step to a mean error of zero: b' -= 0.1 db / (2 counts_loss_weight)
+/// b  = b' - w F, so b moves by what b' does less the move of w times F
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CountsHead {
+    /// By what tells examples apart; learns from any seed
+    Centered,
+    /// By Adam, as the official tool does
+    Plain,
+}
+
+impl CountsHead {
+    pub fn name(self) -> &'static str {
+        match self {
+            CountsHead::Centered => "centered",
+            CountsHead::Plain => "plain",
+        }
+    }
+
+    /// What `CountsHead::Centered` takes from the bias per unit of the loss's gradient by it.
+    pub fn bias_rate(counts_loss_weight: f64) -> f64 {
+        0.1 / (2.0 * counts_loss_weight)
+    }
 }
 
 impl EngineSpec {
     /// For predictions only: the optimizer never runs.
     pub fn for_prediction(main: Network, bias: Option<Network>) -> Self {
-        Self { main, bias, learning_rate: 0.0, counts_loss_weight: 1.0 }
+        Self {
+            main,
+            bias,
+            learning_rate: 0.0,
+            counts_loss_weight: 1.0,
+            counts_head: CountsHead::Plain,
+        }
     }
 }
 

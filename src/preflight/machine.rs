@@ -12,7 +12,7 @@ use super::{Finding, grouped};
 use crate::batch::Example;
 use crate::bench::train::peak_rss;
 use crate::console::duration;
-use crate::engine::{self, Device, EngineSpec};
+use crate::engine::{self, CountsHead, Device, EngineSpec};
 use crate::error::Problem;
 use crate::model::{Architecture, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
@@ -157,6 +157,7 @@ pub fn measure(
         bias: bias.map(|arch| network(arch, 2)),
         learning_rate: 1e-3,
         counts_loss_weight: 10.0,
+        counts_head: CountsHead::Centered,
     };
     let length = 2 * main.inputlen;
     let bases: Vec<u8> = (0..length).map(|i| b"ACGT"[i * i / 3 % 4]).collect();

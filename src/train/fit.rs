@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::counts_head;
 use super::early_stop::Best;
 use super::log::{self, EpochRow, Losses, RunningLoss};
 use super::pace::{Pace, announce};
@@ -23,9 +24,10 @@ use crate::engine::cuda::precision::Precision;
 use crate::error::Problem;
 use crate::files::train_state::{self, TrainState};
 use crate::model::{Architecture, ParameterSet};
+use crate::store::Tracks;
 
 /// What the loop needs to know apart from engine and data.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FitConfig {
     pub epochs: usize,
     /// Early-stopping patience in epochs.
@@ -46,6 +48,8 @@ pub struct FitConfig {
     pub fallback: Option<String>,
     /// A run that goes on in another one does not have the same bits.
     pub precision: Precision,
+    /// With a centered counts head: where its bias, settled after each epoch, finds its targets.
+    pub settle_counts: Option<Tracks>,
 }
 
 /// How a run ended.
@@ -71,6 +75,9 @@ struct Position {
     precision: String,
     epoch: usize,
     batches_done: usize,
+    /// The counts head's bias was settled after this epoch's batches.
+    #[serde(default)]
+    settled: bool,
     running: RunningLoss,
     batch_rows: Vec<Losses>,
     epoch_rows: Vec<EpochRow>,
@@ -105,7 +112,7 @@ pub fn fit(
             best_parameters.clone()
         })?;
         let validated = match trained {
-            true => match evaluate(engine, valid, cfg.batch_size, should_stop) {
+            true => match validate(engine, sampler, valid, cfg, &mut at, should_stop) {
                 Ok(losses) => losses,
                 Err(error) => {
                     let kept = keep_last_good(engine, cfg, &at, best_parameters);
@@ -133,6 +140,7 @@ pub fn fit(
         at = Position {
             epoch: at.epoch + 1,
             batches_done: 0,
+            settled: false,
             running: RunningLoss::default(),
             batch_rows: Vec::new(),
             ..at
@@ -200,17 +208,24 @@ fn train_epoch(
     Ok(true)
 }
 
-/// Mean losses over a plan; `None` when asked to stop.
-fn evaluate(
+/// Mean losses over the validation plan, once the counts head is settled; `None` when asked to stop.
+fn validate(
     engine: &mut dyn Engine,
-    plan: &[Example],
-    batch_size: usize,
+    sampler: &Sampler,
+    valid: &[Example],
+    cfg: &FitConfig,
+    at: &mut Position,
     should_stop: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Losses>> {
+    if let Some(tracks) = cfg.settle_counts.as_ref().filter(|_| !at.settled) {
+        let plan = sampler.epoch(at.epoch as u64);
+        counts_head::settle(engine, &plan, tracks, &cfg.arch, cfg.batch_size)?;
+        at.settled = true;
+    }
     let mut running = RunningLoss::default();
     let mut stopped = should_stop();
     if !stopped {
-        engine.evaluate_steps(plan, batch_size, &mut |loss, examples| {
+        engine.evaluate_steps(valid, cfg.batch_size, &mut |loss, examples| {
             running.add(&loss, examples);
             stopped = should_stop();
             if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cbp_fast::batch::Example;
 use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Gradients, Isa, Options, Scalar};
-use cbp_fast::engine::{Engine, EngineSpec, Predictions};
+use cbp_fast::engine::{CountsHead, Engine, EngineSpec, Predictions};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 use proptest::prelude::*;
@@ -43,7 +43,13 @@ fn network(inputlen: usize, outputlen: usize, filters: usize, layers: usize, see
 }
 
 fn spec(main: Network, bias: Option<Network>) -> EngineSpec {
-    EngineSpec { main, bias, learning_rate: 1e-3, counts_loss_weight: 2.5 }
+    EngineSpec {
+        main,
+        bias,
+        learning_rate: 1e-3,
+        counts_loss_weight: 2.5,
+        counts_head: CountsHead::Plain,
+    }
 }
 
 fn plan(starts: &[u32]) -> Vec<Example> {
@@ -386,6 +392,67 @@ fn optimizer_state_continues_bit_for_bit() {
         assert_eq!(whole.train_step(&plan).unwrap(), resumed.train_step(&plan).unwrap());
     }
     assert_eq!(whole.parameters().unwrap(), resumed.parameters().unwrap());
+}
+
+/// The kernel follows the gradient of its centered form, and the mean prediction only the bias's own step.
+#[test]
+fn a_centered_counts_head_moves_by_its_formula() {
+    let mut spec = spec(network(160, 24, 5, 2, 1), Some(network(160, 24, 3, 1, 2)));
+    spec.counts_head = CountsHead::Centered;
+    let plan = plan(&[3, 40, 77]);
+    let mut engine = CpuEngineOf::<f64>::new(spec.clone(), tracks(4)).unwrap();
+    let mut plain = CpuEngineOf::<f64>::new(
+        EngineSpec { counts_head: CountsHead::Plain, ..spec.clone() },
+        tracks(4),
+    )
+    .unwrap();
+    // Of one step, with Adam's moments at zero: every move but the head's is plain Adam's.
+    let before = engine.weights().to_vec();
+    let Gradients { parameters, features, .. } = engine.gradients(&plan).unwrap();
+    engine.train_step(&plan).unwrap();
+    plain.train_step(&plan).unwrap();
+    let (kernel, bias) = (before.len() - 2, before.len() - 1);
+    assert_eq!(engine.weights()[..kernel], plain.weights()[..kernel]);
+
+    let by_bias = parameters[bias][0];
+    let rate = spec.learning_rate * 0.001f64.sqrt() / (1.0 - 0.9);
+    let mut shared = 0.0;
+    for (c, mean) in features.iter().enumerate() {
+        let g = parameters[kernel][c] - mean * by_bias;
+        let step = rate * 0.1 * g / (0.001f64.sqrt() * g.abs() + 1e-7);
+        let moved = engine.weights()[kernel][c] - before[kernel][c];
+        assert!((moved + step).abs() < 1e-12, "{c}: moved by {moved}, wanted {}", -step);
+        shared += moved * mean;
+    }
+    let moved = engine.weights()[bias][0] - before[bias][0];
+    let wanted = -0.1 / (2.0 * 2.5) * by_bias - shared;
+    assert!((moved - wanted).abs() < 1e-12, "bias moved by {moved}, wanted {wanted}");
+    let moments = engine.optimizer_state().unwrap();
+    assert_eq!(moments.first_moment.tensors[bias].data, [0.0], "the bias is not Adam's");
+}
+
+/// Features are means over positions of the last map, and their centered gradient is the covariance with the
+/// errors: what it is does not depend on the mean error.
+#[test]
+fn the_features_of_the_counts_head_are_its_inputs() {
+    let spec = spec(network(160, 24, 5, 2, 1), None);
+    let plan = plan(&[3, 40, 77]);
+    let mut engine = CpuEngineOf::<f64>::new(spec.clone(), tracks(4)).unwrap();
+    let mut features = vec![0.0; 5];
+    for example in &plan {
+        let one = engine.gradients(std::slice::from_ref(example)).unwrap();
+        let by_logcounts = one.by_logcounts[0];
+        for ((sum, feature), by_kernel) in
+            features.iter_mut().zip(&one.features).zip(&one.parameters[one.parameters.len() - 2])
+        {
+            *sum += feature / plan.len() as f64;
+            assert!((by_kernel - by_logcounts * feature).abs() < 1e-12 * by_logcounts.abs());
+        }
+    }
+    let batch = engine.gradients(&plan).unwrap();
+    for (found, wanted) in batch.features.iter().zip(&features) {
+        assert!((found - wanted).abs() < 1e-12, "{found}, wanted {wanted}");
+    }
 }
 
 #[test]

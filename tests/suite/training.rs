@@ -8,9 +8,9 @@ use std::sync::Arc;
 use cbp_fast::batch::Example;
 use cbp_fast::batch::sampler::{Sampler, Site};
 use cbp_fast::console::Console;
-use cbp_fast::engine::EngineSpec;
 use cbp_fast::engine::cpu::CpuEngine;
 use cbp_fast::engine::cuda::precision::Precision;
+use cbp_fast::engine::{CountsHead, Engine, EngineSpec, Predictions};
 use cbp_fast::files::{keras_h5, train_state};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
@@ -186,6 +186,11 @@ fn counts_with(broken: Option<(usize, u32)>) -> Tracks {
     )
 }
 
+fn short_sampler() -> Sampler {
+    let site = |row| Site { contig: 0, center: FIRST_SITE + 400 * row, row };
+    Sampler::new(1, 200, 0, 0.0, (0..SITES).map(site).collect(), Vec::new()).unwrap()
+}
+
 /// Two epochs of three batches of four.
 fn short_run(folder: &Path, tracks: Tracks) -> anyhow::Result<(ParameterSet, String)> {
     let arch = Architecture::new(200, 40, 4, 1)?;
@@ -194,9 +199,9 @@ fn short_run(folder: &Path, tracks: Tracks) -> anyhow::Result<(ParameterSet, Str
         bias: None,
         learning_rate: 1e-3,
         counts_loss_weight: 1.0,
+        counts_head: CountsHead::Centered,
     };
-    let site = |row| Site { contig: 0, center: FIRST_SITE + 400 * row, row };
-    let sampler = Sampler::new(1, 200, 0, 0.0, (0..SITES).map(site).collect(), Vec::new())?;
+    let sampler = short_sampler();
     let valid: Vec<Example> = (0..4)
         .map(|row| Example { contig: 1, start: FIRST_SITE - 100 + 400 * row, flags: 0, row })
         .collect();
@@ -212,6 +217,7 @@ fn short_run(folder: &Path, tracks: Tracks) -> anyhow::Result<(ParameterSet, Str
         arch,
         fallback: None,
         precision: Precision::F32,
+        settle_counts: Some(tracks.clone()),
     };
     let mut engine = CpuEngine::new(spec, tracks)?;
     let console = Console::new(true, false);
@@ -254,4 +260,29 @@ fn a_loss_that_is_not_finite_leaves_the_state_before_it() {
     assert_eq!(batches.pop(), Some(3), "validation comes after all batches");
     batches.sort();
     assert_eq!(batches, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+}
+
+/// Without a bias branch the bias takes up all of the mean error, so none is left before validation.
+#[test]
+fn a_centered_counts_head_is_settled_after_each_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let tracks = counts_with(None);
+    let (best, log) = short_run(folder.path(), tracks.clone()).unwrap();
+    let val_loss = |row: &str| row.rsplit(',').next().unwrap().parse::<f64>().unwrap();
+    let losses: Vec<f64> = log.lines().skip(1).map(val_loss).collect();
+    let best_epoch = u64::from(losses[1] < losses[0]);
+
+    let arch = Architecture::new(200, 40, 4, 1).unwrap();
+    let spec = EngineSpec::for_prediction(Network { arch, parameters: best }, None);
+    let mut engine = CpuEngine::new(spec, tracks.clone()).unwrap();
+    let plan = short_sampler().epoch(best_epoch);
+    let mut predicted = Predictions::default();
+    engine.predict(&plan, &mut predicted).unwrap();
+    let mut error = 0.0;
+    for (example, &logcounts) in plan.iter().zip(&predicted.logcounts) {
+        let mut counts = [0.0; 40];
+        tracks.fill_counts(example, 200, &mut counts);
+        error += f64::from(logcounts) - f64::from(counts.iter().sum::<f32>()).ln_1p();
+    }
+    assert!(error.abs() < 1e-5 * plan.len() as f64, "mean error {}", error / plan.len() as f64);
 }

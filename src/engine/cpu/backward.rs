@@ -192,8 +192,10 @@ impl<T: Scalar> Branch<T> {
         let arch = &self.arch;
         let Buffers { maps, pooled, row_offsets, backward, .. } = buffers;
         gradient.scalars[1] += T::from_f64(by_logcounts);
-        for (gradient, x) in gradient.counts.iter_mut().zip(pooled.iter()) {
+        let sums = gradient.counts.iter_mut().zip(gradient.features.iter_mut());
+        for ((gradient, features), &x) in sums.zip(pooled.iter()) {
             *gradient += T::from_f64(by_logcounts * x.to_f64());
+            *features += x;
         }
         gradient.scalars[0] += T::from_f64(by_logits.iter().map(|g| g.to_f64()).sum());
         let (last, width) = (arch.n_dilation_layers, arch.profile_kernel);

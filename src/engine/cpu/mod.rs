@@ -28,6 +28,7 @@ mod blocked;
 mod branch;
 mod chains;
 mod contributions;
+mod counts_head;
 mod dilated;
 mod filtering;
 mod first_conv;
@@ -47,10 +48,12 @@ use rayon::prelude::*;
 use self::adam::Adam;
 use self::branch::{Branch, Buffers, Purpose};
 use self::contributions::Explainers;
+use self::counts_head::Centered;
 use self::loss::ExampleLoss;
 use self::weights::PackedGradient;
 use super::{
-    Contributions, Engine, EngineSpec, Explain, OptimizerState, Predictions, StepLoss, checks,
+    Contributions, CountsHead, Engine, EngineSpec, Explain, OptimizerState, Predictions, StepLoss,
+    checks,
 };
 use crate::batch::Example;
 use crate::model::{Network, ParameterSet};
@@ -99,6 +102,9 @@ pub struct CpuEngineOf<T> {
     adam: Adam<T>,
     learning_rate: f64,
     counts_loss_weight: f64,
+    counts_head: CountsHead,
+    /// [filters], means over the last batch that was differentiated
+    features: Vec<f64>,
     trainers: Mutex<Vec<Worker<T>>>,
     predictors: Mutex<Vec<Worker<T>>>,
     spare_gradients: Mutex<Vec<PackedGradient<T>>>,
@@ -111,6 +117,8 @@ pub struct Gradients<T> {
     pub loss: StepLoss,
     /// d total / d parameter, in the order of `Architecture::parameter_shapes`
     pub parameters: Vec<Vec<T>>,
+    /// [filters]: means over the batch of the features that the counts head reads
+    pub features: Vec<f64>,
     /// [n, outputlen]
     pub logits: Vec<T>,
     /// [n]
@@ -163,6 +171,8 @@ impl<T: Scalar> CpuEngineOf<T> {
             parameters,
             learning_rate: spec.learning_rate,
             counts_loss_weight: spec.counts_loss_weight,
+            counts_head: spec.counts_head,
+            features: Vec::new(),
             trainers: Mutex::default(),
             predictors: Mutex::default(),
             spare_gradients: Mutex::default(),
@@ -179,6 +189,7 @@ impl<T: Scalar> CpuEngineOf<T> {
         let mut found = Gradients {
             loss,
             parameters: self.gradients.clone(),
+            features: self.features.clone(),
             logits: Vec::new(),
             logcounts: records.iter().map(|r| r.logcounts).collect(),
             by_logits: Vec::new(),
@@ -215,6 +226,8 @@ impl<T: Scalar> CpuEngineOf<T> {
         let gradient = self.sum_gradients(plan, records, plan.len());
         let loss = self.step_loss(plan, records);
         gradient.unpack(&self.main.arch, &mut self.gradients);
+        let sums = gradient.features[..self.main.arch.filters].iter();
+        self.features = sums.map(|sum| sum.to_f64() / plan.len() as f64).collect();
         give_back(&self.spare_gradients, gradient);
         loss
     }
@@ -413,7 +426,15 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
     fn train_step(&mut self, plan: &[Example]) -> Result<StepLoss> {
         let mut records = vec![Record::default(); plan.len()];
         let loss = self.differentiate(plan, &mut records)?;
+        let centered = (self.counts_head == CountsHead::Centered).then(|| {
+            let means = std::mem::take(&mut self.features);
+            Centered::before(means, last_two(&mut self.parameters), last_two(&mut self.gradients))
+        });
         self.adam.update(self.isa, self.learning_rate, &mut self.parameters, &self.gradients);
+        if let Some(centered) = centered {
+            let rate = CountsHead::bias_rate(self.counts_loss_weight);
+            centered.after(last_two(&mut self.parameters), rate);
+        }
         self.repack();
         Ok(loss)
     }
@@ -484,6 +505,11 @@ impl<T: Scalar> Engine for CpuEngineOf<T> {
     fn describe(&self) -> String {
         format!("cpu, {} threads, {}, {}", rayon::current_num_threads(), self.isa.name(), T::NAME)
     }
+}
+
+/// Kernel and bias of the counts head.
+fn last_two<T>(parameters: &mut [Vec<T>]) -> &mut [Vec<T>; 2] {
+    parameters.last_chunk_mut().expect("every network has a counts head")
 }
 
 fn add_logits<T: Scalar>(sums: &mut [T], logits: &[T]) {

@@ -211,6 +211,8 @@ pub struct PackedGradient<T> {
     /// like `PackedWeights::profile_reversed`
     pub profile_reversed: Aligned<T>,
     pub counts: Aligned<T>,
+    /// no gradient: the pooled features that the counts head read
+    pub features: Aligned<T>,
     /// profile bias, counts bias
     pub scalars: [T; 2],
 }
@@ -227,15 +229,18 @@ impl<T: Scalar> PackedGradient<T> {
             dilated_bias: (0..n).map(|_| Aligned::zeros(channels)).collect(),
             profile_reversed: Aligned::zeros(arch.profile_kernel * channels),
             counts: Aligned::zeros(channels),
+            features: Aligned::zeros(channels),
             scalars: [T::ZERO; 2],
         }
     }
 
     fn arrays(&mut self) -> impl Iterator<Item = &mut Aligned<T>> {
-        [&mut self.first, &mut self.first_bias, &mut self.profile_reversed, &mut self.counts]
+        let head = [&mut self.profile_reversed, &mut self.counts, &mut self.features];
+        [&mut self.first, &mut self.first_bias]
             .into_iter()
             .chain(self.dilated.iter_mut().flatten())
             .chain(&mut self.dilated_bias)
+            .chain(head)
     }
 
     pub fn clear(&mut self) {

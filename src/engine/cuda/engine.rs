@@ -17,14 +17,14 @@ use super::ops::adam::AdamTensor;
 use super::ops::step::{StepState, Stopped};
 use super::precision::Precision;
 use super::resident::Resident;
-use super::step::{self, Kind, Surroundings};
+use super::step::{self, Kind, Partials, Surroundings, Updates};
 use super::weights::Weights;
 use super::workspace::{self, Workspace};
 use crate::batch::Example;
 use crate::engine::checks::{self, BrokenLoss};
 use crate::engine::{
-    AfterBatch, Contributions, Engine, EngineSpec, Explain, LossScale, OptimizerState, Predictions,
-    StepLoss,
+    AfterBatch, Contributions, CountsHead, Engine, EngineSpec, Explain, LossScale, OptimizerState,
+    Predictions, StepLoss,
 };
 use crate::error::Problem;
 use crate::model::{Architecture, ParameterSet, Tensor};
@@ -43,6 +43,8 @@ const N: u8 = 4;
 pub struct Gradients {
     pub loss: StepLoss,
     pub parameters: ParameterSet,
+    /// [filters]: means over the batch of the features that the counts head reads
+    pub features: Vec<f32>,
     /// A gradient did not fit its type.
     pub overflow: bool,
 }
@@ -54,6 +56,7 @@ pub struct CudaEngine<D: Device> {
     pub(super) main: Architecture,
     bias: Option<Architecture>,
     counts_loss_weight: f64,
+    counts_head: CountsHead,
     tracks: Tracks,
     resident: Resident,
     /// Weights, moments and the step's state.
@@ -116,6 +119,7 @@ impl<D: Device> CudaEngine<D> {
             main: spec.main.arch,
             bias: spec.bias.map(|b| b.arch),
             counts_loss_weight: spec.counts_loss_weight,
+            counts_head: spec.counts_head,
             tracks,
             resident,
             state_at,
@@ -163,10 +167,7 @@ impl<D: Device> CudaEngine<D> {
             unreachable!("prepared above")
         };
         let backward = workspace.backward.as_ref().expect("prepared with a backward pass");
-        let mut tensors = Vec::new();
-        let wanted = main_weights.tensors.iter().zip(main.parameter_shapes());
-        for ((parameter, (name, shape)), from) in wanted.zip(step::partials(workspace, backward)) {
-            let len = parameter.layout.elements();
+        let mut sum_of = |from: Partials, len: usize| -> Result<Vec<f32>> {
             let mut sum = vec![0.0f32; len];
             let mut part = vec![0.0f32; len];
             for split in 0..from.splits {
@@ -174,13 +175,22 @@ impl<D: Device> CudaEngine<D> {
                 device.download(at, bytemuck::cast_slice_mut(&mut part))?;
                 sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
             }
+            Ok(sum)
+        };
+        let mut tensors = Vec::new();
+        let wanted = main_weights.tensors.iter().zip(main.parameter_shapes());
+        for ((parameter, (name, shape)), from) in wanted.zip(step::partials(workspace, backward)) {
+            let mut sum = sum_of(from, parameter.layout.elements())?;
             sum.iter_mut().for_each(|g| *g /= state.loss_scale);
             tensors.push(Tensor { name, shape, data: parameter.layout.unpad(&sum) });
         }
+        let mut features = sum_of(step::features(workspace, backward), main.filters)?;
+        features.iter_mut().for_each(|sum| *sum /= plan.len() as f32);
         if state.bad_example == u32::MAX {
             Ok(Gradients {
                 loss,
                 parameters: ParameterSet { tensors },
+                features,
                 overflow: state.overflow != 0,
             })
         } else {
@@ -247,22 +257,40 @@ impl<D: Device> CudaEngine<D> {
         if let Some((_, list)) = run.lists.iter().find(|(k, _)| *k == kind) {
             return Ok(Arc::clone(list));
         }
-        let adam_at = run.arena[run.adam_table];
-        let table = match (&run.workspace.backward, kind) {
+        let updates = match (&run.workspace.backward, kind) {
             (Some(backward), Kind::Train) => {
                 let address = |slots: &[Slot]| -> Vec<Address> {
                     slots.iter().map(|&slot| self.arena[slot]).collect()
                 };
-                let table = step::updates(
-                    &self.main_weights,
-                    &address(&self.first_moment),
-                    &address(&self.second_moment),
+                let moments = [address(&self.first_moment), address(&self.second_moment)];
+                let (weights, workspace) = (&self.main_weights, &run.workspace);
+                let [first, second] = &moments;
+                let centered = self.counts_head == CountsHead::Centered;
+                let counts_head = centered.then(|| {
+                    let weight = self.counts_loss_weight;
+                    step::counts_head(
+                        weights,
+                        first,
+                        second,
+                        &self.arena,
+                        workspace,
+                        backward,
+                        weight,
+                    )
+                });
+                // The counts head comes last.
+                let in_table = weights.tensors.len() - if centered { 2 } else { 0 };
+                let table = step::table(
+                    &weights.tensors[..in_table],
+                    first,
+                    second,
                     &self.arena,
-                    &step::partials(&run.workspace, backward),
+                    &step::partials(workspace, backward),
                 );
-                self.device.upload(adam_at, bytemuck::cast_slice(&table.tensors))?;
+                let table_at = run.arena[run.adam_table];
+                self.device.upload(table_at, bytemuck::cast_slice(&table.tensors))?;
                 run.adam_floor = table.floor(self.precision.element());
-                Some(table)
+                Some(Updates { table, table_at, counts_head })
             }
             _ => None,
         };
@@ -278,8 +306,7 @@ impl<D: Device> CudaEngine<D> {
             counts_loss_weight: self.counts_loss_weight,
             core: self.device.core(),
         };
-        let adam = table.as_ref().map(|table| (table, adam_at));
-        let launches = step::launches(kind, &run.workspace, &surroundings, adam);
+        let launches = step::launches(kind, &run.workspace, &surroundings, updates.as_ref());
         let list = Arc::new(self.device.prepare(launches)?);
         run.lists.push((kind, Arc::clone(&list)));
         Ok(list)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! begin -> batch -> [frozen bias branch] -> main branch -> loss
-//!       -> head gradients -> dilated layers n..1 -> first convolution -> Adam -> end
+//!       -> head gradients -> dilated layers n..1 -> first convolution -> Adam [-> counts head] -> end
 //! ```
 //!
 //! wgrad and dgrad of a dilated layer are side by side. An evaluation ends after the loss, a prediction combines the
@@ -14,13 +14,15 @@ use super::arena::Arena;
 use super::device::{Address, Launch};
 use super::ops::adam::{Table, Update};
 use super::ops::batch::{Batch, ResidentGenome, ResidentSignal};
+use super::ops::counts_head::CountsHead;
 use super::ops::head::{HeadScratch, InputGradient};
 use super::ops::hopper::Core;
 use super::ops::loss::{Loss, OutputGradients, Outputs};
 use super::ops::step::StepState;
 use super::ops::{Floor, dilated, step};
-use super::weights::Weights;
+use super::weights::{Parameter, Weights};
 use super::workspace::{Activations, Backward, Shapes, Workspace};
+use crate::engine;
 
 /// What a step reads and writes beside its workspace.
 pub struct Surroundings<'a> {
@@ -64,12 +66,21 @@ impl Kind {
     }
 }
 
-/// The launches of a step. `adam` is the table of updates and where it lies, for `Kind::Train`.
+/// The updates at the end of a step.
+pub struct Updates {
+    pub table: Table,
+    /// Where the table lies.
+    pub table_at: Address,
+    /// `None`: the table has it.
+    pub counts_head: Option<CountsHead>,
+}
+
+/// The launches of a step; `updates` for `Kind::Train`.
 pub fn launches(
     kind: Kind,
     ws: &Workspace,
     at: &Surroundings,
-    adam: Option<(&Table, Address)>,
+    updates: Option<&Updates>,
 ) -> Vec<Launch> {
     let outputlen = ws.main.head.outputlen;
     let mut list = vec![step::begin(at.state)];
@@ -106,8 +117,9 @@ pub fn launches(
     if let Some(b) = backward {
         backward_pass(&mut list, ws, b, at);
     }
-    if let Some((table, address)) = adam.filter(|_| kind == Kind::Train) {
-        list.push(table.launch(ws.main.element(), at.state, address));
+    if let Some(updates) = updates.filter(|_| kind == Kind::Train) {
+        list.push(updates.table.launch(ws.main.element(), at.state, updates.table_at));
+        list.extend(updates.counts_head.map(|head| head.launch(at.state)));
     }
     if kind != Kind::Gradients {
         list.push(step::end(at.state, kind == Kind::Train));
@@ -185,6 +197,7 @@ fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surr
     ));
     list.push(shapes.head.weight_gradient(
         element,
+        at.state,
         arena[out.maps[n]],
         by_logits,
         by_logcounts,
@@ -253,24 +266,61 @@ pub fn partials(ws: &Workspace, b: &Backward) -> Vec<Partials> {
             stride: channels,
         });
     }
-    let head = &ws.main.head;
-    let stride = head.partial_len();
-    let of_head = |from: usize| Partials {
-        address: floats(arena[b.head_partials], from),
-        splits: head.splits(),
-        stride,
-    };
+    let of_head = |from: usize| of_head(ws, b, from);
+    let [dense, _] = ws.main.head.dense_and_features();
     let an_example = |address| Partials { address, splits: ws.batch, stride: 1 };
     all.push(of_head(0));
     all.push(an_example(arena[b.by_logits_sums]));
-    all.push(of_head(stride - channels));
+    all.push(of_head(dense));
     all.push(an_example(arena[b.by_logcounts]));
     all
 }
 
-/// Adam's table: every parameter with its moments and the partials of its gradient.
-pub fn updates(
+fn of_head(ws: &Workspace, b: &Backward, from: usize) -> Partials {
+    let head = &ws.main.head;
+    Partials {
+        address: ws.arena[b.head_partials].offset(4 * from),
+        splits: head.splits(),
+        stride: head.partial_len(),
+    }
+}
+
+/// Of the features that the counts head reads, [channels]: sums over the step's examples.
+pub fn features(ws: &Workspace, b: &Backward) -> Partials {
+    let [_, features] = ws.main.head.dense_and_features();
+    of_head(ws, b, features)
+}
+
+/// The update of a centered counts head.
+pub fn counts_head(
     weights: &Weights,
+    first_moment: &[Address],
+    second_moment: &[Address],
+    arena: &Arena,
+    ws: &Workspace,
+    b: &Backward,
+    counts_loss_weight: f64,
+) -> CountsHead {
+    let (kernel, bias) = (weights.tensors.len() - 2, weights.tensors.len() - 1);
+    let master = |i: usize| arena[weights.tensors[i].master];
+    let all = partials(ws, b);
+    CountsHead {
+        kernel: [master(kernel), first_moment[kernel], second_moment[kernel]],
+        bias: master(bias),
+        dense: all[kernel].address,
+        features: features(ws, b).address,
+        splits: all[kernel].splits,
+        stride: all[kernel].stride,
+        by_logcounts: all[bias].address,
+        bias_rate: engine::CountsHead::bias_rate(counts_loss_weight),
+        channels: ws.main.head.channels,
+        batch: ws.batch,
+    }
+}
+
+/// Adam's table: every parameter of `weights` with its moments and the partials of its gradient.
+pub fn table(
+    weights: &[Parameter],
     first_moment: &[Address],
     second_moment: &[Address],
     arena: &Arena,
@@ -278,7 +328,6 @@ pub fn updates(
 ) -> Table {
     let moments = first_moment.iter().zip(second_moment);
     let updates: Vec<Update> = weights
-        .tensors
         .iter()
         .zip(moments)
         .zip(partials)

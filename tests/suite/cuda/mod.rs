@@ -7,10 +7,10 @@ mod runs;
 mod sequences;
 
 use cbp_fast::doctor::selftest::{self, Shape};
-use cbp_fast::engine::EngineSpec;
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
 use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::precision::Precision;
+use cbp_fast::engine::{CountsHead, EngineSpec};
 use cbp_fast::model::Network;
 use cbp_fast::store::Tracks;
 
@@ -20,7 +20,13 @@ pub fn network(arch: Shape, seed: u64) -> Network {
 }
 
 pub fn spec(main: Network, bias: Option<Network>) -> EngineSpec {
-    EngineSpec { main, bias, learning_rate: 1e-3, counts_loss_weight: 2.5 }
+    EngineSpec {
+        main,
+        bias,
+        learning_rate: 1e-3,
+        counts_loss_weight: 2.5,
+        counts_head: CountsHead::Plain,
+    }
 }
 
 pub fn engine(

@@ -8,7 +8,7 @@ use cbp_fast::doctor::selftest::{plan, tracks};
 use cbp_fast::engine::cpu::CpuEngineOf;
 use cbp_fast::engine::cuda::emulated::Options;
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{Engine, LossScale, StepLoss};
+use cbp_fast::engine::{CountsHead, Engine, EngineSpec, LossScale, StepLoss};
 use cbp_fast::model::ParameterSet;
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 
@@ -34,7 +34,14 @@ fn bytes(set: &ParameterSet) -> Vec<u32> {
 
 #[test]
 fn an_epoch_with_a_partial_batch_follows_the_cpu_engine() {
+    for counts_head in [CountsHead::Plain, CountsHead::Centered] {
+        follow_the_cpu_engine(counts_head);
+    }
+}
+
+fn follow_the_cpu_engine(counts_head: CountsHead) {
     let spec = spec(network(ARCH, 1), Some(network((160, 24, 3, 1), 2)));
+    let spec = EngineSpec { counts_head, ..spec };
     let tracks = tracks(160);
     let plan = plan(8, 160);
     let mut cpu = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
@@ -69,7 +76,7 @@ fn an_epoch_with_a_partial_batch_follows_the_cpu_engine() {
 
 #[test]
 fn a_run_that_stopped_goes_on_with_the_same_bits() {
-    let spec = spec(network(ARCH, 3), None);
+    let spec = EngineSpec { counts_head: CountsHead::Centered, ..spec(network(ARCH, 3), None) };
     let tracks = tracks(160);
     let plan = plan(14, 160);
     for precision in [Precision::Fp16, Precision::Tf32] {

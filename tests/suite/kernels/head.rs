@@ -3,6 +3,7 @@
 use cbp_fast::engine::cuda::emulated::Options;
 use cbp_fast::engine::cuda::ops::Element;
 use cbp_fast::engine::cuda::ops::head::{Head, HeadScratch, HeadWeights, InputGradient};
+use cbp_fast::engine::cuda::ops::step::StepState;
 
 use super::memory::{
     Memory, Random, SameBits, assert_close, distance, half_ulp, rounded, schedule, schedules,
@@ -166,8 +167,13 @@ impl Case {
         let dlogits = memory.put("dlogits", &self.dlogits);
         let dlogcounts = memory.put("dlogcounts", &self.dlogcounts);
         let (splits, len) = (self.shape.splits(), self.shape.partial_len());
+        // The last example is not in the plan, unless it is the only one.
+        let examples = batch.max(2) - 1;
+        let state = StepState { examples: examples as u32, ..StepState::new(1.0, 1, false) };
+        let state = memory.put("state", &[state]);
         let partials = memory.room::<f32>("partials", splits * len);
-        memory.launch(&self.shape.weight_gradient(element, x, dlogits, dlogcounts, partials));
+        memory
+            .launch(&self.shape.weight_gradient(element, state, x, dlogits, dlogcounts, partials));
         let mut found = vec![0f32; len];
         for partial in memory.get::<f32>(partials, splits * len).chunks_exact(len) {
             found.iter_mut().zip(partial).for_each(|(f, p)| *f += p);
@@ -187,10 +193,15 @@ impl Case {
             }
             for t in 0..length {
                 add(width, f64::from(self.dlogcounts[b]) / length as f64, self.row(b, t));
+                if b < examples {
+                    add(width + 1, 1.0 / length as f64, self.row(b, t));
+                }
             }
         }
-        let (taps, dense) = (width * channels, len);
-        for (what, range) in [("profile", 0..taps), ("dense", taps..dense)] {
+        let [dense, features] = self.shape.dense_and_features();
+        let parts =
+            [("profile", 0..dense), ("dense", dense..features), ("features", features..len)];
+        for (what, range) in parts {
             let off = distance(&found[range.clone()], &wanted[range]);
             println!("{element:?} {:?}: {what} off by {off:.1e}", self.shape);
             assert!(off < 5e-6, "{element:?} {:?}: {what} off by {off:e}", self.shape);

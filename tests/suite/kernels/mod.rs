@@ -6,6 +6,7 @@ mod tensor;
 mod adam;
 mod batch;
 mod ceiling;
+mod counts_head;
 mod dilated;
 mod emulator;
 mod first_conv;

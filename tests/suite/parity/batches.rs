@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cbp_fast::batch::Example;
-use cbp_fast::engine::EngineSpec;
+use cbp_fast::engine::{CountsHead, EngineSpec};
 use cbp_fast::files::keras_h5::{self, KerasModel, Naming};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 
@@ -24,7 +24,9 @@ pub fn model(path: &Path, counts_loss_weight: f64) -> GoldenModel {
         KerasModel::Full { .. } => Naming::WithoutBias,
     };
     let (main, bias) = model.into_branches();
-    GoldenModel { spec: EngineSpec { main, bias, learning_rate: 1e-3, counts_loss_weight }, naming }
+    let counts_head = CountsHead::Plain;
+    let spec = EngineSpec { main, bias, learning_rate: 1e-3, counts_loss_weight, counts_head };
+    GoldenModel { spec, naming }
 }
 
 /// The name of a parameter in the goldens: `bpnet_1conv/kernel` as the model's file spells it.

@@ -42,7 +42,7 @@ fn predictions_of_real_models_match_tensorflow() {
         let model = keras_h5::read(&folder.join(format!("{stem}.h5"))).unwrap();
         let outputlen = model.arch().outputlen;
         let (main, bias) = model.into_branches();
-        let spec = EngineSpec { main, bias, learning_rate: 0.0, counts_loss_weight: 1.0 };
+        let spec = EngineSpec::for_prediction(main, bias);
         let mut engine = CpuEngine::new(spec, tracks.clone()).unwrap();
         let mut ours = Predictions::default();
         // Two batches, so that appending is on the path too.

@@ -61,6 +61,7 @@ pub struct HeadInputGradient {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct HeadWeightGradient {
+    state: Address,
     x: Address,
     dlogits: Address,
     dlogcounts: Address,
@@ -269,8 +270,8 @@ impl Head {
         Launch::new(kernel, grid, [THREADS, 1, 1], size(shared), args, label)
     }
 
-    /// Partials of the weight gradient, each [width + 1][channels] f32: the profile's taps, then the
-    /// dense layer.
+    /// Partials of the weight gradient, each [width + 2][channels] f32: the profile's taps, the dense
+    /// layer, then sums over examples of the features that it reads.
     pub fn splits(&self) -> usize {
         let tiles = self.channels.div_ceil(CHANNELS) * self.width.div_ceil(COLUMNS);
         ((W_BLOCKS * MULTIPROCESSORS) as usize / tiles).clamp(1, self.batch)
@@ -278,14 +279,20 @@ impl Head {
 
     /// f32 elements of one partial.
     pub fn partial_len(&self) -> usize {
-        (self.width + 1) * self.channels
+        (self.width + 2) * self.channels
+    }
+
+    /// Where in a partial the dense layer's gradient and the features begin, in f32 elements.
+    pub fn dense_and_features(&self) -> [usize; 2] {
+        [self.width * self.channels, (self.width + 1) * self.channels]
     }
 
     /// `x`, `dlogits` f32 [batch, outputlen], `dlogcounts` f32 [batch] -> `partials` f32
-    /// [splits][width + 1][channels].
+    /// [splits][width + 2][channels].
     pub fn weight_gradient(
         &self,
         element: Element,
+        state: Address,
         x: Address,
         dlogits: Address,
         dlogcounts: Address,
@@ -293,6 +300,7 @@ impl Head {
     ) -> Launch {
         self.check();
         let args = HeadWeightGradient {
+            state,
             x,
             dlogits,
             dlogcounts,

@@ -7,6 +7,7 @@
 pub mod adam;
 pub mod batch;
 pub mod ceiling;
+pub mod counts_head;
 pub mod dilated;
 pub mod first_conv;
 pub mod head;
