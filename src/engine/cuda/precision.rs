@@ -22,7 +22,10 @@ pub enum Precision {
 
 impl Precision {
     /// Without `--precision`: what the official tool computes in on GPUs since Ampere, and with f32's range, so that
-    /// no loss scale is needed.
+    /// no loss scale is needed. Twenty golden steps of the full model, emulated (`parity::training_trace`), bring the
+    /// total weight update this far from f64's, of itself: f32 without tensor cores 0.030 (TensorFlow's f32 0.03),
+    /// f32 0.072, fp16 0.074, TF32 0.094, bf16 0.12. fp16 does so with a loss scale that fits; from its first one it
+    /// leaves out updates at the beginning (0.50 after twenty steps). Whole runs by precision: unmeasured.
     pub const DEFAULT: Precision = Precision::Tf32;
     /// What `--precision` offers; `f32-plain` is for tests.
     pub const OFFERED: [Precision; 4] =
