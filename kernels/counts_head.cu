@@ -14,7 +14,7 @@
 //   floor        launch latency: at 512 channels and 64 splits it reads 0.3 MB
 //   measured     unmeasured
 //   registers    64 (56 on sm_80)
-//   tolerance    kernel and bias 1e-6 and 1e-5 of their moves, where partials do not cancel: m and v as in adam.cu
+//   tolerance    w, m, v and the bias 1e-5 and 1e-5 of them: partials of both signs cancel in f32
 
 #include "adam.cuh"
 #include "over_block.cuh"

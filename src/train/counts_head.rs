@@ -43,25 +43,22 @@ use crate::store::Tracks;
 const SAMPLE: usize = 64;
 /// For the mean error after an epoch: within a few hundredths of the log counts of all examples.
 const SETTLING_SAMPLE: usize = 512;
-const BIAS: &str = "logcount_predictions/bias";
 
-/// Settles the bias of a freshly initialised main branch (where it is still 0) on the first examples
-/// of epoch 0; returns it.
+/// Settles a freshly initialised main branch by itself, on the first examples of epoch 0.
 pub fn settle_fresh(
     main: &mut Network,
     device: &Device,
     sampler: &Sampler,
     tracks: &Tracks,
     batch_size: usize,
-) -> Result<f64> {
+) -> Result<()> {
     let mut sample = sampler.epoch(0);
     sample.truncate(SAMPLE);
     let spec = EngineSpec::for_prediction(main.clone(), None);
     let mut engine = engine::open(device, spec, tracks)?;
-    let error = mean_error(engine.as_mut(), &sample, tracks, &main.arch, batch_size)?;
-    let bias = main.parameters.get_mut(BIAS).with_context(|| format!("no {BIAS}"))?;
-    bias.data[0] -= error as f32;
-    Ok(-error)
+    settle(engine.as_mut(), &sample, tracks, &main.arch, batch_size)?;
+    main.parameters = engine.parameters()?;
+    Ok(())
 }
 
 /// Takes the mean error of the log counts over the first examples of `plan` from the bias.
@@ -75,7 +72,9 @@ pub fn settle(
     let sample = &plan[..plan.len().min(SETTLING_SAMPLE)];
     let error = mean_error(engine, sample, tracks, arch, batch_size)?;
     let mut parameters = engine.parameters()?;
-    let bias = parameters.get_mut(BIAS).with_context(|| format!("no {BIAS}"))?;
+    let bias = parameters
+        .get_mut("logcount_predictions/bias")
+        .context("the model has no logcount_predictions/bias")?;
     bias.data[0] -= error as f32;
     engine.set_parameters(&parameters)
 }

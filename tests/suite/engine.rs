@@ -42,7 +42,8 @@ fn network(inputlen: usize, outputlen: usize, filters: usize, layers: usize, see
     Network { arch, parameters }
 }
 
-fn spec(main: Network, bias: Option<Network>) -> EngineSpec {
+/// As the official tool trains.
+pub fn spec(main: Network, bias: Option<Network>) -> EngineSpec {
     EngineSpec {
         main,
         bias,

@@ -7,26 +7,18 @@ mod runs;
 mod sequences;
 
 use cbp_fast::doctor::selftest::{self, Shape};
+use cbp_fast::engine::EngineSpec;
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
 use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{CountsHead, EngineSpec};
 use cbp_fast::model::Network;
 use cbp_fast::store::Tracks;
+
+pub use crate::engine::spec;
 
 /// A model and data of the selftest's kind.
 pub fn network(arch: Shape, seed: u64) -> Network {
     selftest::network(arch, seed).unwrap()
-}
-
-pub fn spec(main: Network, bias: Option<Network>) -> EngineSpec {
-    EngineSpec {
-        main,
-        bias,
-        learning_rate: 1e-3,
-        counts_loss_weight: 2.5,
-        counts_head: CountsHead::Plain,
-    }
 }
 
 pub fn engine(

@@ -9,12 +9,15 @@ use cbp_fast::engine::{Engine, EngineSpec, StepLoss};
 use cbp_fast::model::ParameterSet;
 use cbp_fast::store::Tracks;
 
-use super::batches::{batches, golden_name, model, to_f64, worst};
+use super::batches::{GoldenModel, batches, golden_name, model, to_f64, worst};
 use super::golden::Tensors;
 use crate::shared;
 
-/// The total weight update may differ by this much of itself (goldens' README, section 4).
-const RUNS: [(&str, &str, &str, f64); 2] = [
+/// Name, initial model, name of its loss weight, and how much the total weight update may differ by, of itself (goldens'
+/// README, section 4).
+type GoldenRun = (&'static str, &'static str, &'static str, f64);
+
+const RUNS: [GoldenRun; 2] = [
     ("bias", "bias_init", "bias_counts_loss_weight", 1e-2),
     ("chrombpnet", "chrombpnet_init", "main_counts_loss_weight", 0.1),
 ];
@@ -60,8 +63,7 @@ mod emulated {
     use cbp_fast::engine::cuda::precision::Precision;
     use cbp_fast::engine::{EngineSpec, LossScale};
 
-    use super::super::golden::Tensors;
-    use super::{Bounds, F32, RUNS, batches, model, shared};
+    use super::{Bounds, F32, GoldenModel, RUNS, beginning, shared};
 
     fn open(
         precision: Precision,
@@ -136,12 +138,8 @@ mod emulated {
     /// the official gradient (`parity::gradients`); and that few units decide otherwise.
     fn first_batch(run: usize, precision: Precision, bound: f64) {
         let Some(goldens) = shared::goldens() else { return };
-        let (name, start, weight, _) = RUNS[run];
-        let metadata = Tensors::read(&goldens.join("loss/gradients.safetensors")).metadata;
-        let weight = metadata[weight].parse().unwrap();
-        let spec = model(&goldens.join(format!("models/{start}.h5")), weight).spec;
-        let file = Tensors::read(&goldens.join("train/batches.safetensors"));
-        let (tracks, plans) = batches(&file, name);
+        let name = RUNS[run].0;
+        let (GoldenModel { spec, .. }, tracks, plans) = beginning(&goldens, RUNS[run]);
         let mut engine = open(precision, spec.clone(), tracks.clone());
         let step = selftest::check_step(&mut engine, &spec, &tracks, &plans[0], bound).unwrap();
         let (flipped, all) = step.flipped;
@@ -181,24 +179,31 @@ mod emulated {
     }
 }
 
+/// Where a run begins: its initial model, and its batches.
+fn beginning(
+    goldens: &Path,
+    (run, start, weight, _): GoldenRun,
+) -> (GoldenModel, Tracks, Vec<Vec<Example>>) {
+    let metadata = Tensors::read(&goldens.join("loss/gradients.safetensors")).metadata;
+    let weight = metadata[weight].parse().unwrap();
+    let file = Tensors::read(&goldens.join("train/batches.safetensors"));
+    let (tracks, plans) = batches(&file, run);
+    (model(&goldens.join(format!("models/{start}.h5")), weight), tracks, plans)
+}
+
 /// Runs the engine that `open` gives, together with the gradients of the first batch.
 fn follow<E: Engine>(
     goldens: &Path,
-    (run, start, weight, tolerance): (&str, &str, &str, f64),
+    of: GoldenRun,
     bounds: Bounds,
     open: impl FnOnce(EngineSpec, Tracks, &[Example]) -> (E, Vec<Vec<f32>>),
 ) {
     let trace = Tensors::read(&goldens.join("train/trace.safetensors"));
-    let file = Tensors::read(&goldens.join("train/batches.safetensors"));
-    let metadata = Tensors::read(&goldens.join("loss/gradients.safetensors")).metadata;
-    let golden_model =
-        model(&goldens.join(format!("models/{start}.h5")), metadata[weight].parse().unwrap());
-    let naming = golden_model.naming;
-    let mut spec = golden_model.spec;
+    let (run, .., tolerance) = of;
+    let (GoldenModel { mut spec, naming }, tracks, plans) = beginning(goldens, of);
     spec.learning_rate = trace.metadata["learning_rate"].parse().unwrap();
     assert_eq!(trace.metadata["adam_epsilon"].parse::<f64>().unwrap(), 1e-7);
     let initial = spec.main.parameters.clone();
-    let (tracks, plans) = batches(&file, run);
     let wanted = trace.f64(&format!("f64_legacy/{run}/loss"));
     assert_eq!(wanted.len(), plans.len() * 3);
 
