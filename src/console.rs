@@ -22,6 +22,8 @@ pub enum Style {
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
     style: Style,
+    /// Said before every line: which of several runs speaks. Such a console draws no bars.
+    label: Option<&'static str>,
 }
 
 impl Console {
@@ -31,25 +33,44 @@ impl Console {
             (false, true) => Style::Quiet,
             (false, false) => Style::Text,
         };
-        Self { style }
+        Self { style, label: None }
+    }
+
+    /// Speaks for one of several runs of this process.
+    pub fn labelled(self, label: Option<&'static str>) -> Self {
+        Self { label, ..self }
+    }
+
+    fn line(&self, prefix: &str, text: &str) {
+        match self.label {
+            Some(label) => eprintln!("{label}: {prefix}{text}"),
+            None => eprintln!("{prefix}{text}"),
+        }
+    }
+
+    fn object(&self, name: &str, fields: Value) {
+        let mut line = json!({"event": name});
+        if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
+            line.extend(self.label.map(|label| ("run".to_string(), json!(label))));
+            line.extend(fields);
+        }
+        eprintln!("{line}");
     }
 
     /// A line for the user.
     pub fn info(&self, message: impl AsRef<str>) {
         match self.style {
             Style::Quiet => {}
-            Style::Text => eprintln!("{}", message.as_ref()),
-            Style::Json => eprintln!("{}", json!({"event": "info", "message": message.as_ref()})),
+            Style::Text => self.line("", message.as_ref()),
+            Style::Json => self.object("info", json!({"message": message.as_ref()})),
         }
     }
 
     /// Something that surprises but does not prevent the result. Shown even with `--quiet`.
     pub fn warning(&self, message: impl AsRef<str>) {
         match self.style {
-            Style::Json => {
-                eprintln!("{}", json!({"event": "warning", "message": message.as_ref()}));
-            }
-            _ => eprintln!("warning: {}", message.as_ref()),
+            Style::Json => self.object("warning", json!({"message": message.as_ref()})),
+            _ => self.line("warning: ", message.as_ref()),
         }
     }
 
@@ -57,20 +78,15 @@ impl Console {
     pub fn event(&self, name: &str, text: impl AsRef<str>, fields: Value) {
         match self.style {
             Style::Quiet => {}
-            Style::Text => eprintln!("{}", text.as_ref()),
-            Style::Json => {
-                let mut line = json!({"event": name});
-                if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
-                    line.extend(fields);
-                }
-                eprintln!("{line}");
-            }
+            Style::Text => self.line("", text.as_ref()),
+            Style::Json => self.object(name, fields),
         }
     }
 
     /// Progress over `total` units of work.
     pub fn progress(&self, what: &str, total: u64) -> Progress {
-        let bar = (self.style == Style::Text && std::io::stderr().is_terminal()).then(|| {
+        let draws = self.style == Style::Text && self.label.is_none();
+        let bar = (draws && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(total);
             let style = ProgressStyle::with_template(
                 "{prefix} {bar:30} {pos}/{len} {msg} elapsed {elapsed} left {eta}",

@@ -133,11 +133,15 @@ pub struct ConsoleArgs {
     /// One JSON object per line on stderr instead of text
     #[arg(long)]
     pub log_json: bool,
+
+    /// Of one of several runs of this process
+    #[arg(skip)]
+    pub label: Option<&'static str>,
 }
 
 impl ConsoleArgs {
     pub fn console(self) -> Console {
-        Console::new(self.quiet, self.log_json)
+        Console::new(self.quiet, self.log_json).labelled(self.label)
     }
 }
 

@@ -22,7 +22,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Train the bias-factorized ChromBPNet model
     Train(Box<commands::train::TrainArgs>),
     /// Train the enzyme bias model
@@ -45,6 +45,8 @@ enum Command {
     Qc(Box<commands::pipeline::qc::QcArgs>),
     /// From reads (or a bigWig) to the report: train, evaluate, explain
     Pipeline(Box<commands::pipeline::PipelineArgs>),
+    /// Train several models at the same time, on one device
+    Cohort(commands::cohort::CohortArgs),
     /// Write the report of a run: one HTML file, and its figures as PNG
     Report(commands::report::ReportArgs),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
@@ -63,17 +65,21 @@ enum Command {
     Doctor(commands::doctor::DoctorArgs),
 }
 
+/// A command line, the program's name first.
+pub(crate) fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(argv::expand_short_flags(argv)).map(|cli| cli.command)
+}
+
 /// Runs one command line; exit codes: 0 done, 1 failed, 2 bad usage.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let argv = argv::expand_short_flags(argv);
-    let cli = match Cli::try_parse_from(&argv) {
-        Ok(cli) => cli,
+    let command = match parse(argv) {
+        Ok(command) => command,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let result = match cli.command {
+    let result = match command {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(*args),
@@ -83,6 +89,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Motifs(args) => commands::motifs::run(args),
         Command::Qc(args) => commands::pipeline::qc::run(&args),
         Command::Pipeline(args) => commands::pipeline::run(&args),
+        Command::Cohort(args) => commands::cohort::run(&args),
         Command::Report(args) => commands::report::run(args),
         Command::Check(args) => commands::check::run(&args),
         Command::Prep(command) => commands::prep::run(command),
@@ -101,6 +108,6 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// The error and its causes, outermost first, each on a line of its own.
-fn chain(error: &anyhow::Error) -> String {
+pub(crate) fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  because: ")
 }

@@ -168,7 +168,7 @@ impl Steps<'_> {
         arguments.extend(self.args.device.flags());
         let shown: Vec<String> = arguments.iter().map(|a| quoted(a)).collect();
         self.console.info(format!("\n$ cbp-fast {}", shown.join(" ")));
-        let ConsoleArgs { quiet, log_json } = self.args.console;
+        let ConsoleArgs { quiet, log_json, .. } = self.args.console;
         let talk = [(quiet, "--quiet"), (log_json, "--log-json")];
         arguments.extend(talk.iter().filter(|(on, _)| *on).map(|(_, flag)| flag.to_string()));
         let binary = std::env::current_exe().context("cannot find this binary")?;

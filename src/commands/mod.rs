@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod bias;
 pub mod check;
+pub mod cohort;
 pub mod contribs;
 pub mod demo;
 pub mod doctor;

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
@@ -23,6 +24,9 @@ use crate::input::lines;
 use crate::input::reads::{Contigs, Position};
 use crate::store::format::{self, HEADER, Kind};
 use crate::store::{GenomePack, SignalPack};
+
+/// Held while a pack is looked for and made: runs of one process find what another has just made.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// Opens `path` as a genome: a `.cbg` pack as it is, a FASTA through its pack in `cache_dir`,
 /// which is made where needed. `report` gets one line about what was done.
@@ -68,6 +72,7 @@ pub fn pack_reads(
     let stem = stem(&first.file_name().unwrap_or(first.as_os_str()).to_string_lossy()).to_string();
     let pack = cache_dir.join(format!("{stem}-{}.cbs", &source.xxh3[..12]));
     // With `strict` the reads have to be looked at.
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let known = !request.options.strict
         && format::read_header(&pack).is_ok_and(|header| header.source.as_ref() == Some(&source));
     if known {
@@ -93,6 +98,7 @@ fn pack_of(
     report: &mut dyn FnMut(&str),
     write: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pack) = find(path, cache_dir, kind)? {
         if pack != path {
             report(&format!("{}: using its pack {}", path.display(), pack.display()));

@@ -8,6 +8,7 @@ mod shared;
 mod bad_reads;
 mod check;
 mod cli;
+mod cohort;
 mod contribs;
 mod contribs_memory;
 mod contributions;
