@@ -7,8 +7,26 @@
 #include <stdint.h>
 
 #define CBP_DEVICE __device__ __forceinline__
+
+// Behind a programmatic edge of a CUDA graph (engine/cuda/graph.rs) a kernel's blocks are placed while the kernel before
+// ends; so before anything else each waits until that one has ended and its writes are seen, and lets the next one's
+// blocks be placed. Behind any other edge both do nothing.
+CBP_DEVICE void wait_for_kernel_before() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+#define CBP_ENTRY(name, Args, ...)                                          \
+  CBP_DEVICE void name##_body(const Args& p);                               \
+  extern "C" __global__ void __VA_ARGS__ name(const __grid_constant__ Args p) { \
+    wait_for_kernel_before();                                               \
+    name##_body(p);                                                         \
+  }                                                                         \
+  CBP_DEVICE void name##_body(const Args& p)
 #define CBP_KERNEL(name, Args, MAX_THREADS, MIN_BLOCKS_PER_SM) \
-  extern "C" __global__ void __launch_bounds__(MAX_THREADS, MIN_BLOCKS_PER_SM) name(const __grid_constant__ Args p)
+  CBP_ENTRY(name, Args, __launch_bounds__(MAX_THREADS, MIN_BLOCKS_PER_SM))
 
 // ---- threads
 

@@ -2,9 +2,8 @@
 #pragma once
 #include "cuda.cuh"
 
-#define CBP_CLUSTER_KERNEL(name, Args, THREADS, CLUSTER)                                                     \
-  extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(THREADS, 1)                   \
-      name(const __grid_constant__ Args p)
+#define CBP_CLUSTER_KERNEL(name, Args, THREADS, CLUSTER) \
+  CBP_ENTRY(name, Args, __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(THREADS, 1))
 
 // ---- clusters
 

@@ -17,6 +17,7 @@ use crate::engine::cuda::driver::Gpu;
 use crate::engine::cuda::engine::CudaEngine;
 use crate::engine::cuda::ops::{Floor, ceiling};
 use crate::engine::cuda::precision::Precision;
+use crate::engine::cuda::schedule::Schedule;
 use crate::engine::cuda::step::{Kind, floor};
 use crate::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Rule};
 
@@ -45,7 +46,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     engine.gradients(&plan)?;
     let list = engine.list(Kind::Train, config.batch_size)?;
     let adam = engine.adam_floor();
-    let launches = list.launches.iter().filter(|l| !l.kernel.starts_with("step_"));
+    let launches = list.schedule.launches().iter().filter(|l| !l.kernel.starts_with("step_"));
     let workspace = engine.workspace().expect("a step has run");
     let work = launches.map(|l| (l.clone(), floor(workspace, l, adam))).collect();
     let rows = time_all(engine.device(), work, ceilings)?;
@@ -66,7 +67,8 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
         &mut Contributions::default(),
     )?;
     let work = engine.explain_list(SEQUENCES, REFERENCES)?;
-    let chunk = engine.device().prepare(work.iter().map(|(launch, _)| launch.clone()).collect())?;
+    let chunk =
+        engine.device().prepare(Schedule::chain(work.iter().map(|(launch, _)| launch.clone())))?;
     let chunk_ms = engine.device().time(&chunk, 1)?;
     let contributions = time_all(engine.device(), work, ceilings)?;
     Ok(json!({
@@ -74,7 +76,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
         "core": engine.device().core().name(),
         "filters": config.main.filters, "n_dilation_layers": config.main.n_dilation_layers,
         "copy_tb_per_s": ceilings.copy_tb_per_s, "matrix_tflops": ceilings.matrix_tflops,
-        "launches_per_step": list.launches.len(), "ms_per_step": step, "examples_per_s": 1e3 * config.batch_size as f64 / step,
+        "launches_per_step": list.schedule.launches().len(), "ms_per_step": step, "examples_per_s": 1e3 * config.batch_size as f64 / step,
         "gpu_memory_bytes": memory,
         "memory_plan": plan.map(|plan| plan.lines().map(String::from).collect::<Vec<_>>()),
         "kernels": rows,
@@ -166,7 +168,7 @@ impl Ceilings {
         device.zero(arena[from], bytes)?;
 
         let (launch, operations) = ceiling::launch(precision, blocks, 20_000, arena[out]);
-        let list = device.prepare(vec![launch])?;
+        let list = device.prepare(Schedule::chain([launch]))?;
         device.time(&list, 3)?;
         let mut best = Self { copy_tb_per_s: 0.0, matrix_tflops: 0.0 };
         for _ in 0..5 {

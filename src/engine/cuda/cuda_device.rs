@@ -1,8 +1,8 @@
 //! A GPU through its driver: memory, launches, graphs. Thin on purpose, as tests cannot reach it
 //! without a GPU.
 //!
-//! One context, one stream: everything runs in the order it was asked for. A prepared list is
-//! captured once and replayed as one CUDA graph (capture.rs). With CUDA_LAUNCH_BLOCKING=1 nothing is captured and
+//! One context, one stream: everything runs in the order it was asked for. A prepared schedule is one CUDA graph
+//! (graph.rs), made once and replayed. With CUDA_LAUNCH_BLOCKING=1 there are no graphs and
 //! every launch is waited for, so that an error names the kernel that caused it.
 
 use std::collections::HashMap;
@@ -13,9 +13,11 @@ use cudarc::driver::sys::{self, CUfunction_attribute_enum as Attribute};
 use cudarc::driver::{DriverError, result};
 
 use super::binaries;
-use super::device::{Address, Device, Launch, LaunchList};
+use super::device::{Address, Device, Launch, Prepared};
 use super::driver::{self, Gpu};
+use super::graph::Links;
 use super::ops::hopper::Core;
+use super::schedule::Schedule;
 use super::tensor_map;
 use crate::error::Problem;
 
@@ -28,11 +30,10 @@ const PLAIN_SHARED: u32 = 48 << 10;
 pub struct CudaDevice {
     gpu: Gpu,
     core: Core,
+    pub(super) links: Links,
     device: sys::CUdevice,
     context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
-    /// Of captures only: for one of two launches side by side.
-    pub(super) side: sys::CUstream,
     modules: Vec<sys::CUmodule>,
     functions: HashMap<&'static str, Function>,
     staging: *mut u8,
@@ -56,17 +57,19 @@ struct Function {
 impl CudaDevice {
     /// Opens the GPU and loads the kernels of this binary.
     pub fn open(gpu: Gpu) -> Result<Self> {
-        let core = Core::chosen(&gpu, std::env::var("CBP_CORE").ok().as_deref())?;
+        let wanted = |variable| std::env::var(variable).ok();
+        let core = Core::chosen(&gpu, wanted("CBP_CORE").as_deref())?;
+        let links = Links::chosen(&gpu, wanted("CBP_LINKS").as_deref())?;
         let fails = |e| problem(format!("cannot use GPU {} ({})", gpu.ordinal, gpu.name), e);
         let device = result::device::get(gpu.ordinal as i32).map_err(fails)?;
         // SAFETY: the device is valid; the context is released in `drop`.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(fails)?;
         let mut this = Self {
             core,
+            links,
             device,
             context,
             stream: std::ptr::null_mut(),
-            side: std::ptr::null_mut(),
             modules: Vec::new(),
             functions: HashMap::new(),
             staging: std::ptr::null_mut(),
@@ -76,10 +79,8 @@ impl CudaDevice {
             gpu: gpu.clone(),
         };
         this.enter()?;
-        for stream in [&mut this.stream, &mut this.side] {
-            *stream =
-                result::stream::create(result::stream::StreamKind::NonBlocking).map_err(fails)?;
-        }
+        this.stream =
+            result::stream::create(result::stream::StreamKind::NonBlocking).map_err(fails)?;
         // SAFETY: page-locked memory of that many bytes, freed in `drop`.
         this.staging = unsafe { result::malloc_host(STAGING, 0) }.map_err(fails)?.cast();
         for (file, image) in binaries::FATBINS {
@@ -109,9 +110,9 @@ impl CudaDevice {
         &self.gpu
     }
 
-    /// Milliseconds that `repeats` runs of `list` take on the GPU.
-    pub fn time(&mut self, list: &LaunchList, repeats: usize) -> Result<f64> {
-        self.timed(|this| (0..repeats).try_for_each(|_| this.run(list)))
+    /// Milliseconds that `repeats` runs of `prepared` take on the GPU.
+    pub fn time(&mut self, prepared: &Prepared, repeats: usize) -> Result<f64> {
+        self.timed(|this| (0..repeats).try_for_each(|_| this.run(prepared)))
     }
 
     /// Milliseconds of one launch that finds nothing in the L2 cache: `bytes` at `at` are written before.
@@ -184,7 +185,7 @@ impl CudaDevice {
         Ok(())
     }
 
-    fn function(&mut self, launch: &Launch) -> Result<sys::CUfunction> {
+    pub(super) fn function(&mut self, launch: &Launch) -> Result<sys::CUfunction> {
         let known = self.functions.get(launch.kernel).copied();
         let mut function = match known {
             Some(function) => function,
@@ -230,7 +231,7 @@ impl CudaDevice {
         Ok(handle)
     }
 
-    pub(super) fn launch_on(&mut self, stream: sys::CUstream, launch: &Launch) -> Result<()> {
+    fn launch_alone(&mut self, launch: &Launch) -> Result<()> {
         let function = self.function(launch)?;
         let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x, y, z));
         let driver = self.gpu.driver;
@@ -244,7 +245,7 @@ impl CudaDevice {
                 grid,
                 block,
                 launch.shared_bytes,
-                stream,
+                self.stream,
                 &mut parameters,
             )
         }
@@ -323,7 +324,7 @@ impl Device for CudaDevice {
 
     fn launch(&mut self, launch: &Launch) -> Result<()> {
         self.enter()?;
-        self.launch_on(self.stream, launch)?;
+        self.launch_alone(launch)?;
         if self.blocking {
             // SAFETY: our stream.
             unsafe { result::stream::synchronize(self.stream) }
@@ -332,27 +333,21 @@ impl Device for CudaDevice {
         Ok(())
     }
 
-    fn prepare(&mut self, list: Vec<Launch>) -> Result<LaunchList> {
+    fn prepare(&mut self, schedule: Schedule) -> Result<Prepared> {
         self.enter()?;
-        // Loading a kernel or asking for shared memory is not allowed within a capture.
-        for launch in &list {
-            self.function(launch)?;
-        }
-        if self.blocking {
-            return Ok(LaunchList { launches: list, handle: 0 });
-        }
-        let graph = self.capture(&list)?;
-        Ok(LaunchList { launches: list, handle: graph as usize })
+        let handle = if self.blocking { 0 } else { self.instantiate(&schedule)? as usize };
+        Ok(Prepared { schedule, handle })
     }
 
-    fn run(&mut self, list: &LaunchList) -> Result<()> {
+    fn run(&mut self, prepared: &Prepared) -> Result<()> {
         self.enter()?;
-        if list.handle == 0 {
-            return list.launches.iter().try_for_each(|launch| self.launch(launch));
+        let launches = prepared.schedule.launches();
+        if prepared.handle == 0 {
+            return launches.iter().try_for_each(|launch| self.launch(launch));
         }
         // SAFETY: made by `prepare` of this device, which destroys it only in `drop`.
-        unsafe { result::graph::launch(list.handle as sys::CUgraphExec, self.stream) }
-            .map_err(|e| list_problem(list, e).into())
+        unsafe { result::graph::launch(prepared.handle as sys::CUgraphExec, self.stream) }
+            .map_err(|e| graph_problem(launches, e).into())
     }
 
     fn sync(&mut self) -> Result<()> {
@@ -393,10 +388,8 @@ impl Drop for CudaDevice {
             if !self.staging.is_null() {
                 let _ = result::free_host(self.staging.cast());
             }
-            for stream in [self.stream, self.side] {
-                if !stream.is_null() {
-                    let _ = result::stream::destroy(stream);
-                }
+            if !self.stream.is_null() {
+                let _ = result::stream::destroy(self.stream);
             }
             let _ = result::primary_ctx::release(self.device);
         }
@@ -414,10 +407,10 @@ fn launch_problem(launch: &Launch, error: DriverError) -> Problem {
     ))
 }
 
-fn list_problem(list: &LaunchList, error: DriverError) -> Problem {
-    let ends = [list.launches.first(), list.launches.last()];
-    let [first, last] = ends.map(|l| l.map_or("nothing", |l| l.kernel));
-    problem(format!("a graph of {} launches failed", list.launches.len()), error)
+fn graph_problem(launches: &[Launch], error: DriverError) -> Problem {
+    let [first, last] =
+        [launches.first(), launches.last()].map(|l| l.map_or("nothing", |l| l.kernel));
+    problem(format!("a graph of {} launches failed", launches.len()), error)
         .at(format!("{first} .. {last}"))
         .fix("run again with CUDA_LAUNCH_BLOCKING=1 to learn which kernel")
 }

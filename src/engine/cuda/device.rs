@@ -1,6 +1,6 @@
 //! What an engine needs of a device: memory by address, launches by kernel name.
 //!
-//! A launch is plain data, so a training step is a list that can be printed, replayed and compared.
+//! A launch is plain data, so a training step is a schedule that can be printed, replayed and compared.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,6 +9,7 @@ use anyhow::Result;
 use bytemuck::{NoUninit, Pod, Zeroable};
 
 use super::ops::hopper::Core;
+use super::schedule::Schedule;
 
 /// An address in device memory; `Global<T>` in kernels. 0 is no address.
 #[repr(transparent)]
@@ -95,9 +96,6 @@ pub struct Launch {
     pub args: Vec<u8>,
     /// The struct's first members, 128 bytes each, which the device fills in.
     pub tensor_maps: Vec<TensorMap>,
-    /// It may run at the same time as the launch before it in a list, or before that: neither touches what the other
-    /// writes. The launch after both waits for both.
-    pub beside: bool,
     /// What it does in the step ("dilated_3 forward"), for errors and profiles.
     pub label: String,
 }
@@ -119,13 +117,8 @@ impl Launch {
             shared_bytes,
             args,
             tensor_maps: Vec::new(),
-            beside: false,
             label: label.into(),
         }
-    }
-
-    pub fn beside(self) -> Self {
-        Self { beside: true, ..self }
     }
 
     /// Puts tensor maps before the arguments, as a struct aligned to 64 bytes has them.
@@ -155,11 +148,11 @@ impl Launch {
     }
 }
 
-/// Launches in order, as a device has prepared them.
+/// A schedule as a device has prepared it.
 #[derive(Debug)]
-pub struct LaunchList {
-    pub launches: Vec<Launch>,
-    /// The device's own number for what it made of them (a captured graph); 0 where it keeps nothing.
+pub struct Prepared {
+    pub schedule: Schedule,
+    /// The device's own number for what it made of it (a graph); 0 where it keeps nothing.
     pub handle: usize,
 }
 
@@ -180,8 +173,8 @@ pub trait Device {
     fn zero(&mut self, at: Address, bytes: usize) -> Result<()>;
     /// May return before the kernel has run; an error may then come from a later call.
     fn launch(&mut self, launch: &Launch) -> Result<()>;
-    fn prepare(&mut self, list: Vec<Launch>) -> Result<LaunchList>;
-    fn run(&mut self, list: &LaunchList) -> Result<()>;
+    fn prepare(&mut self, schedule: Schedule) -> Result<Prepared>;
+    fn run(&mut self, prepared: &Prepared) -> Result<()>;
     /// Waits for all work.
     fn sync(&mut self) -> Result<()>;
     /// Of the kernels that fit this device, the fastest for the dilated layers.

@@ -6,8 +6,9 @@ use std::ptr::{self, NonNull};
 use anyhow::Result;
 use bytemuck::{Pod, Zeroable};
 
-use super::device::{Address, Device, Launch, LaunchList, TensorMap, Walk};
+use super::device::{Address, Device, Launch, Prepared, TensorMap, Walk};
 use super::ops::hopper::Core;
+use super::schedule::Schedule;
 use crate::error::Problem;
 
 /// When an asynchronous copy's bytes arrive in shared memory.
@@ -86,6 +87,8 @@ pub fn kernels() -> Vec<EmulatedKernel> {
 pub struct EmulatedDevice {
     handle: NonNull<Handle>,
     options: Options,
+    /// Seed of the order of a schedule's launches; `None`: as they were added.
+    order: Option<u64>,
     core: Core,
     free_bytes: u64,
 }
@@ -114,12 +117,19 @@ impl EmulatedDevice {
         // SAFETY: the options are copied during the call.
         let handle =
             NonNull::new(unsafe { cbp_emu_open(&raw) }).expect("memory for an emulated device");
-        Self { handle, options, core: Core::Portable, free_bytes: FREE_BYTES }
+        let order = options.checks.map(|checks| checks.seed);
+        Self { handle, options, order, core: Core::Portable, free_bytes: FREE_BYTES }
     }
 
     /// The device as one that `core` fits.
     pub fn with_core(mut self, core: Core) -> Self {
         self.core = core;
+        self
+    }
+
+    /// Runs a schedule in one of the orders that it allows, which differ from seed to seed, as it does with checks.
+    pub fn with_order(mut self, seed: u64) -> Self {
+        self.order = Some(seed);
         self
     }
 
@@ -211,22 +221,17 @@ impl Device for EmulatedDevice {
         self.check(status)
     }
 
-    fn prepare(&mut self, list: Vec<Launch>) -> Result<LaunchList> {
-        Ok(LaunchList { launches: list, handle: 0 })
+    fn prepare(&mut self, schedule: Schedule) -> Result<Prepared> {
+        Ok(Prepared { schedule, handle: 0 })
     }
 
-    /// What may run beside another launch runs before it in every second place, which differ from seed to seed.
-    fn run(&mut self, list: &LaunchList) -> Result<()> {
-        let mut launches: Vec<&Launch> = list.launches.iter().collect();
-        if let Some(Checks { seed, .. }) = self.options.checks {
-            let besides = (1..launches.len()).filter(|&i| list.launches[i].beside);
-            for (n, i) in besides.enumerate() {
-                if (n as u64 + seed).is_multiple_of(2) {
-                    launches.swap(i - 1, i);
-                }
-            }
-        }
-        launches.into_iter().try_for_each(|launch| self.launch(launch))
+    fn run(&mut self, prepared: &Prepared) -> Result<()> {
+        let launches = prepared.schedule.launches();
+        let Some(seed) = self.order else {
+            return launches.iter().try_for_each(|launch| self.launch(launch));
+        };
+        let order = prepared.schedule.shuffled(seed);
+        order.into_iter().try_for_each(|i| self.launch(&launches[i]))
     }
 
     fn sync(&mut self) -> Result<()> {

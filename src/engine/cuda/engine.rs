@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::arena::{Arena, Slot};
-use super::device::{Address, Device, LaunchList};
+use super::device::{Address, Device, Prepared};
 use super::explain::Explainer;
 use super::ops::Floor;
 use super::ops::adam::AdamTensor;
@@ -83,7 +83,7 @@ struct Run {
     steps: usize,
     adam_table: Slot,
     adam_floor: Floor,
-    lists: Vec<(Kind, Arc<LaunchList>)>,
+    lists: Vec<(Kind, Arc<Prepared>)>,
 }
 
 impl<D: Device> CudaEngine<D> {
@@ -141,7 +141,7 @@ impl<D: Device> CudaEngine<D> {
 
     /// The prepared launches of a step of `kind` over `batch_size` examples, as the last call left
     /// plan and state; for tests and timings.
-    pub fn list(&mut self, kind: Kind, batch_size: usize) -> Result<Arc<LaunchList>> {
+    pub fn list(&mut self, kind: Kind, batch_size: usize) -> Result<Arc<Prepared>> {
         self.prepare(kind, batch_size, batch_size)
     }
 
@@ -235,7 +235,7 @@ impl<D: Device> CudaEngine<D> {
 
     /// Makes sure that there are buffers for batches of `batch_size` and plans of `rows`, and the list of
     /// `kind` over them.
-    fn prepare(&mut self, kind: Kind, batch_size: usize, rows: usize) -> Result<Arc<LaunchList>> {
+    fn prepare(&mut self, kind: Kind, batch_size: usize, rows: usize) -> Result<Arc<Prepared>> {
         let steps = rows.div_ceil(batch_size);
         let fits = |run: &Run| {
             // The order of sums depends on the batch size, so training insists on its own.
@@ -306,8 +306,8 @@ impl<D: Device> CudaEngine<D> {
             counts_loss_weight: self.counts_loss_weight,
             core: self.device.core(),
         };
-        let launches = step::launches(kind, &run.workspace, &surroundings, updates.as_ref());
-        let list = Arc::new(self.device.prepare(launches)?);
+        let schedule = step::schedule(kind, &run.workspace, &surroundings, updates.as_ref());
+        let list = Arc::new(self.device.prepare(schedule)?);
         run.lists.push((kind, Arc::clone(&list)));
         Ok(list)
     }
@@ -615,7 +615,7 @@ impl<D: Device> Engine for CudaEngine<D> {
         let run = self.run.as_ref()?;
         let (_, list) = run.lists.iter().find(|(kind, _)| *kind == Kind::Train)?;
         let bytes = |launch| step::floor(&run.workspace, launch, run.adam_floor).bytes;
-        Some(list.launches.iter().map(bytes).sum())
+        Some(list.schedule.launches().iter().map(bytes).sum())
     }
 
     fn describe(&self) -> String {

@@ -1,8 +1,7 @@
-//! The CUDA engine: one launch list, run on a GPU or, for tests, by kernels built for the host.
+//! The CUDA engine: one schedule of launches, run on a GPU or, for tests, by kernels built for the host.
 
 pub mod arena;
 pub mod binaries;
-mod capture;
 pub mod cuda_device;
 pub mod device;
 pub mod driver;
@@ -11,9 +10,11 @@ pub mod emulated;
 pub mod engine;
 mod explain;
 pub mod fast_div;
+mod graph;
 pub mod ops;
 pub mod precision;
 pub mod resident;
+pub mod schedule;
 pub mod step;
 pub mod tensor_map;
 pub mod weights;

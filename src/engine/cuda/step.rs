@@ -1,11 +1,14 @@
-//! A step as a list of launches: pure functions of buffers and shapes.
+//! A step as a schedule of launches: pure functions of buffers and shapes.
 //!
 //! ```text
-//! begin -> batch -> [frozen bias branch] -> main branch -> loss
-//!       -> head gradients -> dilated layers n..1 -> first convolution -> Adam [-> counts head] -> end
+//!                  bias: first -> dilated 1..n -> head                         loss mean ----------------+
+//! begin -> batch <                                     > loss <                                           > end
+//!                  main: first -> dilated 1..n -> head         head, dilated n..1, first -> Adam | counts
 //! ```
 //!
-//! wgrad and dgrad of a dilated layer are side by side. An evaluation ends after the loss, a prediction combines the
+//! The way back is one chain of input gradients, dz_n .. dz_0; each weight gradient needs only its dz and the adding up
+//! of its parts only it, so they fill the multiprocessors that the chain leaves. The update waits for everything, as a
+//! gradient that does not fit its type calls it off. An evaluation ends after the loss, a prediction combines the
 //! branches instead of it.
 
 use std::mem::offset_of;
@@ -18,8 +21,10 @@ use super::ops::counts_head::CountsHead;
 use super::ops::head::{HeadScratch, InputGradient};
 use super::ops::hopper::Core;
 use super::ops::loss::{Loss, OutputGradients, Outputs};
+use super::ops::partial_sums::PartialSums;
 use super::ops::step::StepState;
 use super::ops::{Floor, dilated, step};
+use super::schedule::{Place, Schedule};
 use super::weights::{Parameter, Weights};
 use super::workspace::{Activations, Backward, Shapes, Workspace};
 use crate::engine;
@@ -41,7 +46,7 @@ pub struct Surroundings<'a> {
     pub core: Core,
 }
 
-/// Which list.
+/// Which schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Forward, backward, update.
@@ -76,35 +81,39 @@ pub struct Updates {
 }
 
 /// The launches of a step; `updates` for `Kind::Train`.
-pub fn launches(
+pub fn schedule(
     kind: Kind,
     ws: &Workspace,
     at: &Surroundings,
     updates: Option<&Updates>,
-) -> Vec<Launch> {
+) -> Schedule {
+    let mut list = Schedule::default();
     let outputlen = ws.main.head.outputlen;
-    let mut list = vec![step::begin(at.state)];
+    let begin = list.add(step::begin(at.state), &[]);
     let batch = Batch { batch: ws.batch, inputlen: ws.main.first.inputlen, outputlen };
     let (codes, counts) = (ws.arena[ws.codes], ws.arena[ws.counts]);
     let signal = (!kind.predicts())
         .then(|| (at.signal.expect("losses need a signal, which the engine checks"), counts));
-    if kind != Kind::PredictCodes {
-        list.push(batch.launch(at.state, at.plan, at.genome, signal, codes));
-    }
+    let ready = match kind {
+        Kind::PredictCodes => begin,
+        _ => list.add(batch.launch(at.state, at.plan, at.genome, signal, codes), &[begin]),
+    };
 
+    let mut done = Vec::new();
     let mut bias = None;
     if let (Some(shapes), Some(out), Some(weights)) = (&ws.bias, &ws.bias_out, at.bias) {
-        forward(&mut list, "bias", shapes, out, weights, at, ws, false);
+        done.push(forward(&mut list, ready, "bias", shapes, out, weights, at, ws, false));
         bias = Some(outputs(out, &ws.arena));
     }
     let backward = ws.backward.as_ref().filter(|_| kind.has_backward());
-    forward(&mut list, "main", &ws.main, &ws.main_out, at.main, at, ws, backward.is_some());
+    let (shapes, out, trained) = (&ws.main, &ws.main_out, backward.is_some());
+    done.push(forward(&mut list, ready, "main", shapes, out, at.main, at, ws, trained));
 
     let main = outputs(&ws.main_out, &ws.arena);
     let loss = Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
     if kind.predicts() {
-        list.push(loss.combine(at.state, main, bias));
-        list.push(step::end(at.state, false));
+        let combined = list.add(loss.combine(at.state, main, bias), &done);
+        list.add(step::end(at.state, false), &[combined]);
         return list;
     }
     let gradients = backward.map(|b| OutputGradients {
@@ -113,16 +122,19 @@ pub fn launches(
         logcounts: ws.arena[b.by_logcounts],
     });
     let example_losses = ws.arena[ws.example_losses];
-    list.extend(loss.launches(at.state, main, bias, counts, gradients, example_losses, at.losses));
-    if let Some(b) = backward {
-        backward_pass(&mut list, ws, b, at);
-    }
-    if let Some(updates) = updates.filter(|_| kind == Kind::Train) {
-        list.push(updates.table.launch(ws.main.element(), at.state, updates.table_at));
-        list.extend(updates.counts_head.map(|head| head.launch(at.state)));
+    let [loss, mean] =
+        loss.launches(at.state, main, bias, counts, gradients, example_losses, at.losses);
+    let loss = list.add(loss, &done);
+    let mut before_end = vec![list.add(mean, &[loss])];
+    let gradients = backward.map(|b| backward_pass(&mut list, ws, b, at, loss));
+    if let (Kind::Train, Some(updates), Some(gradients)) = (kind, updates, gradients) {
+        let adam = updates.table.launch(ws.main.element(), at.state, updates.table_at);
+        before_end.push(list.add(adam, &gradients));
+        let counts_head = updates.counts_head.map(|head| head.launch(at.state));
+        before_end.extend(counts_head.map(|launch| list.add(launch, &gradients)));
     }
     if kind != Kind::Gradients {
-        list.push(step::end(at.state, kind == Kind::Train));
+        list.add(step::end(at.state, kind == Kind::Train), &before_end);
     }
     list
 }
@@ -131,10 +143,11 @@ fn outputs(out: &Activations, arena: &Arena) -> Outputs {
     Outputs { logits: arena[out.logits], logcounts: arena[out.logcounts] }
 }
 
-/// X_0 .. X_n and the heads of one branch.
+/// X_0 .. X_n and the heads of one branch, once there are codes. The place of the last launch.
 #[allow(clippy::too_many_arguments)]
 fn forward(
-    list: &mut Vec<Launch>,
+    list: &mut Schedule,
+    codes_ready: Place,
     branch: &str,
     shapes: &Shapes,
     out: &Activations,
@@ -142,13 +155,14 @@ fn forward(
     at: &Surroundings,
     ws: &Workspace,
     with_masks: bool,
-) {
+) -> Place {
     let (arena, weights_arena) = (&ws.arena, at.weights);
     let mask = |i: usize| with_masks.then(|| arena[out.masks[i]]);
     let (kernel, bias) = weights.first(weights_arena);
+    let mut last = codes_ready;
     let mut push = |mut launch: Launch| {
         launch.label = format!("{branch} {}", launch.label);
-        list.push(launch);
+        last = list.add(launch, &[last]);
     };
     let (codes, x_0) = (arena[ws.codes], arena[out.maps[0]]);
     push(shapes.first.forward(shapes.element(), codes, kernel, bias, x_0, mask(0)));
@@ -170,10 +184,18 @@ fn forward(
     for launch in shapes.head.forward(shapes.element(), x_n, &head, scratch, logits, logcounts) {
         push(launch);
     }
+    last
 }
 
-/// From the gradients by the outputs to every partial of a weight gradient.
-fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surroundings) {
+/// From the gradients by the outputs, which are there after `loss`, to every partial of a weight gradient. The places of
+/// all that the update waits for.
+fn backward_pass(
+    list: &mut Schedule,
+    ws: &Workspace,
+    b: &Backward,
+    at: &Surroundings,
+    loss: Place,
+) -> Vec<Place> {
     let arena = &ws.arena;
     let (shapes, out) = (&ws.main, &ws.main_out);
     let element = shapes.element();
@@ -182,36 +204,32 @@ fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surr
     let (by_logits, by_logcounts) = (arena[b.by_logits], arena[b.by_logcounts]);
     // g_0 has no reader: no residual leads below the first dilated layer.
     let g = |i: usize| (i > 0).then(|| arena[b.g[i % 2]]);
-    let dz = |i: usize| arena[b.dz[i % 2]];
+    let dz = |i: usize| arena[b.dz[i % 3]];
 
     let gradient =
         InputGradient { g: g(n), dz: dz(n), column_sums: arena[b.column_sums[n]], overflow };
     let head = at.main.head(at.weights);
-    list.push(shapes.head.input_gradient(
-        element,
-        by_logits,
-        by_logcounts,
-        &head,
-        arena[out.masks[n]],
-        &gradient,
-    ));
-    list.push(shapes.head.weight_gradient(
+    let mask = arena[out.masks[n]];
+    // There when dz of the current layer is.
+    let mut chain = list.add(
+        shapes.head.input_gradient(element, by_logits, by_logcounts, &head, mask, &gradient),
+        &[loss],
+    );
+    let head = shapes.head.weight_gradient(
         element,
         at.state,
         arena[out.maps[n]],
         by_logits,
         by_logcounts,
         arena[b.head_partials],
-    ));
+    );
+    let mut gradients = vec![list.add(head, &[loss])];
+    // Of the two layers above the current one.
+    let mut wgrads = [None, None];
     for i in (1..=n).rev() {
         let layer = &shapes.dilated[i - 1];
-        let wgrad = dilated::Wgrad {
-            x: arena[out.maps[i - 1]],
-            dz_out: dz(i),
-            partials: arena[b.dilated_partials[i - 1]],
-            overflow,
-        };
-        list.push(at.core.wgrad(layer, &wgrad, &format!("dilated_{i} wgrad")));
+        let partials = arena[b.dilated_partials[i - 1]];
+        let wgrad = dilated::Wgrad { x: arena[out.maps[i - 1]], dz_out: dz(i), partials, overflow };
         let dgrad = dilated::Dgrad {
             dz_out: dz(i),
             g_out: g(i).expect("every dilated layer has a residual"),
@@ -222,11 +240,22 @@ fn backward_pass(list: &mut Vec<Launch>, ws: &Workspace, b: &Backward, at: &Surr
             column_sums: arena[b.column_sums[i - 1]],
             overflow,
         };
-        // Both read dz_i and write other things; each fills the other's last round of blocks.
-        list.push(at.core.dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")).beside());
+        let wgrad = list.add(at.core.wgrad(layer, &wgrad, &format!("dilated_{i} wgrad")), &[chain]);
+        // dz_{i-1} goes where dz_{i+2} was.
+        let mut before = vec![chain];
+        before.extend(wgrads[1]);
+        chain = list.add(at.core.dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")), &before);
+        let sums = PartialSums::of(layer).launch(partials, &format!("dilated_{i} sums"));
+        gradients.push(match sums {
+            Some(launch) => list.add(launch, &[wgrad]),
+            None => wgrad,
+        });
+        wgrads = [Some(wgrad), wgrads[0]];
     }
     let (codes, partials) = (arena[ws.codes], arena[b.first_partials]);
-    list.push(shapes.first.gradient(element, dz(0), codes, partials));
+    let first = shapes.first.gradient(element, dz(0), codes, partials);
+    gradients.push(list.add(first, &[chain]));
+    gradients
 }
 
 /// Where the partials of one parameter's gradient lie.
@@ -253,12 +282,9 @@ pub fn partials(ws: &Workspace, b: &Backward) -> Vec<Partials> {
     };
     let mut all = vec![of_first(0), of_first(stride - channels)];
     for (i, layer) in ws.main.dilated.iter().enumerate() {
-        let size = 3 * channels * channels;
-        all.push(Partials {
-            address: arena[b.dilated_partials[i]],
-            splits: layer.splits(),
-            stride: size,
-        });
+        // Added up in place.
+        let partials = arena[b.dilated_partials[i]];
+        all.push(Partials { address: partials, splits: 1, stride: layer.weights_len() });
         let sums = b.column_sums[i + 1];
         all.push(Partials {
             address: arena[sums],
@@ -358,13 +384,15 @@ pub fn floor(ws: &Workspace, launch: &Launch, adam: Floor) -> Floor {
     if let Some((layer, pass)) =
         label.strip_prefix("dilated_").and_then(|rest| rest.split_once(' '))
     {
+        let layer: usize = layer.parse().expect("labels are made above");
+        let layer = &shapes.dilated[layer - 1];
         let pass = match pass {
             "forward" => dilated::Pass::Forward,
             "dgrad" => dilated::Pass::Dgrad,
-            _ => dilated::Pass::Wgrad,
+            "wgrad" => dilated::Pass::Wgrad,
+            _ => return PartialSums::of(layer).floor(),
         };
-        let layer: usize = layer.parse().expect("labels are made above");
-        let floor = shapes.dilated[layer - 1].floor(pass);
+        let floor = layer.floor(pass);
         return Floor { flop: floor.flop as f64, bytes: floor.bytes as f64 };
     }
     match launch.kernel.split('_').next().unwrap_or_default() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cbp_fast::batch::Example;
 use cbp_fast::doctor::selftest::{plan, tracks};
 use cbp_fast::engine::cpu::CpuEngineOf;
-use cbp_fast::engine::cuda::emulated::Options;
+use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
+use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::precision::Precision;
 use cbp_fast::engine::{CountsHead, Engine, EngineSpec, LossScale, StepLoss};
 use cbp_fast::model::ParameterSet;
@@ -102,6 +103,27 @@ fn a_run_that_stopped_goes_on_with_the_same_bits() {
         assert_eq!(second.optimizer_state().unwrap(), whole.optimizer_state().unwrap());
         let parameters = [whole.parameters().unwrap(), second.parameters().unwrap()];
         assert_eq!(bytes(&parameters[0]), bytes(&parameters[1]), "{precision}");
+    }
+}
+
+/// Whatever of a step may run at the same time may run in any order: of five layers, so that every buffer that layers
+/// take turns in comes up again.
+#[test]
+fn steps_in_any_order_that_their_schedule_allows_have_the_same_bits() {
+    let spec = spec(network((260, 24, 6, 5), 5), Some(network((260, 24, 3, 1), 6)));
+    let spec = EngineSpec { counts_head: CountsHead::Centered, ..spec };
+    let tracks = tracks(260);
+    let plan = plan(4, 260);
+    let run = |device: EmulatedDevice| {
+        let mut engine =
+            CudaEngine::new(device, Precision::Fp16, spec.clone(), tracks.clone()).unwrap();
+        let losses = train(&mut engine, &plan, 2);
+        (losses, bytes(&engine.parameters().unwrap()))
+    };
+    let wanted = run(EmulatedDevice::new(Options::fast()));
+    for seed in 0..48 {
+        let found = run(EmulatedDevice::new(Options::fast()).with_order(seed));
+        assert!(found == wanted, "in the order of seed {seed}");
     }
 }
 

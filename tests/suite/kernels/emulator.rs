@@ -6,6 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 use cbp_fast::engine::cuda::device::{Address, Device, Launch};
 use cbp_fast::engine::cuda::emulated::{self, Checks, Delivery, EmulatedDevice, Options};
+use cbp_fast::engine::cuda::schedule::Schedule;
 
 const SEEDS: u64 = 8;
 const DELIVERIES: [Delivery; 3] = [Delivery::AtOnce, Delivery::Random, Delivery::Starved];
@@ -293,8 +294,8 @@ fn double_it(options: Options, n: u32, room: usize) -> anyhow::Result<Vec<f32>> 
     device.upload(x, bytemuck::cast_slice(&input))?;
     let args = DoubleIt { x, y, n, unused: 0 };
     let launch = Launch::new("double_it", [n.div_ceil(64), 1, 1], [64, 1, 1], 0, &args, "twice");
-    let list = device.prepare(vec![launch])?;
-    device.run(&list)?;
+    let prepared = device.prepare(Schedule::chain([launch]))?;
+    device.run(&prepared)?;
     device.sync()?;
     let mut out = vec![0.0f32; room];
     device.download(y, bytemuck::cast_slice_mut(&mut out))?;
@@ -309,10 +310,11 @@ fn a_launch_reads_and_writes_device_memory() {
     }
 }
 
-/// A launch that claims to run beside another that it needs goes wrong with every second seed.
+/// A launch that does not wait for another that it needs goes wrong with some seeds.
 #[test]
-fn launches_side_by_side_run_in_either_order() {
-    for (seed, wanted) in [(0, true), (1, false), (2, true), (3, false)] {
+fn launches_that_wait_for_nothing_run_in_either_order() {
+    let mut right = 0;
+    for seed in 0..16 {
         let mut device = EmulatedDevice::new(Options::checked(seed, Delivery::AtOnce));
         let [x, y, z] = ["x", "y", "z"].map(|label| device.alloc(256, label).unwrap());
         for (at, value) in [(x, 1.0f32), (y, 10.0), (z, 0.0)] {
@@ -322,12 +324,18 @@ fn launches_side_by_side_run_in_either_order() {
             let args = DoubleIt { x, y, n: 64, unused: 0 };
             Launch::new("double_it", [1, 1, 1], [64, 1, 1], 0, &args, "twice")
         };
-        let list = device.prepare(vec![launch(x, y), launch(y, z).beside()]).unwrap();
-        device.run(&list).unwrap();
+        let mut schedule = Schedule::default();
+        schedule.add(launch(x, y), &[]);
+        schedule.add(launch(y, z), &[]);
+        let prepared = device.prepare(schedule).unwrap();
+        device.run(&prepared).unwrap();
         let mut out = [0.0f32; 64];
         device.download(z, bytemuck::cast_slice_mut(&mut out)).unwrap();
-        assert_eq!(out == [20.0; 64], wanted, "seed {seed}: z = {}", out[0]);
+        // From y = 10, or from y = 2.
+        assert!(out == [20.0; 64] || out == [4.0; 64], "seed {seed}: z = {}", out[0]);
+        right += usize::from(out[0] == 4.0);
     }
+    assert!((1..16).contains(&right), "{right} of 16");
 }
 
 #[test]

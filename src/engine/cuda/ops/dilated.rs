@@ -111,6 +111,11 @@ impl Layer {
         self.batch * self.length_out()
     }
 
+    /// Weights: `[3, channels, channels]`.
+    pub fn weights_len(&self) -> usize {
+        TAPS * self.channels * self.channels
+    }
+
     /// Row tiles of dgrad: rows of its column sums.
     pub fn column_sum_tiles(&self) -> usize {
         self.rows_in().div_ceil(TILE_ROWS)
@@ -155,7 +160,7 @@ impl Layer {
     }
 
     pub fn floor(&self, pass: Pass) -> Floor {
-        let weights = TAPS * self.channels * self.channels;
+        let weights = self.weights_len();
         let element = self.precision.bytes();
         let (x, y) = (self.rows_in() * self.channels, self.rows_out() * self.channels);
         let bytes = match pass {
