@@ -141,7 +141,19 @@ if [ -n "$hopper" ]; then
         "$binary" bench kernels --device $device --precision fp16 $model --json
     run 60 train-fp16-portable.json env CBP_CORE=portable \
         "$binary" bench train --device $device --precision fp16 $model $steps --json
+    # What programmatic edges between kernels save, and that they change nothing.
+    run 60 train-fp16-full.json env CBP_LINKS=full \
+        "$binary" bench train --device $device --precision fp16 $model $steps --json
+    run 30 train-bias-fp16-full.json env CBP_LINKS=full \
+        "$binary" bench train --device $device --precision fp16 $bias $steps --json
+    run 60 selftest-full.txt env CBP_LINKS=full \
+        "$binary" doctor --selftest --device $device --precision fp16
 fi
+# Several models at once: much for narrow ones, little for wide ones.
+for n in 2 4; do
+    run 30 together-bias-$n.json "$binary" bench train --device $device --precision $mixed $bias $steps --models $n --json
+done
+run 60 together-main-2.json "$binary" bench train --device $device --precision $mixed $model $steps --models 2 --json
 # Clocks and power while our fastest form and the peers run.
 if [ -z "$dry" ]; then
     nvidia-smi dmon -s pcut -d 1 >"$out/dmon.txt" 2>/dev/null &

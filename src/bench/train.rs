@@ -1,7 +1,8 @@
 //! Training steps on random data in memory, beside the matrix-product ceiling of the same process.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -34,6 +35,8 @@ pub struct Config {
     pub options: Options,
     /// adds the plan of the device's memory
     pub memory: bool,
+    /// that train at the same time
+    pub models: usize,
 }
 
 /// Arithmetic of one training step of one example, by direct convolution: the main branch
@@ -78,6 +81,52 @@ pub fn experiment(config: &Config) -> (EngineSpec, Tracks, impl FnMut() -> Vec<E
         (0..batch_size).map(example).collect()
     };
     (spec, tracks, plan)
+}
+
+/// Several models at the same time, as `cohort` trains them: the rate of all together.
+pub fn run_together(config: &Config) -> Result<Value> {
+    let together = Barrier::new(config.models);
+    let of_one = || -> Result<(f64, String, Option<u64>)> {
+        let (spec, tracks, mut plan) = experiment(config);
+        let mut plans = |steps| (0..steps).flat_map(|_| plan()).collect::<Vec<Example>>();
+        let go_on = ControlFlow::Continue(());
+        let warmed = engine::open(&config.device, spec, &tracks).and_then(|mut engine| {
+            let warm_up = plans(if config.device == Device::Cpu { 1 } else { 10 });
+            engine.train_steps(&warm_up, config.batch_size, &mut |_, _| go_on)?;
+            Ok(engine)
+        });
+        // Also those that failed, or the others would wait for ever.
+        together.wait();
+        let mut engine = warmed?;
+        let timed = plans(config.steps);
+        let start = Instant::now();
+        engine.train_steps(&timed, config.batch_size, &mut |_, _| go_on)?;
+        Ok((start.elapsed().as_secs_f64(), engine.describe(), engine.memory_bytes()))
+    };
+    let outcomes: Result<Vec<_>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..config.models).map(|_| scope.spawn(of_one)).collect();
+        threads.into_iter().map(|t| t.join().expect("a bench does not panic")).collect()
+    });
+    let outcomes = outcomes?;
+    let seconds = outcomes.iter().map(|(seconds, ..)| *seconds).fold(0.0, f64::max);
+    let examples = config.models * config.steps * config.batch_size;
+    let memory: Option<u64> = outcomes.iter().map(|(.., bytes)| *bytes).sum();
+    Ok(json!({
+        "device": config.device.to_string(),
+        "precision": config.device.precision().name(),
+        "models": config.models,
+        "filters": config.main.filters,
+        "n_dilation_layers": config.main.n_dilation_layers,
+        "batch_size": config.batch_size,
+        "steps": config.steps,
+        "seconds": seconds,
+        // Of one model, while the others train.
+        "ms_per_step": 1e3 * seconds / config.steps as f64,
+        // Of all.
+        "examples_per_s": examples as f64 / seconds,
+        "gpu_memory_bytes": memory,
+        "engine": outcomes[0].1,
+    }))
 }
 
 /// A warm-up (one step on a CPU, ten on a GPU), then `steps` timed ones. The ceiling is measured before and after.

@@ -59,6 +59,9 @@ pub struct TrainArgs {
     /// Form of the dilated layers: true = two positions at a time, false = direct; default by size
     #[arg(long)]
     pairs: Option<bool>,
+    /// Models that train at the same time, each on its own
+    #[arg(long, default_value_t = 1)]
+    models: usize,
     /// Add the plan of the GPU's memory, a line a buffer
     #[arg(long)]
     memory: bool,
@@ -140,7 +143,10 @@ pub fn run(command: BenchCommand) -> Result<()> {
 fn run_train(args: &TrainArgs) -> Result<Value> {
     let config = config(args)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.device.threads).build()?;
-    pool.install(|| train::run(&config))
+    pool.install(|| match config.models {
+        1 => train::run(&config),
+        _ => train::run_together(&config),
+    })
 }
 
 fn run_contribs(args: &ContribsArgs) -> Result<Value> {
@@ -187,8 +193,8 @@ fn run_kernels(args: &TrainArgs) -> Result<Value> {
 }
 
 fn config(args: &TrainArgs) -> Result<train::Config> {
-    if args.batch_size == 0 || args.steps == 0 {
-        return Err(Problem::new("--batch-size and --steps must be at least 1").into());
+    if args.batch_size == 0 || args.steps == 0 || args.models == 0 {
+        return Err(Problem::new("--batch-size, --steps and --models must be at least 1").into());
     }
     let shape = |filters, layers| Architecture::new(args.inputlen, args.outputlen, filters, layers);
     Ok(train::Config {
@@ -201,6 +207,7 @@ fn config(args: &TrainArgs) -> Result<train::Config> {
         steps: args.steps,
         options: Options { isa: instruction_set(args)?, pairs: args.pairs },
         memory: args.memory,
+        models: args.models,
         device: args.device.apply(&Console::new(args.json, false))?.device,
     })
 }
