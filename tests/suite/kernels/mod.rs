@@ -13,6 +13,7 @@ mod first_conv;
 mod head;
 mod hopper;
 mod loss;
+mod partial_sums;
 mod primitives;
 mod rescale;
 mod step;
