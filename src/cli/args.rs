@@ -254,9 +254,18 @@ pub struct TrainingArgs {
     pub device: DeviceArgs,
     #[command(flatten)]
     pub console: ConsoleArgs,
+
+    /// For the run record; `None`: that of the process
+    #[arg(skip)]
+    pub command_line: Option<Vec<String>>,
 }
 
 impl TrainingArgs {
+    /// As it was given.
+    pub fn command_line(&self) -> Vec<String> {
+        self.command_line.clone().unwrap_or_else(|| std::env::args().collect())
+    }
+
     /// Where the counts come from: exactly one of --bigwig, -ibam, -ifrag and -itag.
     pub fn signal(&self) -> Result<SignalInput> {
         SignalInput::of(self.bigwig.as_deref(), &self.reads)

@@ -153,8 +153,9 @@ fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             return Ok(());
         }
-        let mut work = parse(line).map_err(|problem| problem.at(at()))?;
+        let (words, mut work) = parse(line).map_err(|problem| problem.at(at()))?;
         let common = work.common();
+        common.command_line = Some(words);
         let folder = common.output_dir.clone();
         if !folders.insert(folder.clone()) {
             return Err(Problem::new(format!("a second run writes to {}", folder.display()))
@@ -182,15 +183,17 @@ fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-fn parse(line: &str) -> Result<Work, Problem> {
-    let words = shlex::split(line)
+/// A command line, the program's name first, and what it asks for.
+fn parse(line: &str) -> Result<(Vec<String>, Work), Problem> {
+    let mut words = shlex::split(line)
         .ok_or_else(|| Problem::new("a quotation does not end").fix("close it"))?;
     let program = words.first().map(Path::new).and_then(Path::file_name);
-    let named = program.is_some_and(|name| name == "cbp-fast" || name == "chrombpnet");
-    let program = (!named).then(|| "cbp-fast".to_string());
-    let command = cli::parse(program.into_iter().chain(words).map(Into::into));
+    if program.is_none_or(|name| name != "cbp-fast" && name != "chrombpnet") {
+        words.insert(0, "cbp-fast".into());
+    }
+    let command = cli::parse(words.iter().map(Into::into));
     let wrong = "this is no training";
-    match command {
+    let work = match command {
         Ok(Command::Train(args)) => Ok(Work::Train(args)),
         Ok(Command::Bias(BiasCommand::Train(args))) => Ok(Work::Bias(args)),
         Ok(Command::Bias(BiasCommand::Pipeline(args))) => Ok(Work::BiasPipeline(args)),
@@ -202,8 +205,10 @@ fn parse(line: &str) -> Result<Work, Problem> {
             Err(Problem::new(what))
         }
         Err(_) => Err(Problem::new(wrong)),
-    }
-    .map_err(|problem| problem.fix("a line is train, bias train, pipeline or bias pipeline with its flags; try it on its own"))
+    };
+    let fix =
+        "a line is train, bias train, pipeline or bias pipeline with its flags; try it on its own";
+    work.map(|work| (words, work)).map_err(|problem| problem.fix(fix))
 }
 
 /// As many as are wanted, or as the runs' devices take.

@@ -141,7 +141,7 @@ impl Run {
         }
         let record = RunRecord {
             version: env!("CARGO_PKG_VERSION").to_string(),
-            command_line: std::env::args().collect(),
+            command_line: args.command_line(),
             settings: common_settings(args, stem)
                 .into_iter()
                 .chain(reads_settings(args, &signal))

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use serde_json::Value;
+
 use crate::fixture::{Fixture, stderr, strs};
 use crate::training::terminate;
 
@@ -41,6 +43,10 @@ fn runs_at_once_leave_what_each_leaves_alone() {
     for seed in seeds {
         same_files(&fixture, &format!("alone_{seed}"), seed, &OF_BIAS);
         assert!(said.contains(&format!("\n{seed}: wrote ")), "{said}");
+        let record: Value =
+            serde_json::from_str(&fixture.read(&format!("{seed}/logs/bias.run.json"))).unwrap();
+        let words = record["command_line"].as_array().unwrap();
+        assert!(words[0] == "cbp-fast" && words[2] == "train", "{words:?}");
     }
     // Of the two that begin together, one packs.
     assert!(!said.contains("packing into"), "alone_1 has packed: {said}");
