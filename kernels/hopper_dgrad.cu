@@ -22,7 +22,7 @@
 //                 tests/suite/kernels/hopper
 
 #include "core/epilogue.cuh"
-#include "hopper/conv.cuh"
+#include "hopper/passes.cuh"
 
 template <class T>
 struct HopperDgradArgs {
@@ -41,21 +41,10 @@ struct HopperDgradArgs {
 };
 
 template <class Tile>
-struct HopperDgrad {
+struct HopperDgrad : DgradOperands<HopperDgradArgs<typename Tile::T>> {
   using T = typename Tile::T;
-  static constexpr bool MN_WEIGHTS = false;
+  using DgradOperands<HopperDgradArgs<T>>::p;
   static constexpr uint32_t STORERS = 3;
-  const HopperDgradArgs<T>& p;
-
-  // x[n, l] reached the outputs l - t d, which the walk meets from l - 2 d on, moved by (2 - t) d.
-  CBP_DEVICE int32_t lower() const { return -2 * int32_t(p.dilation); }
-  CBP_DEVICE uint32_t offset(uint32_t tap) const { return (TAPS - 1 - tap) * p.dilation; }
-  CBP_DEVICE const TensorMap& residual() const { return p.residual; }
-  // Where no tap reaches, one reads zeros.
-  CBP_DEVICE uint32_t taps(uint32_t m0, uint32_t count) const {
-    const uint32_t set = p.map.taps(m0, count, -int32_t(p.dilation));
-    return set ? set : 1;
-  }
 
   // Column sums over a tile's rows, half of the columns each: a lane adds up 16 bytes of columns over a part of the
   // rows, then the parts are added.
@@ -137,7 +126,7 @@ struct HopperDgrad {
 #define HOPPER_DGRAD(type, T, n, stages)                                                         \
   CBP_CLUSTER_KERNEL(hopper_dgrad_##type##_n##n, HopperDgradArgs<T>, HOPPER_THREADS, CLUSTER) {  \
     using Tile = HopperTile<T, n, stages, true>;                                                 \
-    hopper_conv<Tile>(HopperDgrad<Tile>{p});                                                     \
+    hopper_conv<Tile>(HopperDgrad<Tile>{{p}});                                                   \
   }
 HOPPER_DGRAD(f16, half_t, 256, 3)
 HOPPER_DGRAD(f16, half_t, 128, 6)

@@ -26,7 +26,7 @@
 //   tolerance     as dilated_forward: relative L2 f16 3e-4, bf16 2.4e-3; see tests/suite/kernels/hopper
 
 #include "core/epilogue.cuh"
-#include "hopper/conv.cuh"
+#include "hopper/passes.cuh"
 
 struct HopperForwardArgs {
   TensorMap source;   // x [B, L_in, C], boxes of 128 positions, im2col from 0 to -2 d
@@ -41,18 +41,7 @@ struct HopperForwardArgs {
 };
 
 template <class Tile>
-struct HopperForward {
-  static constexpr bool MN_WEIGHTS = true;
-  static constexpr uint32_t STORERS = 1;
-  const HopperForwardArgs& p;
-
-  CBP_DEVICE int32_t lower() const { return 0; }
-  CBP_DEVICE const TensorMap& residual() const { return p.source; }
-  CBP_DEVICE uint32_t taps(uint32_t, uint32_t) const { return 7; }
-  CBP_DEVICE uint32_t offset(uint32_t tap) const { return tap * p.dilation; }
-  template <class Conv>
-  CBP_DEVICE void help(const Conv&, uint32_t) const {}
-
+struct HopperForward : Unaided<ForwardOperands<HopperForwardArgs>> {
   // y = max(v + bias, 0) + residual, and the mask bit v + bias > 0.
   struct Rows {
     const HopperForwardArgs& p;
@@ -87,7 +76,7 @@ struct HopperForward {
 #define HOPPER_FORWARD(type, T, n, stages)                                                           \
   CBP_CLUSTER_KERNEL(hopper_forward_##type##_n##n, HopperForwardArgs, HOPPER_THREADS, CLUSTER) {     \
     using Tile = HopperTile<T, n, stages, true>;                                                     \
-    hopper_conv<Tile>(HopperForward<Tile>{p});                                                       \
+    hopper_conv<Tile>(HopperForward<Tile>{{{p}}});                                                   \
   }
 HOPPER_FORWARD(f16, half_t, 256, 3)
 HOPPER_FORWARD(f16, half_t, 128, 6)
