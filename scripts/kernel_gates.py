@@ -26,7 +26,7 @@ def instructions(kernel):
     """What the machine code of a kernel must contain, by its name."""
     # What wgmma transposes, where operands come from, and tensor maps in the modes that are meant.
     transposed = {"forward": ".tnspB", "dgrad": "", "wgrad": ".tnspA.tnspB"}
-    hopper = re.match(r"hopper_(\w+?)_(f16|bf16)_n(\d+)$", kernel)
+    hopper = re.match(r"hopper_(?:rescale_)?(\w+?)_(f16|bf16)_n(\d+)$", kernel)
     if hopper:
         form = f"HGMMA.64x{hopper[3]}x16.F32" + (".BF16" if hopper[2] == "bf16" else "") + transposed[hopper[1]]
         stored = [] if hopper[1] == "wgrad" else ["UTMASTG", "LDSM", "STSM"]

@@ -22,11 +22,32 @@ CBP_DEVICE void transpose_quad(uint32_t (&w)[4]) {
   }
 }
 
+// w <- 32 elements of 16 bits from `first` on, zeros if not valid: 16 bytes a lane, 64 on end a quad.
+template <class T>
+CBP_DEVICE void load_packed_row(uint32_t (&w)[4], Global<const T> source, uint64_t first, bool valid) {
+  const uint4 words = valid ? load_vec<uint4>(source, first + 8 * (lane() & 3)) : make_uint4(0, 0, 0, 0);
+  w[0] = words.x;
+  w[1] = words.y;
+  w[2] = words.z;
+  w[3] = words.w;
+}
+// v <- them.
+template <class T>
+CBP_DEVICE void unpack_row(float (&v)[8], uint32_t (&w)[4]) {
+  transpose_quad(w);
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+    const float2 pair = unpack2<T>(w[j]);
+    v[2 * j] = pair.x;
+    v[2 * j + 1] = pair.y;
+  }
+}
+
 // v <- the 32 elements from `first` on, zeros if not valid.
 template <class T>
 CBP_DEVICE void load_row(float (&v)[8], Global<const T> source, uint64_t first, bool valid) {
-  const uint32_t q = lane() & 3;
   if constexpr (sizeof(T) == 4) {
+    const uint32_t q = lane() & 3;
     // 8 bytes a lane, 32 on end a quad: whole sectors
 #pragma unroll
     for (int j = 0; j < 4; j++) {
@@ -36,16 +57,9 @@ CBP_DEVICE void load_row(float (&v)[8], Global<const T> source, uint64_t first, 
       v[2 * j + 1] = pair.y;
     }
   } else {
-    // 16 bytes a lane, 64 on end a quad
-    const uint4 words = valid ? load_vec<uint4>(source, first + 8 * q) : make_uint4(0, 0, 0, 0);
-    uint32_t w[4] = {words.x, words.y, words.z, words.w};
-    transpose_quad(w);
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-      const float2 pair = unpack2<T>(w[j]);
-      v[2 * j] = pair.x;
-      v[2 * j + 1] = pair.y;
-    }
+    uint32_t w[4];
+    load_packed_row<T>(w, source, first, valid);
+    unpack_row<T>(v, w);
   }
 }
 

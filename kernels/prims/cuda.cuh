@@ -127,6 +127,11 @@ CBP_DEVICE uint32_t multiply_high(uint32_t a, uint32_t b) { return __umulhi(a, b
 CBP_DEVICE uint32_t float_bits(float f) { return __float_as_uint(f); }
 CBP_DEVICE float bits_float(uint32_t u) { return __uint_as_float(u); }
 CBP_DEVICE uint32_t popcount(uint32_t u) { return __popc(u); }
+CBP_DEVICE float quotient(float a, float b) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
+  return a * inverse;
+}
 
 CBP_DEVICE float to_float(float x) { return x; }
 CBP_DEVICE float to_float(half_t x) { return __half2float(__ushort_as_half(x.bits)); }

@@ -35,6 +35,7 @@
 //   pack2<T>(low, high) unpack2<T>(u)        two 16-bit values in a register; .x is the low half
 //   to_tf32(f)                  f32 bits with 10 mantissa bits, to nearest, ties away (cvt.rna)
 //   float_bits(f) bits_float(u) popcount(u)
+//   quotient(a, b)              a / b to 2 ulp, where 2^-126 <= |b| <= 2^126 (the host: exactly)
 //   atomic_or(p, v) atomic_min(p, v)         on Global<uint32_t>: flags and indices, never a sum of floats
 //   FastDiv                     division by a number known on the host (engine/cuda/fast_div.rs builds it)
 #pragma once

@@ -6,6 +6,7 @@ use cbp_fast::doctor::selftest::Shape;
 use cbp_fast::engine::cpu::CpuEngineOf;
 use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options};
 use cbp_fast::engine::cuda::engine::CudaEngine;
+use cbp_fast::engine::cuda::ops::hopper::Core;
 use cbp_fast::engine::cuda::precision::Precision;
 use cbp_fast::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Predictions, Rule};
 use cbp_fast::store::{GenomePack, Tracks};
@@ -242,6 +243,57 @@ fn a_head_alone_scores_as_with_the_other() {
             assert_eq!(one.profile, taken(profile, &both.profile));
             assert_eq!(one.delta_counts.len(), if counts { both.delta_counts.len() } else { 0 });
             assert_eq!(one.predictions, both.predictions);
+        }
+    }
+}
+
+/// On the Hopper core, in tiles of 128 and of 256 columns; the same bits in every chunk and schedule.
+#[test]
+fn scores_on_the_hopper_core() {
+    let of = |case: &Case, device: EmulatedDevice, precision, of: &Explain| {
+        run(&mut case.engine(device.with_core(Core::H100), precision), of)
+    };
+    for precision in [Precision::Fp16, Precision::Bf16] {
+        for shape in [(200, 40, 128, 3), (150, 30, 250, 2)] {
+            let case = Case::new(shape, 2, 3);
+            let what = format!("{precision} {shape:?}");
+            for explain in [case.rescale(), case.gradient()] {
+                let found = of(&case, EmulatedDevice::new(Options::fast()), precision, &explain);
+                let off = case.check(&what, &found, &case.wanted(&explain), tolerance(precision));
+                println!("{what}: off by {off:.1e}");
+            }
+        }
+        let case = Case::new((130, 24, 128, 2), 2, 3);
+        let wanted = of(&case, EmulatedDevice::new(Options::fast()), precision, &case.rescale());
+        let small = EmulatedDevice::new(Options::fast()).with_free_bytes(0);
+        assert_eq!(of(&case, small, precision, &case.rescale()), wanted, "{precision}");
+        for (seed, delivery) in [(1, Delivery::Random), (2, Delivery::Starved)] {
+            let device = EmulatedDevice::new(Options::checked(seed, delivery));
+            assert_eq!(of(&case, device, precision, &case.rescale()), wanted, "{precision}");
+        }
+    }
+}
+
+/// What the dilated layers of a chunk of scores launch, on either core and where Hopper's kernels do not fit.
+#[test]
+fn the_core_chooses_the_kernels() {
+    let kernels = |filters: usize, core: Core, precision: Precision| -> Vec<&'static str> {
+        let case = Case::new((140, 24, filters, 1), 1, 2);
+        let device = EmulatedDevice::new(Options::fast()).with_core(core);
+        let list = case.engine(device, precision).explain_list(1, 2).unwrap();
+        let launches = list.iter().filter(|(launch, _)| launch.label.contains("dilated"));
+        launches.map(|(launch, _)| launch.kernel).collect()
+    };
+    let [forward, dgrad] = ["hopper_rescale_forward_bf16_n128", "hopper_rescale_dgrad_bf16_n128"];
+    // sequences, references, the way back
+    assert_eq!(kernels(128, Core::H100, Precision::Bf16), [forward, forward, dgrad]);
+    for (filters, core, precision) in [
+        (128, Core::Portable, Precision::Bf16),
+        (96, Core::H100, Precision::Bf16),
+        (128, Core::H100, Precision::Tf32),
+    ] {
+        for kernel in kernels(filters, core, precision) {
+            assert!(kernel.starts_with("rescale_"), "{filters} {core:?} {precision}: {kernel}");
         }
     }
 }

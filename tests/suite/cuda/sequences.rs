@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use cbp_fast::batch::Example;
 use cbp_fast::doctor::selftest::{plan, tracks};
-use cbp_fast::engine::cuda::emulated::Options;
+use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
+use cbp_fast::engine::cuda::engine::CudaEngine;
+use cbp_fast::engine::cuda::ops::hopper::Core;
 use cbp_fast::engine::cuda::precision::Precision;
+use cbp_fast::engine::cuda::step::Kind;
 use cbp_fast::engine::{Engine, Predictions};
 use cbp_fast::store::{GenomePack, Tracks};
 
@@ -46,6 +49,39 @@ fn codes_predict_as_their_windows_do() {
         engine.predict_sequences(&all[..3 * INPUTLEN], &mut found).unwrap();
         engine.predict(&plan[..3], &mut wanted).unwrap();
         assert_eq!(found, wanted, "{precision} after a step");
+    }
+}
+
+/// Predictions take the Hopper core as training does, in both branches; of 30 filters (32 channels) they cannot.
+#[test]
+fn predictions_take_the_core_of_the_device() {
+    let tracks = tracks(INPUTLEN);
+    for (bias_filters, bias_kernel) in
+        [(128, "hopper_forward_f16_n128"), (30, "dilated_forward_f16_n32")]
+    {
+        let main = network((INPUTLEN, 24, 250, 2), 1);
+        let spec = spec(main, Some(network((INPUTLEN, 24, bias_filters, 1), 2)));
+        let device = EmulatedDevice::new(Options::fast()).with_core(Core::H100);
+        let mut engine =
+            CudaEngine::new(device, Precision::Fp16, spec.clone(), tracks.clone()).unwrap();
+        for kind in [Kind::Predict, Kind::PredictCodes] {
+            // few rows: tiles of 128
+            let list = engine.list(kind, 3).unwrap();
+            let kernels = |branch: &str| -> Vec<&str> {
+                let label = format!("{branch} dilated_");
+                let launches = list.launches.iter().filter(|l| l.label.starts_with(&label));
+                launches.map(|launch| launch.kernel).collect()
+            };
+            assert_eq!(kernels("main"), ["hopper_forward_f16_n128"; 2], "{kind:?}");
+            assert_eq!(kernels("bias"), [bias_kernel], "{kind:?}");
+        }
+        let plan = plan(3, INPUTLEN);
+        let (mut found, mut wanted) = (Predictions::default(), Predictions::default());
+        engine.predict(&plan, &mut found).unwrap();
+        let mut portable = super::engine(Options::fast(), Precision::Fp16, &spec, &tracks);
+        portable.predict(&plan, &mut wanted).unwrap();
+        // On the host both cores add products in the same order.
+        assert_eq!(found, wanted);
     }
 }
 

@@ -5,6 +5,7 @@ use crate::engine::cuda::arena::Arena;
 use crate::engine::cuda::device::{Address, Launch};
 use crate::engine::cuda::ops::Floor;
 use crate::engine::cuda::ops::head::HeadScratch;
+use crate::engine::cuda::ops::hopper::Core;
 use crate::engine::cuda::ops::rescale::first_conv::{self, Scores};
 use crate::engine::cuda::ops::rescale::head::{self, Multipliers, Seed};
 use crate::engine::cuda::ops::rescale::{Keep, dilated};
@@ -18,6 +19,8 @@ pub struct Lists<'a> {
     pub weights_arena: &'a Arena,
     pub chunk: Chunk,
     pub passes: &'a Passes,
+    /// Which kernels the dilated layers take.
+    pub core: Core,
 }
 
 pub type Step = (Launch, Floor);
@@ -84,7 +87,7 @@ impl Lists<'_> {
             let keep = keep(i + 1);
             let at = dilated::Forward { x: map(i), weights, bias, y: map(i + 1), keep };
             push(
-                dilated::forward(layer, &at, &format!("dilated_{} forward", i + 1)),
+                self.core.rescale_forward(layer, &at, &format!("dilated_{} forward", i + 1)),
                 dilated::forward_floor(layer, keep),
             );
         }
@@ -156,7 +159,10 @@ impl Lists<'_> {
                 overflow,
             };
             let label = format!("multipliers dilated_{i} dgrad");
-            list.push((dilated::dgrad(layer, &at, &label), dilated::dgrad_floor(layer, pairs)));
+            list.push((
+                self.core.rescale_dgrad(layer, &at, &label),
+                dilated::dgrad_floor(layer, pairs),
+            ));
         }
         let multipliers = arena[ws.multipliers];
         let (w, _) = weights.first(weights_arena);

@@ -108,8 +108,14 @@ impl<D: Device> CudaEngine<D> {
         for from in (0..per_sequence).step_by(part) {
             let chunk = Chunk { sequences, references: part.min(per_sequence - from) };
             let passes = Passes::new(main, chunk, ws.task, *precision);
-            let lists =
-                Lists { ws, weights: main_weights, weights_arena: arena, chunk, passes: &passes };
+            let lists = Lists {
+                ws,
+                weights: main_weights,
+                weights_arena: arena,
+                chunk,
+                passes: &passes,
+                core: device.core(),
+            };
             if from == 0 {
                 run(device, lists.sequences())?;
             }
@@ -144,6 +150,7 @@ impl<D: Device> CudaEngine<D> {
             weights_arena: &self.arena,
             chunk,
             passes: &passes,
+            core: self.device.core(),
         };
         Ok([lists.sequences(), lists.references(true)].concat())
     }

@@ -1,7 +1,8 @@
 //! The dilated layer on Hopper GPUs: `kernels/hopper_{forward,dgrad,wgrad}.cu`, and which core a layer takes.
 //!
 //! Operands, layouts and results are those of `ops::dilated`, so the two mix freely; what Hopper's kernels do not take
-//! (32-bit elements, channels that are no multiple of 128) goes to the portable ones.
+//! (32-bit elements, channels that are no multiple of 128) goes to the portable ones. `ops::rescale::hopper` has the
+//! same for contribution scores.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -19,6 +20,25 @@ const CLUSTERS: usize = 66;
 const THREADS: u32 = 384;
 /// Columns that a block's tile can have.
 pub const TILE_COLUMNS: [usize; 2] = [256, 128];
+
+/// `{op}_{type}_n{columns}`, the kernel of a layer for a precision and a tile's width.
+///
+/// Panics when there is none of this precision or these columns (`takes`, `possible_columns`).
+macro_rules! hopper_kernel {
+    ($op:literal, $precision:expr, $columns:expr) => {{
+        use $crate::engine::cuda::precision::Precision;
+        match ($precision, $columns) {
+            (Precision::Fp16, 256) => concat!($op, "_f16_n256"),
+            (Precision::Fp16, 128) => concat!($op, "_f16_n128"),
+            (Precision::Bf16, 256) => concat!($op, "_bf16_n256"),
+            (Precision::Bf16, 128) => concat!($op, "_bf16_n128"),
+            (precision, columns) => {
+                panic!("no Hopper kernel for {precision} in tiles of {columns} columns")
+            }
+        }
+    }};
+}
+pub(super) use hopper_kernel;
 
 /// Which kernels the dilated layers take, where they have the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +126,7 @@ pub fn columns(layer: &Layer, pass: Pass) -> usize {
 }
 
 /// Tiles of all clusters: pairs of row tiles, times column tiles, for wgrad times splits.
-fn items(layer: &Layer, pass: Pass, columns: usize, splits: usize) -> usize {
+pub(super) fn items(layer: &Layer, pass: Pass, columns: usize, splits: usize) -> usize {
     let (rows, splits) = match pass {
         Pass::Forward => (layer.rows_out(), 1),
         Pass::Dgrad => (layer.rows_in(), 1),
@@ -123,12 +143,7 @@ pub fn forward(
     at: &Forward,
     label: &str,
 ) -> Launch {
-    let reach = 2 * layer.dilation as i32;
-    let maps = vec![
-        positions(layer, at.x, layer.length_in, TILE_ROWS, [0, -reach]),
-        weight_rows(layer, at.weights, BOX_ROWS),
-        flat_rows(layer, at.y, layer.rows_out()),
-    ];
+    let maps = forward_maps(layer, at.x, at.weights, at.y);
     let args = ForwardArgs {
         bias: at.bias,
         mask: at.mask,
@@ -138,19 +153,13 @@ pub fn forward(
         padding: 0,
     };
     let clusters = clusters.min(items(layer, Pass::Forward, columns, 1));
-    launch(layer, Pass::Forward, columns, clusters, maps, &args, label)
+    let kernel = hopper_kernel!("hopper_forward", layer.precision, columns);
+    launch(layer, (Pass::Forward, columns), kernel, clusters, maps, &args, label)
 }
 
 /// g = transposed conv(dz_out) + padded g_out; dz = g where the mask lets through; column sums of dz.
 pub fn dgrad(layer: &Layer, columns: usize, clusters: usize, at: &Dgrad, label: &str) -> Launch {
-    let reach = 2 * layer.dilation as i32;
-    let (length_out, tile) = (layer.length_out(), TILE_ROWS);
-    let maps = vec![
-        positions(layer, at.dz_out, length_out, tile, [-reach, 0]),
-        weight_rows(layer, at.weights, columns / CLUSTER),
-        positions(layer, at.g_out, length_out, tile, [-reach, 0]),
-        flat_rows(layer, at.dz, layer.rows_in()),
-    ];
+    let maps = dgrad_maps(layer, columns, at.weights, [at.dz_out, at.g_out], at.dz);
     let args = DgradArgs {
         mask: at.mask,
         g: at.g,
@@ -162,7 +171,8 @@ pub fn dgrad(layer: &Layer, columns: usize, clusters: usize, at: &Dgrad, label: 
         padding: 0,
     };
     let clusters = clusters.min(items(layer, Pass::Dgrad, columns, 1));
-    launch(layer, Pass::Dgrad, columns, clusters, maps, &args, label)
+    let kernel = hopper_kernel!("hopper_dgrad", layer.precision, columns);
+    launch(layer, (Pass::Dgrad, columns), kernel, clusters, maps, &args, label)
 }
 
 /// The weights' gradient, in `splits` parts.
@@ -188,7 +198,41 @@ pub fn wgrad(
         splits: size(splits),
     };
     let clusters = clusters.min(items(layer, Pass::Wgrad, columns, splits));
-    launch(layer, Pass::Wgrad, columns, clusters, maps, &args, label)
+    let kernel = hopper_kernel!("hopper_wgrad", layer.precision, columns);
+    launch(layer, (Pass::Wgrad, columns), kernel, clusters, maps, &args, label)
+}
+
+/// Of x, the weights and y.
+pub(super) fn forward_maps(
+    layer: &Layer,
+    x: Address,
+    weights: Address,
+    y: Address,
+) -> Vec<TensorMap> {
+    let reach = 2 * layer.dilation as i32;
+    vec![
+        positions(layer, x, layer.length_in, TILE_ROWS, [0, -reach]),
+        weight_rows(layer, weights, BOX_ROWS),
+        flat_rows(layer, y, layer.rows_out()),
+    ]
+}
+
+/// Of `dz_out`, the weights, `g_out` and dz.
+pub(super) fn dgrad_maps(
+    layer: &Layer,
+    columns: usize,
+    weights: Address,
+    [dz_out, g_out]: [Address; 2],
+    dz: Address,
+) -> Vec<TensorMap> {
+    let reach = 2 * layer.dilation as i32;
+    let of_output = |at| positions(layer, at, layer.length_out(), TILE_ROWS, [-reach, 0]);
+    vec![
+        of_output(dz_out),
+        weight_rows(layer, weights, columns / CLUSTER),
+        of_output(g_out),
+        flat_rows(layer, dz, layer.rows_in()),
+    ]
 }
 
 /// Rows of a box, where they are not a tile's.
@@ -214,10 +258,11 @@ fn weight_rows(layer: &Layer, address: Address, rows: usize) -> TensorMap {
     TensorMap { rows, ..flat_rows(layer, address, TAPS * layer.channels) }
 }
 
-fn launch(
+/// `kernel` in tiles of `columns`, shaped as a pass's.
+pub(super) fn launch(
     layer: &Layer,
-    pass: Pass,
-    columns: usize,
+    (pass, columns): (Pass, usize),
+    kernel: &'static str,
     clusters: usize,
     maps: Vec<TensorMap>,
     args: &impl bytemuck::NoUninit,
@@ -227,7 +272,6 @@ fn launch(
     assert!(takes(layer), "{layer:?}: no Hopper kernel");
     let grid = [size(CLUSTER * clusters), 1, 1];
     let shared = shared_bytes(pass, columns) as u32;
-    let kernel = symbol(pass, layer.precision, columns);
     Launch::new(kernel, grid, [THREADS, 1, 1], shared, args, label).with_tensor_maps(maps)
 }
 
@@ -278,28 +322,6 @@ struct WgradArgs {
     dilation: u32,
     channels: u32,
     splits: u32,
-}
-
-/// The kernel of a pass.
-///
-/// Panics when there is none of this precision or these `columns`.
-pub fn symbol(pass: Pass, precision: Precision, columns: usize) -> &'static str {
-    macro_rules! of_pass {
-        ($op:literal) => {
-            match (precision, columns) {
-                (Precision::Fp16, 256) => concat!("hopper_", $op, "_f16_n256"),
-                (Precision::Fp16, 128) => concat!("hopper_", $op, "_f16_n128"),
-                (Precision::Bf16, 256) => concat!("hopper_", $op, "_bf16_n256"),
-                (Precision::Bf16, 128) => concat!("hopper_", $op, "_bf16_n128"),
-                _ => panic!("no Hopper kernel for {precision} in tiles of {columns} columns"),
-            }
-        };
-    }
-    match pass {
-        Pass::Forward => of_pass!("forward"),
-        Pass::Dgrad => of_pass!("dgrad"),
-        Pass::Wgrad => of_pass!("wgrad"),
-    }
 }
 
 #[cfg(test)]

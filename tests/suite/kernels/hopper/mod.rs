@@ -2,6 +2,7 @@
 //! primitives they stand on.
 
 mod planted;
+mod rescale;
 
 use cbp_fast::engine::cuda::device::Address;
 use cbp_fast::engine::cuda::emulated::{Delivery, Options, kernels};

@@ -1,6 +1,6 @@
 //! DeepSHAP's kernels against loops in f64: at awkward shapes, in every precision, under many schedules.
 
-mod dilated;
+pub mod dilated;
 mod first_conv;
 mod head;
 

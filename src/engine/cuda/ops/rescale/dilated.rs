@@ -42,6 +42,14 @@ pub struct Dgrad {
     pub overflow: Address,
 }
 
+impl Dgrad {
+    pub(super) fn ratio_rows(&self, layer: &Layer) -> u32 {
+        let n = self.ratio_batch;
+        assert!(n == layer.batch || 2 * n == layer.batch, "{layer:?}: ratios of {n} examples");
+        (n * layer.length_in) as u32
+    }
+}
+
 /// y = relu(z) + cropped x with z = conv(x) + bias, and z or its ratio.
 pub fn forward(layer: &Layer, at: &Forward, label: &str) -> Launch {
     forward_with(layer, layer.columns(Pass::Forward), at, label)
@@ -74,11 +82,6 @@ pub fn dgrad(layer: &Layer, at: &Dgrad, label: &str) -> Launch {
 /// `dgrad` in tiles of `columns`.
 pub fn dgrad_with(layer: &Layer, columns: usize, at: &Dgrad, label: &str) -> Launch {
     layer.check();
-    assert!(
-        at.ratio_batch == layer.batch || 2 * at.ratio_batch == layer.batch,
-        "{layer:?}: ratios of {} examples",
-        at.ratio_batch
-    );
     let args = DgradArgs {
         dz_out: at.dz_out,
         g_out: at.g_out,
@@ -90,7 +93,7 @@ pub fn dgrad_with(layer: &Layer, columns: usize, at: &Dgrad, label: &str) -> Lau
         map: layer.in_to_out(),
         dilation: layer.dilation as u32,
         channels: layer.channels as u32,
-        ratio_rows: (at.ratio_batch * layer.length_in) as u32,
+        ratio_rows: at.ratio_rows(layer),
     };
     let kernel = layer_kernel!("rescale_dgrad", layer.precision, columns);
     let tiles = layer.column_sum_tiles() * (layer.channels / columns);

@@ -8,6 +8,7 @@
 pub mod dilated;
 pub mod first_conv;
 pub mod head;
+pub mod hopper;
 
 use bytemuck::{Pod, Zeroable};
 
