@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::cli::args::{Chosen, ConsoleArgs, DeviceArgs};
 use crate::doctor::machine;
-use crate::doctor::selftest::{self, AWKWARD, Case, REAL};
+use crate::doctor::selftest::{self, AWKWARD, Case, HOPPER, REAL};
 use crate::engine::Device;
 use crate::engine::cuda::cuda_device::CudaDevice;
 use crate::engine::cuda::device::Device as DeviceTrait;
@@ -68,7 +68,7 @@ fn selftest(args: &DoctorArgs) -> Result<()> {
                 .into());
         }
         Device::Cuda { gpu, .. } => {
-            let cases = [&AWKWARD[..], &REAL].concat();
+            let cases = [&AWKWARD[..], &HOPPER, &REAL].concat();
             all(&cases, &precisions, &mut || CudaDevice::open(gpu.clone()))?
         }
         // Real shapes would take hours there.

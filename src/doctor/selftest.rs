@@ -40,6 +40,12 @@ pub const AWKWARD: [Case; 5] = [
     Case { main: (140, 10, 96, 1), bias: None, examples: 1 },
 ];
 
+/// Filters that the Hopper core takes, at awkward lengths; a bias branch that takes it too, and one that cannot.
+pub const HOPPER: [Case; 2] = [
+    Case { main: (200, 40, 128, 3), bias: Some((200, 40, 32, 1)), examples: 3 },
+    Case { main: (140, 30, 250, 2), bias: Some((140, 30, 128, 2)), examples: 2 },
+];
+
 /// The official models with few examples; then enough rows for the widest tiles of 512 and of 64 channels,
 /// which training at batch 64 uses.
 pub const REAL: [Case; 4] = [

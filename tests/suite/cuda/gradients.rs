@@ -1,7 +1,7 @@
 //! Losses, outputs, every weight gradient and the update of a whole step, in every precision, against f64
 //! with the same ReLU decisions: the cases of `doctor --selftest`.
 
-use cbp_fast::doctor::selftest::{self, AWKWARD, Case};
+use cbp_fast::doctor::selftest::{self, AWKWARD, Case, HOPPER};
 use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options};
 use cbp_fast::engine::cuda::ops::hopper::Core;
 use cbp_fast::engine::cuda::precision::Precision;
@@ -62,14 +62,10 @@ fn steps_under_random_schedules() {
     }
 }
 
-/// The same on the Hopper core: both of its tile widths, a bias branch that takes it and one that cannot.
+/// The same on the Hopper core.
 #[test]
 fn steps_on_the_hopper_core() {
-    let cases = [
-        Case { main: (200, 40, 128, 3), bias: Some((200, 40, 32, 1)), examples: 3 },
-        Case { main: (140, 30, 250, 2), bias: Some((140, 30, 128, 2)), examples: 2 },
-    ];
-    for case in cases {
+    for case in HOPPER {
         for precision in [Precision::Fp16, Precision::Bf16] {
             check_on(Core::H100, case, precision, Options::fast());
         }
