@@ -14,7 +14,8 @@
 // out  logits f32 [B, outputlen]   logcounts f32 [B]   g, dz T [B, L, C]   column sums f32 [row tiles][C]
 //      partials f32 [splits][K + 2][C]: rows of dw, then ddense, then features; adam.cu and counts_head.cu add them up
 //      in order. Features are those of the step's examples alone: StepState
-// T = f16, bf16, f32; every product and sum is f32.   reference: engine/cpu/branch.rs
+// T = f16, bf16, f32; every product and sum is f32. The forward pass of 16-bit elements is in head_tensor.cu, all but
+// head_gather.   reference: engine/cpu/branch.rs
 //
 // All three are thin products with 76 = K + 1 columns, on FFMA: 2.7 G FMA at B = 64, C = 512, L = 1074,
 // 93 us on 132 SMs at 1.7 GHz. That, and not memory (16, 33, 16 us), is the bound of this form.
@@ -35,14 +36,13 @@
 //   tolerance    logits 2e-6 relative L2, logcounts 1e-6: sums of 75 sums of at most 512 terms; g and dz 1e-6 a tap and
 //                one rounding to T; their column sums 1e-5 and the weight gradient 5e-6 relative L2: 1000s of rows
 //                in runs (seen: 8e-7)
-//   next         tensor cores with x as it is and w, dlogits split in two: then memory is the bound
+//   next         gradients of 16-bit elements on tensor cores, too
 
+#include "head.cuh"
 #include "head_gradient.cuh"
-#include "step.cuh"
 
 // ---------------------------------------------------------------------------------------- forward
 
-constexpr uint32_t COLUMNS = 80;  // of a tile: taps, then the dense layer
 constexpr uint32_t DEPTH = 16;    // channels at a time
 constexpr uint32_t W_STRIDE = COLUMNS + 2;  // even, for 64-bit reads; 16 channels write to 16 banks
 constexpr uint32_t P_STRIDE = COLUMNS + 1;  // odd: a diagonal touches every bank
@@ -180,8 +180,6 @@ constexpr uint32_t FORWARD_BLOCKS = 2;
 constexpr uint32_t FORWARD_BLOCKS = 3;
 #endif
 
-CBP_KERNEL(head_forward_f16, HeadForward, THREADS, FORWARD_BLOCKS) { head_forward<half_t>(p); }
-CBP_KERNEL(head_forward_bf16, HeadForward, THREADS, FORWARD_BLOCKS) { head_forward<bf16_t>(p); }
 CBP_KERNEL(head_forward_f32, HeadForward, THREADS, FORWARD_BLOCKS) { head_forward<float>(p); }
 
 struct HeadGather {
@@ -195,23 +193,26 @@ struct HeadGather {
   uint32_t length;
   uint32_t crop;
   uint32_t outputlen;
+  uint32_t rows;  // of a tile of the product, here or in head_tensor.cu
   uint32_t row_tiles;
   uint32_t column_tiles;
+  uint32_t padding;
 };
 
 CBP_KERNEL(head_gather, HeadGather, 256, 1) {
   const uint32_t b = blockIdx.x;
   const float profile_bias = p.profile_bias[0];
+  const uint32_t of_tile = p.rows + COLUMNS - 1;
   for (uint32_t i = threadIdx.x; i < p.outputlen; i += blockDim.x) {
     float sum = profile_bias;
     for (uint32_t z = 0; z < p.column_tiles; z++) {
       // Column k of tile z is tap z * COLUMNS + k: its diagonal begins that much further on.
       const uint32_t at = p.crop + i + z * COLUMNS;
       // Tiles with row at + k for some k < COLUMNS.
-      const uint32_t last = (at + COLUMNS - 1) / ROWS;
-      for (uint32_t tile = at / ROWS; tile <= last && tile < p.row_tiles; tile++) {
+      const uint32_t last = (at + COLUMNS - 1) / p.rows;
+      for (uint32_t tile = at / p.rows; tile <= last && tile < p.row_tiles; tile++) {
         const size_t place = ((size_t)z * p.batch + b) * p.row_tiles + tile;
-        const float part = p.diagonals[place * (ROWS + COLUMNS - 1) + at + COLUMNS - 1 - tile * ROWS];
+        const float part = p.diagonals[place * of_tile + at + COLUMNS - 1 - tile * p.rows];
         sum += part;
       }
     }
@@ -229,24 +230,6 @@ CBP_KERNEL(head_gather, HeadGather, 256, 1) {
 }
 
 // --------------------------------------------------------------------------------- input gradient
-
-struct HeadInputGradient {
-  Global<float> dlogits;
-  Global<float> dlogcounts;
-  Global<float> w;
-  Global<float> dense;
-  Global<uint32_t> mask;
-  Global<uint8_t> g;   // of the element type; null: not wanted
-  Global<uint8_t> dz;  // of the element type
-  Global<float> column_sums;  // [B * row tiles][C]
-  Global<uint32_t> overflow;
-  uint32_t length;
-  uint32_t channels;
-  uint32_t width;
-  uint32_t crop;
-  uint32_t outputlen;
-  uint32_t padding;
-};
 
 template <class T>
 CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
@@ -320,20 +303,6 @@ CBP_KERNEL(head_input_gradient_f32, HeadInputGradient, THREADS, 4) { head_input_
 constexpr uint32_t W_THREADS = 64;  // 8 groups of 10 taps x 8 of 8 channels
 constexpr uint32_t W_ROWS = 32;     // rows at a time
 constexpr uint32_t W_UNROLL = 8;    // rows between two moves of the window
-
-struct HeadWeightGradient {
-  Global<StepState> state;
-  Global<uint8_t> x;  // of the element type
-  Global<float> dlogits;
-  Global<float> dlogcounts;
-  Global<float> partials;
-  uint32_t batch;
-  uint32_t length;
-  uint32_t channels;
-  uint32_t width;
-  uint32_t crop;
-  uint32_t outputlen;
-};
 
 template <class T>
 CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {

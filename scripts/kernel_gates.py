@@ -33,6 +33,9 @@ def instructions(kernel):
         return [form, "UTMALDG.IM2COL", "UTMALDG.MULTICAST", "USETMAXREG"] + stored
     if kernel.startswith("matrix_ceiling_"):
         return ["HMMA"]
+    head = re.match(r"head_(forward)_(f16|bf16)$", kernel)
+    if head:
+        return ["HMMA", "LDGSTS", "LDSM"]
     tensor = re.match(r"(?:dilated|rescale)_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
     if not tensor:
         return []

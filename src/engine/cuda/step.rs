@@ -18,7 +18,7 @@ use super::device::{Address, Launch};
 use super::ops::adam::{Table, Update};
 use super::ops::batch::{Batch, ResidentGenome, ResidentSignal};
 use super::ops::counts_head::CountsHead;
-use super::ops::head::{HeadScratch, InputGradient};
+use super::ops::head::InputGradient;
 use super::ops::hopper::Core;
 use super::ops::loss::{Loss, OutputGradients, Outputs};
 use super::ops::partial_sums::PartialSums;
@@ -177,7 +177,7 @@ fn forward(
         };
         push(at.core.forward(layer, &operands, &format!("dilated_{} forward", i + 1)));
     }
-    let scratch = HeadScratch { diagonals: arena[out.diagonals], pooled: arena[out.pooled] };
+    let scratch = out.head.at(arena);
     let x_n = arena[out.maps[shapes.dilated.len()]];
     let (logits, logcounts) = (arena[out.logits], arena[out.logcounts]);
     let head = weights.head(weights_arena);

@@ -1,9 +1,10 @@
 //! The buffers of a step at one batch size, planned together.
 
 use super::arena::{Arena, Slot};
+use super::device::Address;
 use super::ops::dilated::Layer;
 use super::ops::first_conv::FirstConv;
-use super::ops::head::Head;
+use super::ops::head::{Head, HeadScratch};
 use super::ops::{Element, padded_channels};
 use super::precision::Precision;
 use crate::error::Problem;
@@ -79,6 +80,36 @@ impl Shapes {
     }
 }
 
+/// What the launches of a head's forward pass leave for each other.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadSlots {
+    diagonals: Slot,
+    pooled: Slot,
+    /// `None` for f32
+    split: Option<Slot>,
+}
+
+impl HeadSlots {
+    pub fn plan(head: &Head, element: Element, branch: &str, arena: &mut Arena) -> Self {
+        let split = head.split_bytes(element);
+        Self {
+            diagonals: arena
+                .plan::<f32>(format!("{branch}head diagonals"), head.diagonals_len(element)),
+            pooled: arena.plan::<f32>(format!("{branch}head pooled"), head.pooled_len(element)),
+            split: (split > 0)
+                .then(|| arena.plan_bytes(format!("{branch}head weights in two parts"), split)),
+        }
+    }
+
+    pub fn at(&self, arena: &Arena) -> HeadScratch {
+        HeadScratch {
+            diagonals: arena[self.diagonals],
+            pooled: arena[self.pooled],
+            split: self.split.map_or(Address::NULL, |slot| arena[slot]),
+        }
+    }
+}
+
 /// Feature maps and outputs of one branch.
 #[derive(Clone, Debug)]
 pub struct Activations {
@@ -86,8 +117,7 @@ pub struct Activations {
     pub maps: Vec<Slot>,
     /// bits of X_0 .. X_n: where the ReLU let through; empty without gradients
     pub masks: Vec<Slot>,
-    pub diagonals: Slot,
-    pub pooled: Slot,
+    pub head: HeadSlots,
     /// f32 [batch, outputlen]
     pub logits: Slot,
     /// f32 [batch]
@@ -119,8 +149,7 @@ impl Activations {
         Self {
             maps,
             masks,
-            diagonals: arena.plan::<f32>(format!("{branch} head diagonals"), head.diagonals_len()),
-            pooled: arena.plan::<f32>(format!("{branch} head pooled"), head.pooled_len()),
+            head: HeadSlots::plan(head, shapes.element(), &format!("{branch} "), arena),
             logits: arena.plan::<f32>(format!("{branch} logits"), head.batch * head.outputlen),
             logcounts: arena.plan::<f32>(format!("{branch} logcounts"), head.batch),
         }

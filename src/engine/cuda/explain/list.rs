@@ -4,7 +4,6 @@ use super::workspace::{Chunk, OutputSlots, Passes, Workspace};
 use crate::engine::cuda::arena::Arena;
 use crate::engine::cuda::device::{Address, Launch};
 use crate::engine::cuda::ops::Floor;
-use crate::engine::cuda::ops::head::HeadScratch;
 use crate::engine::cuda::ops::hopper::Core;
 use crate::engine::cuda::ops::rescale::first_conv::{self, Scores};
 use crate::engine::cuda::ops::rescale::head::{self, Multipliers, Seed};
@@ -91,17 +90,18 @@ impl Lists<'_> {
                 dilated::forward_floor(layer, keep),
             );
         }
-        let scratch = HeadScratch { diagonals: arena[ws.diagonals], pooled: arena[ws.pooled] };
-        let [forward, gather] = shapes.head.forward(
+        let launches = shapes.head.forward(
             element,
             map(shapes.dilated.len()),
             &weights.head(weights_arena),
-            scratch,
+            ws.head.at(arena),
             arena[out.logits],
             arena[out.logcounts],
         );
-        push(forward, shapes.head.forward_floor(element));
-        push(gather, LATENCY);
+        for launch in launches {
+            let product = launch.label == "head forward";
+            push(launch, if product { shapes.head.forward_floor(element) } else { LATENCY });
+        }
         list
     }
 

@@ -4,7 +4,7 @@ use crate::engine::Heads;
 use crate::engine::cuda::arena::{Arena, Slot};
 use crate::engine::cuda::ops::rescale::head::Scales;
 use crate::engine::cuda::precision::Precision;
-use crate::engine::cuda::workspace::Shapes;
+use crate::engine::cuda::workspace::{HeadSlots, Shapes};
 use crate::model::Architecture;
 use crate::model::arch::BASES;
 
@@ -100,8 +100,7 @@ pub struct Workspace {
     pub kept: Vec<Slot>,
     /// of every ReLU of the pairs, of X_0 .. X_n, element type
     pub ratios: Vec<Slot>,
-    pub diagonals: Slot,
-    pub pooled: Slot,
+    pub head: HeadSlots,
     pub of_sequences: OutputSlots,
     /// `of_sequences` for gradients
     pub of_references: OutputSlots,
@@ -168,8 +167,7 @@ impl Workspace {
             maps,
             kept,
             ratios,
-            diagonals: arena.plan::<f32>("head diagonals", head.diagonals_len()),
-            pooled: arena.plan::<f32>("head pooled", head.pooled_len()),
+            head: HeadSlots::plan(head, precision.element(), "", &mut arena),
             of_sequences,
             of_references,
             seeds: arena.plan::<f32>("seeds", largest.pairs() * arch.outputlen),

@@ -1,4 +1,5 @@
-//! `kernels/head.cu`: profile and counts head of a branch, and their gradients.
+//! `kernels/head.cu` and, for 16-bit elements, `kernels/head_tensor.cu`: profile and counts head of a branch, and their
+//! gradients.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -23,6 +24,33 @@ pub struct HeadForward {
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
+pub struct HeadSplit {
+    w: Address,
+    dense: Address,
+    split: Address,
+    unscale: Address,
+    channels: u32,
+    width: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct HeadTensorForward {
+    x: Address,
+    split: Address,
+    unscale: Address,
+    diagonals: Address,
+    pooled: Address,
+    batch: u32,
+    length: u32,
+    channels: u32,
+    width: u32,
+    crop: u32,
+    outputlen: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 pub struct HeadGather {
     diagonals: Address,
     pooled: Address,
@@ -34,8 +62,10 @@ pub struct HeadGather {
     length: u32,
     crop: u32,
     outputlen: u32,
+    rows: u32,
     row_tiles: u32,
     column_tiles: u32,
+    padding: u32,
 }
 
 #[repr(C)]
@@ -74,12 +104,18 @@ pub struct HeadWeightGradient {
     outputlen: u32,
 }
 
-/// Rows and columns of a tile, channels of a gradient's tile, and so on: as in the kernel file.
+/// Rows and columns of a tile, channels of a gradient's tile, and so on: as in `head.cu`.
 const ROWS: usize = 128;
 const COLUMNS: usize = 80;
 const CHANNELS: usize = 64;
 const DEPTH: usize = 16;
 const THREADS: u32 = 128;
+/// Rows of a tile of `head_tensor.cu`, channels of a stage, and stages.
+const TENSOR_ROWS: usize = 256;
+const TENSOR_DEPTH: usize = 32;
+const TENSOR_STAGES: usize = 3;
+const TENSOR_THREADS: u32 = 256;
+const SPLIT_THREADS: u32 = 128;
 const W_THREADS: u32 = 64;
 const W_ROWS: usize = 32;
 /// Blocks of the weight gradient that a multiprocessor holds at once.
@@ -113,13 +149,15 @@ pub struct HeadWeights {
     pub dense_bias: Address,
 }
 
-/// What the first forward launch leaves for the second, f32.
+/// What a forward launch leaves for the next one.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadScratch {
-    /// `diagonals_len` elements
+    /// `diagonals_len` elements, f32
     pub diagonals: Address,
-    /// `pooled_len` elements
+    /// `pooled_len` elements, f32
     pub pooled: Address,
+    /// `split_bytes`; `Address::NULL` for f32
+    pub split: Address,
 }
 
 /// What the input gradient writes.
@@ -143,21 +181,45 @@ impl Head {
         assert!(self.length < 1 << 30 && self.batch < 1 << 16, "{self:?}");
     }
 
-    /// Tiles of an example's rows.
+    /// Tiles of an example's rows in the input gradient.
     pub fn row_tiles(&self) -> usize {
         self.length.div_ceil(ROWS)
+    }
+
+    /// Rows of a tile of the forward pass.
+    fn forward_rows(element: Element) -> usize {
+        if element == Element::F32 { ROWS } else { TENSOR_ROWS }
+    }
+
+    fn forward_tiles(&self, element: Element) -> usize {
+        self.length.div_ceil(Self::forward_rows(element))
     }
 
     fn column_tiles(&self) -> usize {
         (self.width + 1).div_ceil(COLUMNS)
     }
 
-    pub fn diagonals_len(&self) -> usize {
-        self.column_tiles() * self.batch * self.row_tiles() * (ROWS + COLUMNS - 1)
+    pub fn diagonals_len(&self, element: Element) -> usize {
+        let of_tile = Self::forward_rows(element) + COLUMNS - 1;
+        self.column_tiles() * self.batch * self.forward_tiles(element) * of_tile
     }
 
-    pub fn pooled_len(&self) -> usize {
-        self.batch * self.row_tiles()
+    pub fn pooled_len(&self, element: Element) -> usize {
+        self.batch * self.forward_tiles(element)
+    }
+
+    /// Bytes of the weights' two parts, of the element type [column tiles][2 * COLUMNS][channels].
+    fn parts_bytes(&self, element: Element) -> usize {
+        self.column_tiles() * 2 * COLUMNS * self.channels * element.bytes()
+    }
+
+    /// Bytes of the parts and, behind them, of what a column's products are to be multiplied by. None for f32, whose
+    /// weights are used as they are.
+    pub fn split_bytes(&self, element: Element) -> usize {
+        match element {
+            Element::F32 => 0,
+            _ => self.parts_bytes(element) + 4 * self.column_tiles() * COLUMNS,
+        }
     }
 
     /// `x` [batch, length, channels] -> `logits` f32 [batch, outputlen], `logcounts` f32 [batch].
@@ -169,25 +231,15 @@ impl Head {
         scratch: HeadScratch,
         logits: Address,
         logcounts: Address,
-    ) -> [Launch; 2] {
+    ) -> Vec<Launch> {
         self.check();
-        let HeadScratch { diagonals, pooled } = scratch;
-        let forward = HeadForward {
-            x,
-            w: weights.profile,
-            dense: weights.dense,
-            diagonals,
-            pooled,
-            batch: size(self.batch),
-            length: size(self.length),
-            channels: size(self.channels),
-            width: size(self.width),
-            crop: size(self.crop),
-            outputlen: size(self.outputlen),
+        let mut list = match element {
+            Element::F32 => vec![self.plain_product(x, weights, scratch)],
+            _ => self.tensor_product(element, x, weights, scratch).into(),
         };
         let gather = HeadGather {
-            diagonals,
-            pooled,
+            diagonals: scratch.diagonals,
+            pooled: scratch.pooled,
             profile_bias: weights.profile_bias,
             dense_bias: weights.dense_bias,
             logits,
@@ -196,29 +248,89 @@ impl Head {
             length: size(self.length),
             crop: size(self.crop),
             outputlen: size(self.outputlen),
-            row_tiles: size(self.row_tiles()),
+            rows: size(Self::forward_rows(element)),
+            row_tiles: size(self.forward_tiles(element)),
             column_tiles: size(self.column_tiles()),
+            padding: 0,
         };
-        let kernels = ["head_forward_f16", "head_forward_bf16", "head_forward_f32"];
-        let grid = [size(self.row_tiles()), size(self.batch), size(self.column_tiles())];
+        let grid = [size(self.batch), 1, 1];
+        list.push(Launch::new("head_gather", grid, [256, 1, 1], 0, &gather, "head gather"));
+        list
+    }
+
+    fn plain_product(&self, x: Address, weights: &HeadWeights, scratch: HeadScratch) -> Launch {
+        let args = HeadForward {
+            x,
+            w: weights.profile,
+            dense: weights.dense,
+            diagonals: scratch.diagonals,
+            pooled: scratch.pooled,
+            batch: size(self.batch),
+            length: size(self.length),
+            channels: size(self.channels),
+            width: size(self.width),
+            crop: size(self.crop),
+            outputlen: size(self.outputlen),
+        };
+        let tiles = size(self.forward_tiles(Element::F32));
+        let grid = [tiles, size(self.batch), size(self.column_tiles())];
         // The operands of the product, then in their place the products.
         let shared = 4 * (DEPTH * (ROWS + COLUMNS + 2)).max(ROWS * (COLUMNS + 1));
+        Launch::new("head_forward_f32", grid, [THREADS, 1, 1], size(shared), &args, "head forward")
+    }
+
+    /// The weights in two parts, then the product.
+    fn tensor_product(
+        &self,
+        element: Element,
+        x: Address,
+        weights: &HeadWeights,
+        scratch: HeadScratch,
+    ) -> [Launch; 2] {
+        let unscale = scratch.split.offset(self.parts_bytes(element));
+        let split = HeadSplit {
+            w: weights.profile,
+            dense: weights.dense,
+            split: scratch.split,
+            unscale,
+            channels: size(self.channels),
+            width: size(self.width),
+        };
+        let forward = HeadTensorForward {
+            x,
+            split: scratch.split,
+            unscale,
+            diagonals: scratch.diagonals,
+            pooled: scratch.pooled,
+            batch: size(self.batch),
+            length: size(self.length),
+            channels: size(self.channels),
+            width: size(self.width),
+            crop: size(self.crop),
+            outputlen: size(self.outputlen),
+        };
+        let [split_kernel, forward_kernel] = match element {
+            Element::Bf16 => ["head_split_bf16", "head_forward_bf16"],
+            _ => ["head_split_f16", "head_forward_f16"],
+        };
+        let grid = [size(self.forward_tiles(element)), size(self.batch), size(self.column_tiles())];
+        let shared = TENSOR_STAGES * (TENSOR_ROWS + 2 * COLUMNS) * TENSOR_DEPTH * element.bytes();
         [
             Launch::new(
-                element.pick(kernels),
+                split_kernel,
+                [size(self.column_tiles() * COLUMNS), 1, 1],
+                [SPLIT_THREADS, 1, 1],
+                4 * SPLIT_THREADS / 32,
+                &split,
+                "head split",
+            ),
+            Launch::new(
+                forward_kernel,
                 grid,
-                [THREADS, 1, 1],
+                [TENSOR_THREADS, 1, 1],
                 size(shared),
                 &forward,
                 "head forward",
-            ),
-            Launch::new(
-                "head_gather",
-                [size(self.batch), 1, 1],
-                [256, 1, 1],
-                0,
-                &gather,
-                "head gather",
             ),
         ]
     }
