@@ -14,11 +14,11 @@
 // out  logits f32 [B, outputlen]   logcounts f32 [B]   g, dz T [B, L, C]   column sums f32 [row tiles][C]
 //      partials f32 [splits][K + 2][C]: rows of dw, then ddense, then features; adam.cu and counts_head.cu add them up
 //      in order. Features are those of the step's examples alone: StepState
-// T = f16, bf16, f32; every product and sum is f32. The forward pass of 16-bit elements is in head_tensor.cu, all but
-// head_gather.   reference: engine/cpu/branch.rs
+// T = f32 here, every product and sum. f16 and bf16 are in head_tensor.cu and head_tensor_gradient.cu, but for
+// head_gather, which is for all.   reference: engine/cpu/branch.rs
 //
 // All three are thin products with 76 = K + 1 columns, on FFMA: 2.7 G FMA at B = 64, C = 512, L = 1074,
-// 93 us on 132 SMs at 1.7 GHz. That, and not memory (16, 33, 16 us), is the bound of this form.
+// 93 us on 132 SMs at 1.7 GHz. That, and not memory (33, 66, 33 us), is the bound of this form.
 //
 //   forward      tile 128 rows x 80 columns, 128 threads of 8 x 10; 16 channels at a time, the next ones
 //                on their way in registers. The tile's products then lie in shared memory, and their
@@ -31,12 +31,11 @@
 //   weights      tile 80 taps x 64 channels, 64 threads of 10 x 8, sliding along the rows; a split is a
 //                run of examples
 //   measured     unmeasured
-//   registers    forward at most 205 (160 on sm_80, 155 on sm_90), gather 40, input 128 (4 blocks an SM),
+//   registers    forward 205 (160 on sm_80, 155 on sm_90), gather 40, input 128 (4 blocks an SM),
 //                weights 225 (202 on sm_80, 217 on sm_90)
-//   tolerance    logits 2e-6 relative L2, logcounts 1e-6: sums of 75 sums of at most 512 terms; g and dz 1e-6 a tap and
-//                one rounding to T; their column sums 1e-5 and the weight gradient 5e-6 relative L2: 1000s of rows
-//                in runs (seen: 8e-7)
-//   next         gradients of 16-bit elements on tensor cores, too
+//   tolerance    logits 2e-6 relative L2, logcounts 1e-6: sums of 75 sums of at most 512 terms; g and dz 1e-6 of the
+//                sum of a value's magnitudes; their column sums 1e-5 and the weight gradient 5e-6 relative L2: 1000s
+//                of rows in runs (seen: 8e-7)
 
 #include "head.cuh"
 #include "head_gradient.cuh"
@@ -48,7 +47,7 @@ constexpr uint32_t W_STRIDE = COLUMNS + 2;  // even, for 64-bit reads; 16 channe
 constexpr uint32_t P_STRIDE = COLUMNS + 1;  // odd: a diagonal touches every bank
 
 struct HeadForward {
-  Global<uint8_t> x;  // of the element type
+  Global<float> x;
   Global<float> w;
   Global<float> dense;
   Global<float> diagonals;  // [column tiles][B][row tiles][ROWS + COLUMNS - 1]
@@ -65,11 +64,16 @@ struct HeadForward {
 // write (8 rows x 4 channels, 4 apart) has no bank conflict; fours stay together for the read.
 CBP_DEVICE uint32_t x_place(uint32_t channel, uint32_t row) { return channel * ROWS + (row ^ (channel / 4 % 4 * 8)); }
 
-template <class T>
-CBP_DEVICE void head_forward(const HeadForward& p) {
+// Blocks on a multiprocessor. ptxas takes more registers from sm_100 on and spills at three.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr uint32_t FORWARD_BLOCKS = 2;
+#else
+constexpr uint32_t FORWARD_BLOCKS = 3;
+#endif
+
+CBP_KERNEL(head_forward_f32, HeadForward, THREADS, FORWARD_BLOCKS) {
   const uint32_t tile = blockIdx.x, b = blockIdx.y, column0 = blockIdx.z * COLUMNS;
   const uint32_t first = tile * ROWS;  // row of the example
-  const Global<T> x = p.x.template as<T>();
   const Shared<float> xs = shared_at<float>(0);                 // [DEPTH][ROWS], see x_place
   const Shared<float> ws = shared_at<float>(DEPTH * ROWS * 4);  // [DEPTH][W_STRIDE]
   const Shared<float> ps = shared_at<float>(0);                 // [ROWS][P_STRIDE], when the products are done
@@ -84,14 +88,14 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
   // early; weights are in L2 and wait in no register.
   const uint32_t load_row = threadIdx.x / 4, load_channel = threadIdx.x % 4 * 4;
   const uint32_t w_channel = threadIdx.x % DEPTH, w_column = threadIdx.x / DEPTH;
-  typename FourOf<T>::Raw next[ROWS / 32];
+  float4 next[ROWS / 32];
   auto load = [&](uint32_t c0) {
 #pragma unroll
     for (uint32_t i = 0; i < ROWS / 32; i++) {
       const uint32_t row = first + load_row + 32 * i;
       next[i] = {};
       if (row < p.length) {
-        next[i] = load_vec<typename FourOf<T>::Raw>(x, ((size_t)b * p.length + row) * p.channels + c0 + load_channel);
+        next[i] = load_vec<float4>(p.x, ((size_t)b * p.length + row) * p.channels + c0 + load_channel);
       }
     }
   };
@@ -103,7 +107,7 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
 #pragma unroll
     for (uint32_t i = 0; i < ROWS / 32; i++) {
       const uint32_t row = load_row + 32 * i;
-      const float4 v = FourOf<T>::unpack(next[i]);
+      const float4 v = next[i];
       xs[x_place(load_channel + 0, row)] = v.x;
       xs[x_place(load_channel + 1, row)] = v.y;
       xs[x_place(load_channel + 2, row)] = v.z;
@@ -173,15 +177,6 @@ CBP_DEVICE void head_forward(const HeadForward& p) {
   }
 }
 
-// Blocks on a multiprocessor. ptxas takes more registers from sm_100 on and spills at three.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-constexpr uint32_t FORWARD_BLOCKS = 2;
-#else
-constexpr uint32_t FORWARD_BLOCKS = 3;
-#endif
-
-CBP_KERNEL(head_forward_f32, HeadForward, THREADS, FORWARD_BLOCKS) { head_forward<float>(p); }
-
 struct HeadGather {
   Global<float> diagonals;
   Global<float> pooled;
@@ -231,8 +226,7 @@ CBP_KERNEL(head_gather, HeadGather, 256, 1) {
 
 // --------------------------------------------------------------------------------- input gradient
 
-template <class T>
-CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
+CBP_KERNEL(head_input_gradient_f32, HeadInputGradient, THREADS, 4) {
   const uint32_t c0 = blockIdx.x * CHANNELS, tile = blockIdx.y, b = blockIdx.z;
   const uint32_t first = tile * ROWS;
   const uint32_t here = p.channels - c0 < CHANNELS ? p.channels - c0 : CHANNELS;  // 32 or 64
@@ -270,13 +264,13 @@ CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
 #pragma unroll
       for (uint32_t j = 0; j < 4; j++) {
         const float g = sums[i][4 * run + j];
-        overflow |= !fits<T>(g);
+        overflow |= !fits<float>(g);
         dz[j] = bits >> j & 1 ? g : 0.0f;
         by_bias[4 * run + j] += dz[j];
       }
       const float* g = &sums[i][4 * run];
-      if (p.g) store4<T>(p.g.template as<T>(), place, make_float4(g[0], g[1], g[2], g[3]));
-      store4<T>(p.dz.template as<T>(), place, make_float4(dz[0], dz[1], dz[2], dz[3]));
+      if (p.g) store_vec(p.g.template as<float>(), place, make_float4(g[0], g[1], g[2], g[3]));
+      store_vec(p.dz.template as<float>(), place, make_float4(dz[0], dz[1], dz[2], dz[3]));
     }
   }
   if (overflow) atomic_or(p.overflow, 1);
@@ -294,21 +288,16 @@ CBP_DEVICE void head_input_gradient(const HeadInputGradient& p) {
   }
 }
 
-CBP_KERNEL(head_input_gradient_f16, HeadInputGradient, THREADS, 4) { head_input_gradient<half_t>(p); }
-CBP_KERNEL(head_input_gradient_bf16, HeadInputGradient, THREADS, 4) { head_input_gradient<bf16_t>(p); }
-CBP_KERNEL(head_input_gradient_f32, HeadInputGradient, THREADS, 4) { head_input_gradient<float>(p); }
-
 // -------------------------------------------------------------------------------- weight gradient
 
 constexpr uint32_t W_THREADS = 64;  // 8 groups of 10 taps x 8 of 8 channels
 constexpr uint32_t W_ROWS = 32;     // rows at a time
 constexpr uint32_t W_UNROLL = 8;    // rows between two moves of the window
 
-template <class T>
-CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
+CBP_KERNEL(head_weight_gradient_f32, HeadWeightGradient, W_THREADS, 4) {
   const uint32_t c0 = blockIdx.x * CHANNELS, k0 = blockIdx.y * COLUMNS, split = blockIdx.z;
   const uint32_t here = p.channels - c0 < CHANNELS ? p.channels - c0 : CHANNELS;  // 32 or 64
-  const Global<T> x = p.x.template as<T>();
+  const Global<float> x = p.x.template as<float>();
   const Shared<float> xs = shared_at<float>(0);                      // [W_ROWS][CHANNELS]
   const Shared<float> ds = shared_at<float>(W_ROWS * CHANNELS * 4);  // [W_ROWS + COLUMNS - 1]
   const uint32_t tap0 = threadIdx.x / 8 * 10, channel = threadIdx.x % 8 * 4;  // in the tile
@@ -316,14 +305,14 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
 
   // Each thread brings 4 channels of 8 rows.
   const uint32_t load_row = threadIdx.x / 16, load_channel = threadIdx.x % 16 * 4;
-  typename FourOf<T>::Raw next[W_ROWS / 4];
+  float4 next[W_ROWS / 4];
   auto load = [&](uint32_t b, uint32_t first) {
 #pragma unroll
     for (uint32_t i = 0; i < W_ROWS / 4; i++) {
       const uint32_t t = first + load_row + 4 * i;
       next[i] = {};
       if (t < p.length && load_channel < here) {
-        next[i] = load_vec<typename FourOf<T>::Raw>(x, ((size_t)b * p.length + t) * p.channels + c0 + load_channel);
+        next[i] = load_vec<float4>(x, ((size_t)b * p.length + t) * p.channels + c0 + load_channel);
       }
     }
   };
@@ -341,7 +330,7 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
       block_sync();  // the last rows are used up
 #pragma unroll
       for (uint32_t i = 0; i < W_ROWS / 4; i++) {
-        store_vec(xs, (load_row + 4 * i) * CHANNELS + load_channel, FourOf<T>::unpack(next[i]));
+        store_vec(xs, (load_row + 4 * i) * CHANNELS + load_channel, next[i]);
       }
       // ds[i] = dlogits at first + i - (COLUMNS - 1) - crop - k0; 0 outside
       for (uint32_t i = threadIdx.x; i < W_ROWS + COLUMNS - 1; i += W_THREADS) {
@@ -415,7 +404,3 @@ CBP_DEVICE void head_weight_gradient(const HeadWeightGradient& p) {
     }
   }
 }
-
-CBP_KERNEL(head_weight_gradient_f16, HeadWeightGradient, W_THREADS, 4) { head_weight_gradient<half_t>(p); }
-CBP_KERNEL(head_weight_gradient_bf16, HeadWeightGradient, W_THREADS, 4) { head_weight_gradient<bf16_t>(p); }
-CBP_KERNEL(head_weight_gradient_f32, HeadWeightGradient, W_THREADS, 4) { head_weight_gradient<float>(p); }

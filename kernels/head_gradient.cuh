@@ -1,4 +1,4 @@
-// The gradient of the last feature map: what head.cu and rescale_head.cu share.
+// The gradient of the last feature map on FFMA: what head.cu, for f32, and rescale_head.cu, for every type, share.
 //
 // A tile is 128 rows x 64 channels, 128 threads of 8 x 8. Row t and tap k meet at dlogits[t - k], so a thread's 8
 // factors slide: one read of shared memory for 64 FMA.

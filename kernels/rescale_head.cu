@@ -20,15 +20,16 @@
 // multipliers near 0.1, far from fp16's smallest (6e-5) and largest (6.6e4).
 //
 //   seed         one block of 256 threads a pair
-//   head         tile and product of head_input_gradient (head_gradient.cuh); the counts head's rows skip
+//   head         tile and product of head_input_gradient for f32 (head_gradient.cuh); the counts head's rows skip
 //                the product
 //   floor        64 pairs, both heads, C = 512, L = 1074: 352 MB in 16 bit, 82 us at 4.3 TB/s; 2.6 G FMA, 90 us on
 //                132 SMs at 1.7 GHz
 //   measured     unmeasured
 //   registers    seed at most 56, head 127 (4 blocks an SM)
-//   tolerance    deltas 1e-12 relative L2 (f64); seeds 1e-9 and 1e-7 of each: one f32 rounding; g 1e-6 a tap and one rounding
-//                to T, as head_input_gradient; dz 2e-6 relative L2 or one rounding to T; see
-//                tests/suite/kernels/rescale/head.rs
+//   tolerance    deltas 1e-12 relative L2 (f64); seeds 1e-9 and 1e-7 of each: one f32 rounding; g 1e-6 a tap and one
+//                rounding to T; dz 2e-6 relative L2 or one rounding to T; see tests/suite/kernels/rescale/head.rs
+//   next         the product of head_tensor_gradient.cu for 16 bits. One launch of some twenty of a chunk is not worth
+//                a second form of its end yet
 
 #include "head_gradient.cuh"
 #include "over_block.cuh"

@@ -33,9 +33,10 @@ def instructions(kernel):
         return [form, "UTMALDG.IM2COL", "UTMALDG.MULTICAST", "USETMAXREG"] + stored
     if kernel.startswith("matrix_ceiling_"):
         return ["HMMA"]
-    head = re.match(r"head_(forward)_(f16|bf16)$", kernel)
+    # The input gradient takes its weights apart on their way into shared memory; nothing goes there as it is.
+    head = re.match(r"head_(forward|input_gradient|weight_gradient)_(f16|bf16)$", kernel)
     if head:
-        return ["HMMA", "LDGSTS", "LDSM"]
+        return ["HMMA", "LDSM"] + ([] if head[1] == "input_gradient" else ["LDGSTS"])
     tensor = re.match(r"(?:dilated|rescale)_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
     if not tensor:
         return []

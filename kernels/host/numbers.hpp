@@ -21,6 +21,7 @@ CBP_DEVICE float bits_float(uint32_t u) {
 }
 CBP_DEVICE uint32_t popcount(uint32_t u) { return static_cast<uint32_t>(__builtin_popcount(u)); }
 CBP_DEVICE float quotient(float a, float b) { return a / b; }
+CBP_DEVICE uint32_t apart(uint32_t u) { return u; }
 
 CBP_DEVICE float half_to_float(uint16_t h) {
 #ifdef __F16C__

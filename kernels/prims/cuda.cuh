@@ -132,6 +132,11 @@ CBP_DEVICE float quotient(float a, float b) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
   return a * inverse;
 }
+CBP_DEVICE uint32_t apart(uint32_t u) {
+  uint32_t copy;  // ptxas would see through a mov
+  asm volatile("prmt.b32 %0, %1, %1, 0x3210;" : "=r"(copy) : "r"(u));
+  return copy;
+}
 
 CBP_DEVICE float to_float(float x) { return x; }
 CBP_DEVICE float to_float(half_t x) { return __half2float(__ushort_as_half(x.bits)); }

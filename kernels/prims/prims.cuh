@@ -36,6 +36,8 @@
 //   to_tf32(f)                  f32 bits with 10 mantissa bits, to nearest, ties away (cvt.rna)
 //   float_bits(f) bits_float(u) popcount(u)
 //   quotient(a, b)              a / b to 2 ulp, where 2^-126 <= |b| <= 2^126 (the host: exactly)
+//   apart(u)                  u in a register of its own: fragments that share values, each in registers on end, would
+//                             otherwise be put together anew for every mma
 //   atomic_or(p, v) atomic_min(p, v)         on Global<uint32_t>: flags and indices, never a sum of floats
 //   FastDiv                     division by a number known on the host (engine/cuda/fast_div.rs builds it)
 #pragma once

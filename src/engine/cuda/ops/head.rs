@@ -1,5 +1,5 @@
-//! `kernels/head.cu` and, for 16-bit elements, `kernels/head_tensor.cu`: profile and counts head of a branch, and their
-//! gradients.
+//! `kernels/head.cu` and, for 16-bit elements, `kernels/head_tensor.cu` and `kernels/head_tensor_gradient.cu`: profile
+//! and counts head of a branch, and their gradients.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -111,11 +111,19 @@ const CHANNELS: usize = 64;
 const DEPTH: usize = 16;
 const THREADS: u32 = 128;
 /// Rows of a tile of `head_tensor.cu`, channels of a stage, and stages.
-const TENSOR_ROWS: usize = 256;
+const TENSOR_ROWS: usize = 192;
 const TENSOR_DEPTH: usize = 32;
 const TENSOR_STAGES: usize = 3;
-const TENSOR_THREADS: u32 = 256;
+const TENSOR_THREADS: u32 = 192;
 const SPLIT_THREADS: u32 = 128;
+/// As in `head_tensor_gradient.cu`: tiles of rows that a block of the input gradient does; taps and channels of a tile
+/// of the weight gradient, rows and number of its stages; words in which a block finds a largest.
+const INPUT_RUN: usize = 3;
+const TENSOR_W_TAPS: usize = 79;
+const TENSOR_W_CHANNELS: usize = 128;
+const TENSOR_W_ROWS: usize = 64;
+const TENSOR_W_STAGES: usize = 3;
+const OF_WARPS: usize = THREADS as usize / 32;
 const W_THREADS: u32 = 64;
 const W_ROWS: usize = 32;
 /// Blocks of the weight gradient that a multiprocessor holds at once.
@@ -363,10 +371,17 @@ impl Head {
             outputlen: size(self.outputlen),
             padding: 0,
         };
-        let kernels =
-            ["head_input_gradient_f16", "head_input_gradient_bf16", "head_input_gradient_f32"];
         let label = "head input gradient";
-        self.gradient_launch(element.pick(kernels), &args, label)
+        let kernel = match element {
+            Element::F32 => return self.gradient_launch("head_input_gradient_f32", &args, label),
+            Element::F16 => "head_input_gradient_f16",
+            Element::Bf16 => "head_input_gradient_bf16",
+        };
+        let tiles = size(self.channels.div_ceil(CHANNELS));
+        let grid = [tiles, size(self.row_tiles().div_ceil(INPUT_RUN)), size(self.batch)];
+        // Weights in two parts, column sums of two warps in two turns.
+        let shared = 2 * COLUMNS * CHANNELS * element.bytes() + 4 * (4 * CHANNELS + OF_WARPS);
+        Launch::new(kernel, grid, [THREADS, 1, 1], size(shared), &args, label)
     }
 
     /// Of a kernel in tiles of the last feature map's gradient.
@@ -424,19 +439,24 @@ impl Head {
             crop: size(self.crop),
             outputlen: size(self.outputlen),
         };
-        let kernels =
-            ["head_weight_gradient_f16", "head_weight_gradient_bf16", "head_weight_gradient_f32"];
-        let tiles = size(self.channels.div_ceil(CHANNELS));
-        let grid = [tiles, size(self.width.div_ceil(COLUMNS)), size(self.splits())];
-        let shared = 4 * (W_ROWS * CHANNELS + W_ROWS + COLUMNS - 1);
-        Launch::new(
-            element.pick(kernels),
-            grid,
-            [W_THREADS, 1, 1],
-            size(shared),
-            &args,
-            "head weight gradient",
-        )
+        let kernel = match element {
+            Element::F32 => "head_weight_gradient_f32",
+            Element::F16 => "head_weight_gradient_f16",
+            Element::Bf16 => "head_weight_gradient_bf16",
+        };
+        let ([channels, taps], threads, shared) = match element {
+            Element::F32 => {
+                ([CHANNELS, COLUMNS], W_THREADS, 4 * (W_ROWS * CHANNELS + W_ROWS + COLUMNS - 1))
+            }
+            _ => {
+                let stage = TENSOR_W_ROWS * TENSOR_W_CHANNELS * element.bytes();
+                let shared = TENSOR_W_STAGES * stage + 4 * OF_WARPS;
+                ([TENSOR_W_CHANNELS, TENSOR_W_TAPS], THREADS, shared)
+            }
+        };
+        let tiles = [self.channels.div_ceil(channels), self.width.div_ceil(taps)].map(size);
+        let grid = [tiles[0], tiles[1], size(self.splits())];
+        Launch::new(kernel, grid, [threads, 1, 1], size(shared), &args, "head weight gradient")
     }
 
     /// Of the profile and the pooling, each way.
