@@ -15,7 +15,7 @@
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
-//!                  cuda  the same as one list of launches: kernels/*.cu on a GPU, or emulated for tests
+//!                  cuda  the same as one graph of launches: kernels/*.cu on a GPU, or emulated for tests
 //!    -> 8 files    Keras .h5 models, prediction and contribution .h5, bigWig tracks, training state, tables
 //!    -> 9 predict  predictions of regions and tiles, the official metrics
 //!         footprint what a model predicts around a motif, and whether it still answers to the enzyme

@@ -247,29 +247,35 @@ fn a_head_alone_scores_as_with_the_other() {
     }
 }
 
-/// On the Hopper core, in tiles of 128 and of 256 columns; the same bits in every chunk and schedule.
+/// On the Hopper core, in tiles of 128 and of 256 columns; the same bits in every chunk and schedule. They are the portable
+/// core's, too, since on the host both add products in the order of k. (Gradients of 16 bits against f64: `doctor`'s.)
 #[test]
 fn scores_on_the_hopper_core() {
-    let of = |case: &Case, device: EmulatedDevice, precision, of: &Explain| {
-        run(&mut case.engine(device.with_core(Core::H100), precision), of)
+    let on = |core: Core, case: &Case, device: EmulatedDevice, precision, of: &Explain| {
+        run(&mut case.engine(device.with_core(core), precision), of)
     };
+    let fast = || EmulatedDevice::new(Options::fast());
     for precision in [Precision::Fp16, Precision::Bf16] {
         for shape in [(200, 40, 128, 3), (150, 30, 250, 2)] {
             let case = Case::new(shape, 2, 3);
             let what = format!("{precision} {shape:?}");
-            for explain in [case.rescale(), case.gradient()] {
-                let found = of(&case, EmulatedDevice::new(Options::fast()), precision, &explain);
-                let off = case.check(&what, &found, &case.wanted(&explain), tolerance(precision));
-                println!("{what}: off by {off:.1e}");
-            }
+            let found = on(Core::H100, &case, fast(), precision, &case.rescale());
+            let wanted = case.wanted(&case.rescale());
+            let off = case.check(&what, &found, &wanted, tolerance(precision));
+            println!("{what}: off by {off:.1e}");
+            assert_eq!(found, on(Core::Portable, &case, fast(), precision, &case.rescale()));
+            let [hopper, portable] = [Core::H100, Core::Portable]
+                .map(|core| on(core, &case, fast(), precision, &case.gradient()));
+            assert_eq!(hopper, portable, "{what}: gradients");
         }
         let case = Case::new((130, 24, 128, 2), 2, 3);
-        let wanted = of(&case, EmulatedDevice::new(Options::fast()), precision, &case.rescale());
-        let small = EmulatedDevice::new(Options::fast()).with_free_bytes(0);
-        assert_eq!(of(&case, small, precision, &case.rescale()), wanted, "{precision}");
+        let wanted = on(Core::H100, &case, fast(), precision, &case.rescale());
+        let small = fast().with_free_bytes(0);
+        assert_eq!(on(Core::H100, &case, small, precision, &case.rescale()), wanted, "{precision}");
         for (seed, delivery) in [(1, Delivery::Random), (2, Delivery::Starved)] {
             let device = EmulatedDevice::new(Options::checked(seed, delivery));
-            assert_eq!(of(&case, device, precision, &case.rescale()), wanted, "{precision}");
+            let found = on(Core::H100, &case, device, precision, &case.rescale());
+            assert_eq!(found, wanted, "{precision}");
         }
     }
 }
