@@ -69,7 +69,8 @@ fn predictions_take_the_core_of_the_device() {
             let list = engine.list(kind, 3).unwrap();
             let kernels = |branch: &str| -> Vec<&str> {
                 let label = format!("{branch} dilated_");
-                let launches = list.launches.iter().filter(|l| l.label.starts_with(&label));
+                let launches =
+                    list.schedule.launches().iter().filter(|l| l.label.starts_with(&label));
                 launches.map(|launch| launch.kernel).collect()
             };
             assert_eq!(kernels("main"), ["hopper_forward_f16_n128"; 2], "{kind:?}");
