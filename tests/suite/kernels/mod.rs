@@ -5,6 +5,7 @@ mod tensor;
 
 mod adam;
 mod batch;
+mod bias_cache;
 mod ceiling;
 mod counts_head;
 mod dilated;

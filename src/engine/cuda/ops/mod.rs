@@ -6,6 +6,7 @@
 
 pub mod adam;
 pub mod batch;
+pub mod bias_cache;
 pub mod ceiling;
 pub mod counts_head;
 pub mod dilated;
