@@ -3,4 +3,4 @@
 pub mod plan;
 pub mod sampler;
 
-pub use plan::Example;
+pub use plan::{Example, Windows};

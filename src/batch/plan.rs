@@ -33,3 +33,23 @@ impl Example {
         self.flags & Self::PEAK != 0
     }
 }
+
+/// Windows whose starts follow each other, as plans will ask for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Index into the genome pack's contig table.
+    pub contig: u32,
+    /// First base of the first sequence window, 0-based.
+    pub first_start: u32,
+    /// How many windows, each one base further on.
+    pub starts: u32,
+    /// Also reverse-complemented.
+    pub both_strands: bool,
+}
+
+impl Windows {
+    /// The window of one example, forward.
+    pub fn of(example: &Example) -> Self {
+        Self { contig: example.contig, first_start: example.start, starts: 1, both_strands: false }
+    }
+}

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::Example;
+use super::{Example, Windows};
 use crate::error::Problem;
 
 /// The centre of a region, ready to become examples.
@@ -128,6 +128,29 @@ impl Sampler {
         plan
     }
 
+    /// What comes again in every epoch: peaks at any start within +-max_jitter; nonpeaks where all are taken.
+    pub fn windows(&self) -> Vec<Windows> {
+        let peaks = self.peaks.iter().map(|site| {
+            let start = site.example(self.inputlen, true).start;
+            let first_start = start.saturating_sub(self.max_jitter);
+            let starts = start - first_start + self.max_jitter + 1;
+            Windows { contig: site.contig, first_start, starts, both_strands: true }
+        });
+        let nonpeaks = self.nonpeaks.iter().filter(|_| self.drawn_afresh() == 0).map(|site| {
+            let window = Windows::of(&site.example(self.inputlen, false));
+            Windows { both_strands: true, ..window }
+        });
+        peaks.chain(nonpeaks).collect()
+    }
+
+    /// Examples of an epoch that are in none of `windows`.
+    pub fn drawn_afresh(&self) -> usize {
+        match self.nonpeaks_per_epoch < self.nonpeaks.len() {
+            true => self.nonpeaks_per_epoch,
+            false => 0,
+        }
+    }
+
     fn drawn_nonpeaks(&self, epoch: u64) -> Vec<u32> {
         let mut indices: Vec<u32> = (0..self.nonpeaks.len() as u32).collect();
         if self.nonpeaks_per_epoch < indices.len() {
@@ -200,6 +223,29 @@ mod tests {
             }
         }
         assert!(seen.contains(&-500) && seen.contains(&500), "both ends are reached");
+    }
+
+    #[test]
+    fn windows_hold_all_examples_but_those_drawn_afresh() {
+        let all = Sampler::new(4, 2114, 500, 1.0, sites(31), sites(20)).unwrap();
+        assert_eq!((sampler(4).drawn_afresh(), all.drawn_afresh()), (30, 0));
+        for sampler in [sampler(4), all] {
+            let windows: HashSet<(u32, u32)> = sampler
+                .windows()
+                .iter()
+                .inspect(|w| assert!(w.both_strands))
+                .flat_map(|w| (0..w.starts).map(|i| (w.contig, w.first_start + i)))
+                .collect();
+            let outside = |e: &&Example| !windows.contains(&(e.contig, e.start));
+            // The sites of nonpeaks are peaks' here, but an unjittered peak's window is one of its windows.
+            let plan = sampler.epoch(3);
+            assert_eq!(plan.iter().filter(|e| e.is_peak()).filter(outside).count(), 0);
+            assert!(plan.iter().filter(outside).count() <= sampler.drawn_afresh());
+        }
+        // At the beginning of a contig
+        let site = Site { contig: 0, center: 1157, row: 0 };
+        let edge = Sampler::new(1, 2114, 500, 0.0, vec![site], vec![]).unwrap().windows();
+        assert_eq!((edge[0].first_start, edge[0].starts), (0, 601));
     }
 
     #[test]

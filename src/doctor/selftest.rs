@@ -12,11 +12,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::contributions;
 use super::reference::{self, Masks, Reference};
-use crate::batch::Example;
+use crate::batch::{Example, Windows};
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::engine::{CudaEngine, Gradients};
 use crate::engine::cuda::precision::Precision;
-use crate::engine::{CountsHead, Engine, EngineSpec, LossScale, Predictions};
+use crate::engine::{ComingPlans, CountsHead, Engine, EngineSpec, LossScale, Predictions};
 use crate::model::{Architecture, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
 
@@ -191,6 +191,7 @@ pub fn run<D: Device>(
         check_step(&mut engine, &spec, &tracks, &plan, bound)
             .with_context(|| format!("{case:?} {precision}"))?;
     differences.extend(update(&mut engine, &spec, &plan, &found)?);
+    differences.extend(kept_bias(&mut engine, precision, &plan)?);
     differences.extend(contributions::differences(case, precision, open)?);
     Ok(Outcome { case, precision, differences, flipped })
 }
@@ -280,6 +281,46 @@ fn update<D: Device>(
         // Where a centered gradient is almost nothing, the first step hangs on its rounding: seen 1.8e-3.
         Difference::of("update of the counts head", of_kernel.iter().copied(), centered, 5e-3),
         scalar("update of the counts head's bias", of_bias, bias_move, bound),
+    ])
+}
+
+/// Kept outputs of the bias model against those of a step: logits of the same products in another order, within the
+/// head's 2e-6 either way; log counts, for which a step takes bf16's dense weights in two parts, good to 2.8e-6 each.
+fn kept_bias<D: Device>(
+    engine: &mut CudaEngine<D>,
+    precision: Precision,
+    plan: &[Example],
+) -> Result<Vec<Difference>> {
+    let has_bias = engine.workspace().is_some_and(|workspace| workspace.bias.is_some());
+    if !has_bias {
+        return Ok(Vec::new());
+    }
+    engine.evaluate(plan)?;
+    let wanted = engine.bias_outputs(plan.len())?;
+    // Each in a long window, in which it is neither the first nor the last; but for the last row, of which nobody told.
+    let windows: Vec<Windows> = plan[..plan.len() - 1]
+        .iter()
+        .map(|e| Windows {
+            contig: e.contig,
+            first_start: e.start.saturating_sub(13),
+            starts: 40,
+            both_strands: true,
+        })
+        .collect();
+    let (rows, batch_size) = (plan.len(), plan.len());
+    engine.keep_bias(&ComingPlans { windows: &windows, others: 1, rows, batch_size })?;
+    if !engine.keeps_bias() {
+        return Ok(Vec::new()); // CBP_BIAS=step, or no room
+    }
+    engine.evaluate(plan)?;
+    let found = engine.bias_outputs(plan.len())?;
+    let of = |name: &str, found: &[f32], wanted: &[f32], bound| {
+        Difference::of(name, floats(found), floats(wanted), bound)
+    };
+    let of_logcounts = if precision == Precision::Bf16 { 1e-5 } else { 4e-6 };
+    Ok(vec![
+        of("kept bias logits", &found.logits, &wanted.logits, 4e-6),
+        of("kept bias logcounts", &found.logcounts, &wanted.logcounts, of_logcounts),
     ])
 }
 

@@ -17,7 +17,7 @@ use self::cuda::emulated::{EmulatedDevice, Options};
 use self::cuda::engine::CudaEngine;
 use self::cuda::precision::Precision;
 pub use self::explain::{Contributions, Explain, Heads, Rule};
-use crate::batch::Example;
+use crate::batch::{Example, Windows};
 use crate::model::{Network, ParameterSet};
 use crate::store::Tracks;
 
@@ -176,6 +176,18 @@ pub struct LossScale {
     pub clean_steps: u32,
 }
 
+/// What plans will ask for, told ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct ComingPlans<'a> {
+    /// Windows that come again and again.
+    pub windows: &'a [Windows],
+    /// The most rows that one plan has in none of them.
+    pub others: usize,
+    /// Rows of the longest plan.
+    pub rows: usize,
+    pub batch_size: usize,
+}
+
 /// Told the losses of a batch and how many examples it had; `Break` asks to stop.
 pub type AfterBatch<'a> = dyn FnMut(StepLoss, usize) -> ControlFlow<()> + 'a;
 
@@ -219,6 +231,15 @@ pub trait Engine {
             }
         }
         Ok(())
+    }
+    /// Told ahead what `train_steps` and `evaluate_steps` will get, so that a device with room for it can keep the
+    /// frozen bias model's outputs. Losses and weights are then the same up to rounding.
+    fn keep_bias(&mut self, _coming: &ComingPlans) -> Result<()> {
+        Ok(())
+    }
+    /// Whether it does.
+    fn keeps_bias(&self) -> bool {
+        false
     }
     /// Appends the outputs of one batch to `out`. Counts are not read, so no signal is needed.
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()>;

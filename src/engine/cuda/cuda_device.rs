@@ -281,6 +281,10 @@ impl Device for CudaDevice {
         unsafe { result::free_sync(at.raw()) }.map_err(|e| problem("cannot free memory", e).into())
     }
 
+    fn memory_bytes(&self) -> u64 {
+        self.gpu.memory
+    }
+
     fn free_bytes(&self) -> Result<u64> {
         self.memory().map(|(free, _)| free)
     }

@@ -165,6 +165,8 @@ pub trait Device {
     fn alloc(&mut self, bytes: usize, label: &str) -> Result<Address>;
     /// Waits for the work before it, and gives memory back; `at` is what `alloc` returned.
     fn free(&mut self, at: Address) -> Result<()>;
+    /// Of the whole device, whoever uses it.
+    fn memory_bytes(&self) -> u64;
     /// Bytes that `alloc` may still find.
     fn free_bytes(&self) -> Result<u64>;
     fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()>;

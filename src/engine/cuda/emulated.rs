@@ -46,8 +46,8 @@ pub struct Checks {
     pub uninitialised: bool,
 }
 
-/// What a device says it has free: enough for small models, and no more than this host has.
-const FREE_BYTES: u64 = 1 << 30;
+/// What a device says it has, and has free: enough for small models, and no more than this host has.
+const MEMORY_BYTES: u64 = 1 << 30;
 
 impl Options {
     pub fn checked(seed: u64, delivery: Delivery) -> Self {
@@ -118,7 +118,7 @@ impl EmulatedDevice {
         let handle =
             NonNull::new(unsafe { cbp_emu_open(&raw) }).expect("memory for an emulated device");
         let order = options.checks.map(|checks| checks.seed);
-        Self { handle, options, order, core: Core::Portable, free_bytes: FREE_BYTES }
+        Self { handle, options, order, core: Core::Portable, free_bytes: MEMORY_BYTES }
     }
 
     /// The device as one that `core` fits.
@@ -172,6 +172,10 @@ impl Device for EmulatedDevice {
         // SAFETY: the handle is open.
         let status = unsafe { cbp_emu_free(self.handle.as_ptr(), at.raw()) };
         self.check(status)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        MEMORY_BYTES
     }
 
     fn free_bytes(&self) -> Result<u64> {

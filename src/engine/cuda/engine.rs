@@ -7,13 +7,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::arena::{Arena, Slot};
+use super::bias_cache::{self, BiasCache, BiasModel};
 use super::device::{Address, Device, Prepared};
 use super::explain::Explainer;
 use super::ops::Floor;
 use super::ops::adam::AdamTensor;
+use super::ops::bias_cache::Place;
 use super::ops::step::{StepState, Stopped};
 use super::precision::Precision;
 use super::resident::Resident;
@@ -21,10 +23,11 @@ use super::step::{self, Kind, Partials, Surroundings, Updates};
 use super::weights::Weights;
 use super::workspace::{self, Workspace};
 use crate::batch::Example;
+use crate::console::grouped;
 use crate::engine::checks::{self, BrokenLoss};
 use crate::engine::{
-    AfterBatch, Contributions, CountsHead, Engine, EngineSpec, Explain, LossScale, OptimizerState,
-    Predictions, StepLoss,
+    AfterBatch, ComingPlans, Contributions, CountsHead, Engine, EngineSpec, Explain, LossScale,
+    OptimizerState, Predictions, StepLoss,
 };
 use crate::error::Problem;
 use crate::model::{Architecture, ParameterSet, Tensor};
@@ -64,6 +67,9 @@ pub struct CudaEngine<D: Device> {
     state_at: Slot,
     pub(super) main_weights: Weights,
     bias_weights: Option<Weights>,
+    bias_cache: Option<BiasCache>,
+    /// Why there is none although `keep_bias` was called.
+    bias_in_step: Option<String>,
     first_moment: Vec<Slot>,
     second_moment: Vec<Slot>,
     /// The state as the last fetch found it; between runs that of the device.
@@ -79,11 +85,16 @@ struct Run {
     arena: Arena,
     plan: Slot,
     plan_rows: usize,
+    /// Of plan rows in the bias cache, when there is a bias branch.
+    places: Option<Slot>,
     losses: Slot,
     steps: usize,
     adam_table: Slot,
     adam_floor: Floor,
-    lists: Vec<(Kind, Arc<Prepared>)>,
+    /// By kind, and whether bias outputs are fetched.
+    lists: Vec<((Kind, bool), Arc<Prepared>)>,
+    /// Those of the plan that was uploaded last are.
+    fetches_bias: bool,
 }
 
 impl<D: Device> CudaEngine<D> {
@@ -125,6 +136,8 @@ impl<D: Device> CudaEngine<D> {
             state_at,
             main_weights,
             bias_weights,
+            bias_cache: None,
+            bias_in_step: None,
             first_moment,
             second_moment,
             state: StepState::new(spec.learning_rate, 1, precision.scales_loss()),
@@ -142,7 +155,8 @@ impl<D: Device> CudaEngine<D> {
     /// The prepared launches of a step of `kind` over `batch_size` examples, as the last call left
     /// plan and state; for tests and timings.
     pub fn list(&mut self, kind: Kind, batch_size: usize) -> Result<Arc<Prepared>> {
-        self.prepare(kind, batch_size, batch_size)
+        let fetches_bias = self.run.as_ref().is_some_and(|run| run.fetches_bias);
+        self.prepare(kind, batch_size, batch_size, fetches_bias)
     }
 
     /// Buffers of the current batch size.
@@ -158,8 +172,7 @@ impl<D: Device> CudaEngine<D> {
     /// Losses and gradients of one batch, as `train_step` would use them; changes nothing.
     pub fn gradients(&mut self, plan: &[Example]) -> Result<Gradients> {
         checks::check_plan(&self.tracks, plan, true)?;
-        let list = self.prepare(Kind::Gradients, plan.len(), plan.len())?;
-        self.begin(plan, plan.len())?;
+        let list = self.begin(Kind::Gradients, plan, plan.len())?;
         self.device.run(&list)?;
         let state = self.fetch_state()?;
         let loss = self.fetch_losses(0, 1)?[0];
@@ -233,9 +246,28 @@ impl<D: Device> CudaEngine<D> {
         Ok(examples)
     }
 
+    /// Outputs of the bias branch for the last batch, of `rows` examples; for tests.
+    pub fn bias_outputs(&mut self, rows: usize) -> Result<Predictions> {
+        let Self { device, run: Some(Run { workspace, .. }), main, .. } = self else {
+            anyhow::bail!("no batch has been run");
+        };
+        let out = workspace.bias_out.as_ref().context("there is no bias branch")?;
+        let (mut logits, mut logcounts) = (vec![0.0; rows * main.outputlen], vec![0.0; rows]);
+        device.download(workspace.arena[out.logits], bytemuck::cast_slice_mut(&mut logits))?;
+        device
+            .download(workspace.arena[out.logcounts], bytemuck::cast_slice_mut(&mut logcounts))?;
+        Ok(Predictions { logits, logcounts })
+    }
+
     /// Makes sure that there are buffers for batches of `batch_size` and plans of `rows`, and the list of
-    /// `kind` over them.
-    fn prepare(&mut self, kind: Kind, batch_size: usize, rows: usize) -> Result<Arc<Prepared>> {
+    /// `kind` over them, in which bias outputs are fetched or computed.
+    fn prepare(
+        &mut self,
+        kind: Kind,
+        batch_size: usize,
+        rows: usize,
+        fetches_bias: bool,
+    ) -> Result<Arc<Prepared>> {
         let steps = rows.div_ceil(batch_size);
         let fits = |run: &Run| {
             // The order of sums depends on the batch size, so training insists on its own.
@@ -254,7 +286,8 @@ impl<D: Device> CudaEngine<D> {
             self.replace_run(kind, batch_size, rows, steps)?;
         }
         let run = self.run.as_mut().expect("made above");
-        if let Some((_, list)) = run.lists.iter().find(|(k, _)| *k == kind) {
+        let key = (kind, fetches_bias);
+        if let Some((_, list)) = run.lists.iter().find(|(k, _)| *k == key) {
             return Ok(Arc::clone(list));
         }
         let updates = match (&run.workspace.backward, kind) {
@@ -294,6 +327,8 @@ impl<D: Device> CudaEngine<D> {
             }
             _ => None,
         };
+        let cache = self.bias_cache.as_ref().filter(|_| fetches_bias);
+        let kept_bias = cache.zip(run.places).map(|(cache, places)| cache.fetch(run.arena[places]));
         let surroundings = Surroundings {
             state: self.arena[self.state_at],
             plan: run.arena[run.plan],
@@ -303,12 +338,13 @@ impl<D: Device> CudaEngine<D> {
             weights: &self.arena,
             main: &self.main_weights,
             bias: self.bias_weights.as_ref(),
+            kept_bias,
             counts_loss_weight: self.counts_loss_weight,
             core: self.device.core(),
         };
         let schedule = step::schedule(kind, &run.workspace, &surroundings, updates.as_ref());
         let list = Arc::new(self.device.prepare(schedule)?);
-        run.lists.push((kind, Arc::clone(&list)));
+        run.lists.push((key, Arc::clone(&list)));
         Ok(list)
     }
 
@@ -316,19 +352,17 @@ impl<D: Device> CudaEngine<D> {
         workspace::check_batch(&self.main, batch)?;
         let mut trained = kind.has_backward();
         let (mut rows, mut steps) = (rows, steps);
-        if let Some(old) = self.run.take() {
-            if old.workspace.batch == batch {
-                // What training or a longer plan needed, it will need again.
-                trained |= old.workspace.backward.is_some();
-                (rows, steps) = (rows.max(old.plan_rows), steps.max(old.steps));
-            }
-            old.workspace.arena.free(&mut self.device)?;
-            old.arena.free(&mut self.device)?;
+        if let Some(old) = self.run.as_ref().filter(|old| old.workspace.batch == batch) {
+            // What training or a longer plan needed, it will need again.
+            trained |= old.workspace.backward.is_some();
+            (rows, steps) = (rows.max(old.plan_rows), steps.max(old.steps));
         }
+        self.free_run()?;
         let (main, bias) = (&self.main, self.bias.as_ref());
         let mut workspace = Workspace::plan(main, bias, batch, self.precision, trained);
         let mut arena = Arena::default();
         let plan = arena.plan::<Example>("plan", rows);
+        let places = self.bias.as_ref().map(|_| arena.plan::<Place>("places of plan rows", rows));
         let losses = arena.plan::<[f64; 3]>("losses", steps);
         let adam_table = arena.plan::<AdamTensor>("Adam's table", self.main_weights.tensors.len());
         workspace.arena.allocate(&mut self.device)?;
@@ -338,20 +372,40 @@ impl<D: Device> CudaEngine<D> {
             arena,
             plan,
             plan_rows: rows,
+            places,
             losses,
             steps,
             adam_table,
             adam_floor: Floor { flop: 0.0, bytes: 0.0 },
             lists: Vec::new(),
+            fetches_bias: false,
         });
         Ok(())
     }
 
-    /// Uploads a plan and the state at its beginning.
-    fn begin(&mut self, plan: &[Example], batch_size: usize) -> Result<()> {
-        let run = self.run.as_ref().expect("prepared");
+    fn free_run(&mut self) -> Result<()> {
+        if let Some(run) = self.run.take() {
+            run.workspace.arena.free(&mut self.device)?;
+            run.arena.free(&mut self.device)?;
+        }
+        Ok(())
+    }
+
+    /// Uploads a plan and the state at its beginning; returns the list of `kind` for it.
+    fn begin(&mut self, kind: Kind, plan: &[Example], batch_size: usize) -> Result<Arc<Prepared>> {
+        let places = match &self.bias_cache {
+            Some(cache) if !kind.predicts() => cache.places(plan, &mut self.device)?,
+            _ => None,
+        };
+        let list = self.prepare(kind, batch_size, plan.len(), places.is_some())?;
+        let run = self.run.as_mut().expect("prepared");
         self.device.upload(run.arena[run.plan], bytemuck::cast_slice(plan))?;
-        self.begin_rows(plan.len(), batch_size)
+        if let (Some(places), Some(at)) = (&places, run.places) {
+            self.device.upload(run.arena[at], bytemuck::cast_slice(places))?;
+        }
+        run.fetches_bias = places.is_some();
+        self.begin_rows(plan.len(), batch_size)?;
+        Ok(list)
     }
 
     /// Uploads the state at the beginning of `rows` examples.
@@ -417,8 +471,7 @@ impl<D: Device> CudaEngine<D> {
         after: &mut AfterBatch,
     ) -> Result<()> {
         checks::check_plan(&self.tracks, plan, true)?;
-        let list = self.prepare(kind, batch_size, plan.len())?;
-        self.begin(plan, batch_size)?;
+        let list = self.begin(kind, plan, batch_size)?;
         let steps = plan.len().div_ceil(batch_size);
         let mut done = 0;
         let mut ahead = 1;
@@ -524,10 +577,53 @@ impl<D: Device> Engine for CudaEngine<D> {
         self.steps(Kind::Evaluate, plan, batch_size, after)
     }
 
+    fn keep_bias(&mut self, coming: &ComingPlans) -> Result<()> {
+        // The lists of a run fetch from what was kept before.
+        self.free_run()?;
+        if let Some(old) = self.bias_cache.take() {
+            old.free(&mut self.device)?;
+        }
+        self.bias_in_step = None;
+        if self.bias.is_none() {
+            return Ok(());
+        }
+        if !bias_cache::wanted(std::env::var("CBP_BIAS").ok().as_deref())? {
+            self.bias_in_step = Some("CBP_BIAS=step".into());
+            return Ok(());
+        }
+        // A step has its buffers first, whatever is kept.
+        let steps = coming.rows.div_ceil(coming.batch_size);
+        self.replace_run(Kind::Train, coming.batch_size, coming.rows, steps)?;
+        let (Some(arch), Some(weights)) = (&self.bias, &self.bias_weights) else { return Ok(()) };
+        let model = BiasModel {
+            arch,
+            weights,
+            weights_arena: &self.arena,
+            genome: &self.resident.genome,
+            precision: self.precision,
+        };
+        let mut cache = BiasCache::plan(&model, coming.windows, coming.others);
+        let room = bias_cache::room(self.device.memory_bytes(), self.device.free_bytes()?);
+        let bytes = cache.bytes() as u64;
+        if bytes > room {
+            let [bytes, room] = [bytes, room].map(|b| grouped(b.div_ceil(1 << 20)));
+            self.bias_in_step =
+                Some(format!("to keep them takes {bytes} MiB, there is room for {room}"));
+            return Ok(());
+        }
+        cache.fill(&model, &mut self.device)?;
+        self.device.sync()?;
+        self.bias_cache = Some(cache);
+        Ok(())
+    }
+
+    fn keeps_bias(&self) -> bool {
+        self.bias_cache.is_some()
+    }
+
     fn predict(&mut self, plan: &[Example], out: &mut Predictions) -> Result<()> {
         checks::check_plan(&self.tracks, plan, false)?;
-        let list = self.prepare(Kind::Predict, plan.len(), plan.len())?;
-        self.begin(plan, plan.len())?;
+        let list = self.begin(Kind::Predict, plan, plan.len())?;
         self.device.run(&list)?;
         let place = |engine: &Self, row: usize| {
             checks::place(&engine.tracks, &plan[row], engine.main.inputlen)
@@ -541,7 +637,7 @@ impl<D: Device> Engine for CudaEngine<D> {
         let mut done = 0;
         while done < n {
             let rows = MOST_SEQUENCES.min(n - done);
-            let list = self.prepare(Kind::PredictCodes, rows, rows)?;
+            let list = self.prepare(Kind::PredictCodes, rows, rows, false)?;
             let run = self.run.as_ref().expect("prepared above");
             // Rows beyond the last sequence are N, as `batch.cu` leaves them.
             let mut batch = codes[done * inputlen..][..rows * inputlen].to_vec();
@@ -598,7 +694,8 @@ impl<D: Device> Engine for CudaEngine<D> {
     fn memory_bytes(&self) -> Option<u64> {
         let run = self.run.as_ref().map_or(0, |r| r.workspace.arena.bytes() + r.arena.bytes());
         let explainer = self.explainer.as_ref().map_or(0, Explainer::bytes);
-        Some((self.resident.arena.bytes() + self.arena.bytes() + run + explainer) as u64)
+        let kept = self.bias_cache.as_ref().map_or(0, BiasCache::bytes);
+        Some((self.resident.arena.bytes() + self.arena.bytes() + kept + run + explainer) as u64)
     }
 
     fn memory_plan(&self) -> Option<String> {
@@ -608,12 +705,13 @@ impl<D: Device> Engine for CudaEngine<D> {
             .into_iter()
             .chain(run.into_iter().flatten())
             .chain(explainer);
-        Some(all.map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        let kept = self.bias_cache.iter().flat_map(BiasCache::memory_plan);
+        Some(all.map(ToString::to_string).chain(kept).collect::<Vec<_>>().join("\n"))
     }
 
     fn step_bytes(&self) -> Option<f64> {
         let run = self.run.as_ref()?;
-        let (_, list) = run.lists.iter().find(|(kind, _)| *kind == Kind::Train)?;
+        let (_, list) = run.lists.iter().rev().find(|((kind, _), _)| *kind == Kind::Train)?;
         let bytes = |launch| step::floor(&run.workspace, launch, run.adam_floor).bytes;
         Some(list.schedule.launches().iter().map(bytes).sum())
     }
@@ -621,7 +719,15 @@ impl<D: Device> Engine for CudaEngine<D> {
     fn describe(&self) -> String {
         let mib = self.memory_bytes().unwrap_or(0).div_ceil(1 << 20);
         let (device, core) = (self.device.describe(), self.device.core().name());
-        format!("{device}, {core} core, {}, {mib} MiB", self.precision)
+        let bias = match (&self.bias_cache, &self.bias_in_step) {
+            (Some(cache), _) => {
+                let kept = grouped(cache.bytes().div_ceil(1 << 20) as u64);
+                format!(", bias outputs kept ({kept} of them)")
+            }
+            (None, Some(why)) => format!(", bias outputs in each step ({why})"),
+            (None, None) => String::new(),
+        };
+        format!("{device}, {core} core, {}, {mib} MiB{bias}", self.precision)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The CUDA engine: one schedule of launches, run on a GPU or, for tests, by kernels built for the host.
 
 pub mod arena;
+pub mod bias_cache;
 pub mod binaries;
 pub mod cuda_device;
 pub mod device;

@@ -6,6 +6,7 @@
 //!                  main: first -> dilated 1..n -> head         head, dilated n..1, first -> Adam | counts
 //! ```
 //!
+//! The bias branch is frozen: where its outputs are kept (`bias_cache`), one launch after the first fetches them.
 //! The way back is one chain of input gradients, dz_n .. dz_0; each weight gradient needs only its dz and the adding up
 //! of its parts only it, so they fill the multiprocessors that the chain leaves. The update waits for everything, as a
 //! gradient that does not fit its type calls it off. An evaluation ends after the loss, a prediction combines the
@@ -17,6 +18,7 @@ use super::arena::Arena;
 use super::device::{Address, Launch};
 use super::ops::adam::{Table, Update};
 use super::ops::batch::{Batch, ResidentGenome, ResidentSignal};
+use super::ops::bias_cache::{self, Fetch};
 use super::ops::counts_head::CountsHead;
 use super::ops::head::InputGradient;
 use super::ops::hopper::Core;
@@ -41,6 +43,8 @@ pub struct Surroundings<'a> {
     pub weights: &'a Arena,
     pub main: &'a Weights,
     pub bias: Option<&'a Weights>,
+    /// Where the bias branch's outputs are kept; without it they are computed.
+    pub kept_bias: Option<Fetch>,
     pub counts_loss_weight: f64,
     /// Which kernels the dilated layers take.
     pub core: Core,
@@ -66,7 +70,7 @@ impl Kind {
         matches!(self, Kind::Train | Kind::Gradients)
     }
 
-    fn predicts(self) -> bool {
+    pub fn predicts(self) -> bool {
         matches!(self, Kind::Predict | Kind::PredictCodes)
     }
 }
@@ -101,13 +105,14 @@ pub fn schedule(
 
     let mut done = Vec::new();
     let mut bias = None;
-    if let (Some(shapes), Some(out), Some(weights)) = (&ws.bias, &ws.bias_out, at.bias) {
-        done.push(forward(&mut list, ready, "bias", shapes, out, weights, at, ws, false));
-        bias = Some(outputs(out, &ws.arena));
+    if let Some((outputs, ready)) = bias_outputs(&mut list, begin, ready, ws, at) {
+        bias = Some(outputs);
+        done.push(ready);
     }
     let backward = ws.backward.as_ref().filter(|_| kind.has_backward());
     let (shapes, out, trained) = (&ws.main, &ws.main_out, backward.is_some());
-    done.push(forward(&mut list, ready, "main", shapes, out, at.main, at, ws, trained));
+    let inputs = (&ws.arena, codes);
+    done.push(forward(&mut list, ready, "main", shapes, out, at.main, at, inputs, trained));
 
     let main = outputs(&ws.main_out, &ws.arena);
     let loss = Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
@@ -143,9 +148,30 @@ fn outputs(out: &Activations, arena: &Arena) -> Outputs {
     Outputs { logits: arena[out.logits], logcounts: arena[out.logcounts] }
 }
 
-/// X_0 .. X_n and the heads of one branch, once there are codes. The place of the last launch.
+/// The frozen branch's outputs of a batch, fetched or computed, and the place after which they are there.
+fn bias_outputs(
+    list: &mut Schedule,
+    begin: Place,
+    codes_ready: Place,
+    ws: &Workspace,
+    at: &Surroundings,
+) -> Option<(Outputs, Place)> {
+    let (shapes, out) = (ws.bias.as_ref()?, ws.bias_out.as_ref()?);
+    let found = outputs(out, &ws.arena);
+    let outputlen = shapes.head.outputlen;
+    let ready = match at.kept_bias {
+        Some(kept) => list.add(kept.launch(at.state, ws.batch, outputlen, found), &[begin]),
+        None => {
+            let inputs = (&ws.arena, ws.arena[ws.codes]);
+            forward(list, codes_ready, "bias", shapes, out, at.bias?, at, inputs, false)
+        }
+    };
+    Some((found, ready))
+}
+
+/// X_0 .. X_n and the heads of one branch, once there are codes in an arena. The place of the last launch.
 #[allow(clippy::too_many_arguments)]
-fn forward(
+pub(super) fn forward(
     list: &mut Schedule,
     codes_ready: Place,
     branch: &str,
@@ -153,10 +179,10 @@ fn forward(
     out: &Activations,
     weights: &Weights,
     at: &Surroundings,
-    ws: &Workspace,
+    (arena, codes): (&Arena, Address),
     with_masks: bool,
 ) -> Place {
-    let (arena, weights_arena) = (&ws.arena, at.weights);
+    let weights_arena = at.weights;
     let mask = |i: usize| with_masks.then(|| arena[out.masks[i]]);
     let (kernel, bias) = weights.first(weights_arena);
     let mut last = codes_ready;
@@ -164,7 +190,7 @@ fn forward(
         launch.label = format!("{branch} {}", launch.label);
         last = list.add(launch, &[last]);
     };
-    let (codes, x_0) = (arena[ws.codes], arena[out.maps[0]]);
+    let x_0 = arena[out.maps[0]];
     push(shapes.first.forward(shapes.element(), codes, kernel, bias, x_0, mask(0)));
     for (i, layer) in shapes.dilated.iter().enumerate() {
         let (weights, bias) = weights.dilated(weights_arena, i + 1);
@@ -404,6 +430,7 @@ pub fn floor(ws: &Workspace, launch: &Launch, adam: Floor) -> Floor {
         "head" if label == "head input gradient" => head.input_gradient_floor(element),
         "head" if label == "head weight gradient" => head.weight_gradient_floor(element),
         "adam" => adam,
+        "bias" => bias_cache::fetch_floor(ws.batch, head.outputlen),
         "batch" => {
             let inputlen = shapes.first.inputlen;
             Batch { batch: ws.batch, inputlen, outputlen: head.outputlen }.floor()

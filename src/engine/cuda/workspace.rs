@@ -125,7 +125,7 @@ pub struct Activations {
 }
 
 impl Activations {
-    fn plan(shapes: &Shapes, trained: bool, branch: &str, arena: &mut Arena) -> Self {
+    pub fn plan(shapes: &Shapes, trained: bool, branch: &str, arena: &mut Arena) -> Self {
         let n = shapes.dilated.len();
         let bytes = |i| shapes.map_len(i) * shapes.element().bytes();
         let maps = if trained {

@@ -1,5 +1,6 @@
 //! The CUDA engine on emulated GPUs: whole steps against the CPU engine in double precision.
 
+mod bias_cache;
 mod commands;
 mod contributions;
 mod gradients;
