@@ -149,6 +149,11 @@ if [ -n "$hopper" ]; then
     run 60 selftest-full.txt env CBP_LINKS=full \
         "$binary" doctor --selftest --device $device --precision fp16
 fi
+# The bias model's outputs computed in each step, as where there is no room to keep them.
+run 60 kernels-fp16-bias-step.json env CBP_BIAS=step \
+    "$binary" bench kernels --device $device --precision fp16 $model --json
+run 60 train-fp16-bias-step.json env CBP_BIAS=step \
+    "$binary" bench train --device $device --precision fp16 $model $steps --json
 # Several models at once: much for narrow ones, little for wide ones.
 for n in 2 4; do
     run 30 together-bias-$n.json "$binary" bench train --device $device --precision $mixed $bias $steps --models $n --json

@@ -55,9 +55,10 @@ show("demo", "demo.txt")
 show("two trainings", "same-*.txt")
 
 precisions = ["fp16", "bf16", "tf32", "f32"]
-# The portable core on a GPU that has another for 16 bits.
-if os.path.exists(os.path.join(folder, "kernels-fp16-portable.json")):
-    precisions.insert(1, "fp16-portable")
+# The portable core on a GPU that has another for 16 bits; the bias model's outputs computed in each step.
+for form in ["fp16-bias-step", "fp16-portable"]:
+    if os.path.exists(os.path.join(folder, f"kernels-{form}.json")):
+        precisions.insert(1, form)
 for precision in precisions:
     result = last_json(f"kernels-{precision}.json")
     if not result:

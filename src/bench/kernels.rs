@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::train::{Config, experiment};
+use super::train::{Config, experiment, keep_bias};
 use crate::engine::cuda::arena::Arena;
 use crate::engine::cuda::cuda_device::CudaDevice;
 use crate::engine::cuda::device::{Device, Launch};
@@ -39,6 +39,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     let ceilings = Ceilings::measure(&mut device, gpu, precision)?;
     let mut engine = CudaEngine::new(device, precision, spec.clone(), tracks.clone())?;
     let plan = plans();
+    keep_bias(&mut engine, &plan, config.batch_size)?;
     for _ in 0..3 {
         engine.train_step(&plan)?;
     }
@@ -51,7 +52,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     let work = launches.map(|l| (l.clone(), floor(workspace, l, adam))).collect();
     let rows = time_all(engine.device(), work, ceilings)?;
     let step = engine.device().time(&list, 1)?;
-    let memory = engine.memory_bytes();
+    let (memory, keeps_bias) = (engine.memory_bytes(), engine.keeps_bias());
     let plan = engine.memory_plan().filter(|_| config.memory);
     drop(engine);
 
@@ -76,6 +77,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
         "core": engine.device().core().name(),
         "filters": config.main.filters, "n_dilation_layers": config.main.n_dilation_layers,
         "copy_tb_per_s": ceilings.copy_tb_per_s, "matrix_tflops": ceilings.matrix_tflops,
+        "keeps_bias": keeps_bias,
         "launches_per_step": list.schedule.launches().len(), "ms_per_step": step, "examples_per_s": 1e3 * config.batch_size as f64 / step,
         "gpu_memory_bytes": memory,
         "memory_plan": plan.map(|plan| plan.lines().map(String::from).collect::<Vec<_>>()),

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::ceiling::{self, Ceiling};
 use super::kernels::Ceilings;
-use crate::batch::Example;
+use crate::batch::{Example, Windows};
 use crate::engine::cpu::{CpuEngine, Options};
 use crate::engine::cuda::cuda_device::CudaDevice;
-use crate::engine::{self, CountsHead, Device, Engine, EngineSpec};
+use crate::engine::{self, ComingPlans, CountsHead, Device, Engine, EngineSpec};
 use crate::model::arch::BASES;
 use crate::model::{Architecture, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
@@ -92,13 +92,14 @@ pub fn run_together(config: &Config) -> Result<Value> {
         let go_on = ControlFlow::Continue(());
         let warmed = engine::open(&config.device, spec, &tracks).and_then(|mut engine| {
             let warm_up = plans(if config.device == Device::Cpu { 1 } else { 10 });
+            let timed = plans(config.steps);
+            keep_bias(engine.as_mut(), &[&warm_up[..], &timed].concat(), config.batch_size)?;
             engine.train_steps(&warm_up, config.batch_size, &mut |_, _| go_on)?;
-            Ok(engine)
+            Ok((engine, timed))
         });
         // Also those that failed, or the others would wait for ever.
         together.wait();
-        let mut engine = warmed?;
-        let timed = plans(config.steps);
+        let (mut engine, timed) = warmed?;
         let start = Instant::now();
         engine.train_steps(&timed, config.batch_size, &mut |_, _| go_on)?;
         Ok((start.elapsed().as_secs_f64(), engine.describe(), engine.memory_bytes()))
@@ -129,6 +130,16 @@ pub fn run_together(config: &Config) -> Result<Value> {
     }))
 }
 
+/// Tells the engine of `plan` ahead, as training does: nine rows of ten come again, the tenth is drawn afresh.
+pub fn keep_bias(engine: &mut dyn Engine, plan: &[Example], batch_size: usize) -> Result<()> {
+    let again = plan.iter().filter(|e| e.row % 10 != 0);
+    let windows: Vec<Windows> =
+        again.map(|e| Windows { both_strands: true, ..Windows::of(e) }).collect();
+    let others = plan.len() - windows.len();
+    let rows = plan.len();
+    engine.keep_bias(&ComingPlans { windows: &windows, others, rows, batch_size })
+}
+
 /// A warm-up (one step on a CPU, ten on a GPU), then `steps` timed ones. The ceiling is measured before and after.
 pub fn run(config: &Config) -> Result<Value> {
     let (spec, tracks, mut plan) = experiment(config);
@@ -140,10 +151,11 @@ pub fn run(config: &Config) -> Result<Value> {
     let before = ceiling_of(&config.device)?;
     let mut plans = |steps: usize| (0..steps).flat_map(|_| plan()).collect::<Vec<Example>>();
     let warm_up = plans(if on_cpu { 1 } else { 10 });
+    let timed = plans(config.steps);
+    keep_bias(engine.as_mut(), &[&warm_up[..], &timed].concat(), config.batch_size)?;
     let go_on = ControlFlow::Continue(());
     engine.train_steps(&warm_up, config.batch_size, &mut |_, _| go_on)?;
 
-    let timed = plans(config.steps);
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
     let cpu_start = cpu_seconds();
     let start = Instant::now();
@@ -188,6 +200,7 @@ pub fn run(config: &Config) -> Result<Value> {
         "n_dilation_layers": config.main.n_dilation_layers,
         "bias_filters": config.bias.map_or(0, |b| b.filters),
         "bias_layers": config.bias.map_or(0, |b| b.n_dilation_layers),
+        "keeps_bias": engine.keeps_bias(),
         "batch_size": config.batch_size,
         "steps": config.steps,
         "examples_per_s": rate(median),

@@ -2,6 +2,7 @@
 //! main branch on what it cannot explain.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,8 +10,10 @@ use serde_json::json;
 
 use super::training::{self, Data, Run, Trained};
 use crate::batch::sampler::{Sampler, Site, fixed_plan};
+use crate::batch::{Example, Windows};
 use crate::cli::args::TrainingArgs;
-use crate::engine::{self, CountsHead, EngineSpec, Predictions};
+use crate::console::{Console, duration};
+use crate::engine::{self, ComingPlans, CountsHead, Engine, EngineSpec, Predictions};
 use crate::error::Problem;
 use crate::files::keras_h5::{self, KerasModel, Naming};
 use crate::files::params_tsv::{self, ModelParams};
@@ -142,6 +145,7 @@ pub fn train(args: &TrainArgs) -> Result<Trained> {
         counts_head,
     };
     let mut engine = engine::open(&run.device, spec, &data.tracks)?;
+    keep_bias(engine.as_mut(), &sampler, &valid, common.batch_size, &run.console)?;
     let settle = (counts_head == CountsHead::Centered).then(|| data.tracks.clone());
     let fitted = run.fit(common, engine.as_mut(), &sampler, &valid, settle)?;
 
@@ -155,6 +159,27 @@ pub fn train(args: &TrainArgs) -> Result<Trained> {
     run.console.info(format!("wrote {} and {}", full.display(), nobias.display()));
     run.complete(fitted.outcome)?;
     Ok(Trained { run, data: Some(data) })
+}
+
+/// Lets the engine keep the bias model's outputs of all windows that come in every epoch.
+fn keep_bias(
+    engine: &mut dyn Engine,
+    sampler: &Sampler,
+    valid: &[Example],
+    batch_size: usize,
+    console: &Console,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut windows = sampler.windows();
+    windows.extend(valid.iter().map(Windows::of));
+    let others = sampler.drawn_afresh();
+    let rows = sampler.examples_per_epoch().max(valid.len());
+    engine.keep_bias(&ComingPlans { windows: &windows, others, rows, batch_size })?;
+    if engine.keeps_bias() {
+        let took = duration(start.elapsed().as_secs_f64());
+        console.info(format!("bias model's outputs of all peaks kept on the GPU: took {took}"));
+    }
+    Ok(())
 }
 
 /// A single-branch model of the same lengths.
@@ -312,7 +337,7 @@ fn validation_plan(
     nonpeaks: &[Site],
     ratio: f64,
     seed: u32,
-) -> Result<Vec<crate::batch::Example>, Problem> {
+) -> Result<Vec<Example>, Problem> {
     let wanted = (ratio * peaks.len() as f64) as usize;
     if wanted > nonpeaks.len() {
         return Err(Problem::new(format!(

@@ -73,6 +73,9 @@ pub enum Outcome {
 struct Position {
     run_key: String,
     precision: String,
+    /// The engine keeps the bias model's outputs.
+    #[serde(default)]
+    keeps_bias: bool,
     epoch: usize,
     batches_done: usize,
     /// The counts head's bias was settled after this epoch's batches.
@@ -242,6 +245,7 @@ fn start_or_resume(
     let fresh = Position {
         run_key: cfg.run_key.clone(),
         precision: cfg.precision.to_string(),
+        keeps_bias: engine.keeps_bias(),
         ..Position::default()
     };
     if !cfg.state.exists() {
@@ -267,10 +271,19 @@ fn start_or_resume(
             at.precision, fresh.precision
         ));
     }
+    if at.keeps_bias != fresh.keeps_bias {
+        let how = |keeps| if keeps { "kept" } else { "computed in each step" };
+        console.warning(format!(
+            "the run was begun with the bias model's outputs {} and goes on with them {}: it will not end with the same bits",
+            how(at.keeps_bias),
+            how(fresh.keeps_bias)
+        ));
+    }
     engine.set_parameters(&state.parameters)?;
     engine.restore_optimizer(&state.optimizer)?;
     console.info(format!("resuming at epoch {}, batch {}", at.epoch + 1, at.batches_done + 1));
-    Ok((Position { precision: fresh.precision, ..at }, state.best))
+    let Position { precision, keeps_bias, .. } = fresh;
+    Ok((Position { precision, keeps_bias, ..at }, state.best))
 }
 
 fn save(

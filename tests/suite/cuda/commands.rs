@@ -51,9 +51,33 @@ fn training_and_prediction_twice_the_same_bytes() {
     );
 
     fs::rename(fixture.path("one"), fixture.path("bias")).unwrap();
-    fixture.succeed(&strs(&fixture.train("main", &SMALL)));
+    let text = stderr(&fixture.succeed(&strs(&fixture.train("main", &SMALL))));
+    assert!(text.contains("bias model's outputs of all peaks kept on the GPU"), "{text}");
     let full = fixture.path("main/models/chrombpnet.h5");
     assert_eq!(keras_h5::read(&full).unwrap().bias().unwrap().parameters.tensors.len(), 8);
+}
+
+/// Starts a run and ends it in its second epoch or soon after.
+fn interrupt(fixture: &Fixture, arguments: &[String]) {
+    let mut child = fixture.command(&strs(arguments)).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("epoch 2/")));
+    terminate(child.id());
+    let said: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "not interrupted in time: {said:?}");
+}
+
+/// The two folders hold the same losses and the same model.
+fn assert_same_run(fixture: &Fixture, runs: [&str; 2], stem: &str, model: &str) {
+    for name in [format!("{stem}.log"), format!("{stem}.log.batch")] {
+        let [one, two] = runs.map(|run| fixture.read(&format!("{run}/logs/{name}")));
+        assert_eq!(one, two, "{name}");
+    }
+    let [one, two] = runs.map(|run| {
+        let path = fixture.path(&format!("{run}/models/{model}"));
+        keras_h5::read(&path).unwrap().main().parameters.clone()
+    });
+    assert_eq!(one, two);
 }
 
 #[test]
@@ -63,25 +87,48 @@ fn an_interrupted_run_goes_on_with_the_same_bits() {
     let more =
         [&SMALL[..8], &["-e", "12", "-es", "12", "--precision", "fp16"], &SMALL[10..]].concat();
     fixture.succeed(&strs(&fixture.bias_train("whole", &more)));
-
     let arguments = fixture.bias_train("stopped", &more);
-    let mut child = fixture.command(&strs(&arguments)).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.starts_with("epoch 2/")));
-    terminate(child.id());
-    let said: Vec<String> = lines.collect();
-    assert_eq!(child.wait().unwrap().code(), Some(1), "not interrupted in time: {said:?}");
+    interrupt(&fixture, &arguments);
     let output = fixture.succeed(&strs(&arguments));
     assert!(stderr(&output).contains("resuming at epoch"), "{}", stderr(&output));
-    for name in ["bias.log", "bias.log.batch"] {
-        let read = |run: &str| fixture.read(&format!("{run}/logs/{name}"));
-        assert_eq!(read("whole"), read("stopped"), "{name}");
-    }
-    let model = |run: &str| {
-        let path = fixture.path(&format!("{run}/models/bias.h5"));
-        keras_h5::read(&path).unwrap().main().parameters.clone()
+    assert_same_run(&fixture, ["whole", "stopped"], "bias", "bias.h5");
+}
+
+/// The bias model's outputs are kept in both sessions, or it says that the bits will be others.
+#[test]
+fn an_interrupted_main_run_goes_on_with_the_same_bits() {
+    let fixture = Fixture::new();
+    fixture.keep_regions(12);
+    fs::create_dir_all(fixture.path("bias/models")).unwrap();
+    let bias = super::network((140, 40, 3, 1), 3);
+    keras_h5::write_single(&fixture.path("bias/models/bias.h5"), &bias, Naming::Bias).unwrap();
+    let more = [&SMALL[..8], &["-e", "12", "-es", "12"], &SMALL[10..]].concat();
+    let kept = "bias model's outputs of all peaks kept on the GPU";
+    let text = stderr(&fixture.succeed(&strs(&fixture.train("whole", &more))));
+    assert!(text.contains(kept) && text.contains("bias outputs kept"), "{text}");
+    let arguments = fixture.train("stopped", &more);
+    interrupt(&fixture, &arguments);
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "stopped", "other"])
+        .current_dir(fixture.folder.path())
+        .status();
+    assert!(copied.unwrap().success());
+
+    let text = stderr(&fixture.succeed(&strs(&arguments)));
+    assert!(text.contains("resuming at epoch") && !text.contains("the same bits"), "{text}");
+    assert_same_run(&fixture, ["whole", "stopped"], "chrombpnet", "chrombpnet_nobias.h5");
+
+    let in_step = |value: &str| {
+        let mut command = fixture.command(&strs(&fixture.train("other", &more)));
+        command.env("CBP_BIAS", value).output().unwrap()
     };
-    assert_eq!(model("whole"), model("stopped"));
+    let text = stderr(&in_step("never"));
+    assert!(text.contains("CBP_BIAS=never is not a choice"), "{text}");
+    let output = in_step("step");
+    let text = stderr(&output);
+    assert!(output.status.success() && !text.contains(kept), "{text}");
+    assert!(text.contains("bias outputs in each step (CBP_BIAS=step)"), "{text}");
+    assert!(text.contains("outputs kept and goes on with them computed in each step"), "{text}");
 }
 
 /// Largest difference, relative to the largest of `wanted`.
