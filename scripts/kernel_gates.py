@@ -37,6 +37,8 @@ def instructions(kernel):
     head = re.match(r"head_(forward|input_gradient|weight_gradient)_(f16|bf16)$", kernel)
     if head:
         return ["HMMA", "LDSM"] + ([] if head[1] == "input_gradient" else ["LDGSTS"])
+    if kernel.startswith("int8_"):
+        return ["IMMA", "LDGSTS", "LDSM"]
     tensor = re.match(r"(?:dilated|rescale)_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
     if not tensor:
         return []

@@ -47,6 +47,7 @@ CBP_DEVICE void load_block(uint32_t (&r)[4], uint32_t stage, uint32_t mn, uint32
 template <class T>
 struct MathHalf {
   using Element = T;
+  using Sum = float;
   static constexpr int K = 16;
   struct Block {
     uint32_t r[4];
@@ -66,6 +67,7 @@ struct MathHalf {
 // f32 operands rounded to the 10-bit mantissa of TF32 (to nearest), f32 sums.
 struct MathTf32 {
   using Element = float;
+  using Sum = float;
   static constexpr int K = 8;
   struct Block {
     uint32_t r[4];
@@ -99,6 +101,7 @@ struct MathTf32 {
 // and added with rounding (Ootomo and Yokota 2022). Nothing of this shows in emulation.
 struct MathSplit {
   using Element = float;
+  using Sum = float;
   static constexpr int K = 16;
   struct Block {
     uint32_t hi[4], lo[4];
@@ -146,5 +149,26 @@ struct MathSplit {
     hi = pack2<bf16_t>(fx, fy);
     const float2 h = unpack2<bf16_t>(hi);
     lo = pack2<bf16_t>(fx - h.x, fy - h.y);
+  }
+};
+
+// Bytes: A unsigned, B signed, both K-major; exact s32 sums. ldmatrix moves pairs of them, whose order along k is kept.
+struct MathInt8 {
+  using Element = uint8_t;
+  using Sum = int32_t;
+  static constexpr int K = 32;
+  struct Block {
+    uint32_t r[4];
+  };
+
+  template <Role ROLE, class Stage>
+  static CBP_DEVICE void load(Block& b, uint32_t stage, uint32_t mn, uint32_t k) {
+    static_assert(Stage::MAJOR == Major::K, "ldmatrix transposes 16-bit elements only");
+    load_block<ROLE, Stage>(b.r, stage, mn, k);
+  }
+  static CBP_DEVICE void multiply(int32_t (&left)[4], int32_t (&right)[4], const Block& a,
+                                  const Block& b) {
+    mma_16832_u8s8(left, a.r, b.r[0], b.r[1]);
+    mma_16832_u8s8(right, a.r, b.r[2], b.r[3]);
   }
 };

@@ -7,14 +7,16 @@
 #pragma once
 #include "math.cuh"
 
-template <class Math, int N_, Major MAJOR_A, Major MAJOR_B>
-struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B> {
-  using Shape = Tile<Math, N_, MAJOR_A, MAJOR_B>;
+template <class Math, int N_, Major MAJOR_A, Major MAJOR_B, int... WARPS_AND_STAGES>
+struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B, WARPS_AND_STAGES...> {
+  using Shape = Tile<Math, N_, MAJOR_A, MAJOR_B, WARPS_AND_STAGES...>;
   using Shape::FRAGMENTS_M;
   using Shape::FRAGMENTS_N;
   using typename Shape::A;
   using typename Shape::B;
   using typename Shape::Sums;
+  template <class T>
+  using Fragments = typename Shape::template Fragments<T>;
 
   static CBP_DEVICE uint32_t warp_m() { return warp() / Shape::WARPS_N; }
   static CBP_DEVICE uint32_t warp_n() { return warp() % Shape::WARPS_N; }
@@ -22,6 +24,12 @@ struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B> {
   // sums += A * B over `steps` steps of k. `operands.next(..)` puts the stage of the next step.
   template <class Operands>
   static CBP_DEVICE void accumulate(Sums& sums, Operands& operands, uint32_t steps) {
+    accumulate(sums, operands, steps, [] {});
+  }
+
+  // The same; after each step's product it calls `after()`, while later stages are on their way.
+  template <class Operands, class After>
+  static CBP_DEVICE void accumulate(Sums& sums, Operands& operands, uint32_t steps, After after) {
     constexpr uint32_t AHEAD = Shape::STAGES - 1;
     // Every step commits one group, empty where nothing is left to copy, so that "all but the
     // newest AHEAD - 1 groups" always includes the one of this step.
@@ -38,6 +46,7 @@ struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B> {
       if (step + AHEAD < steps) copy(operands, refill);
       cp_async_commit();
       multiply(sums, stage * Shape::STAGE_BYTES);
+      after();
       stage = stage + 1 == Shape::STAGES ? 0 : stage + 1;
       refill = refill + 1 == Shape::STAGES ? 0 : refill + 1;
     }
@@ -46,7 +55,8 @@ struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B> {
   // epilogue.row(m, column, v) for every row m and 32 columns of the tile at (m0, n0), in the
   // layout of quad.cuh; begin(column) and end(column - n0) around the rows of 32 columns.
   template <class Epilogue>
-  static CBP_DEVICE void each_row(const Sums& sums, Epilogue& epilogue, uint32_t m0, uint32_t n0) {
+  static CBP_DEVICE void each_row(const Fragments<float>& sums, Epilogue& epilogue, uint32_t m0,
+                                  uint32_t n0) {
     const uint32_t row0 = m0 + warp_m() * Shape::WARP_M + lane() / 4;
 #pragma unroll
     for (int group = 0; group < FRAGMENTS_N / 4; group++) {

@@ -56,14 +56,15 @@ constexpr bool reads_every_bank() {
 }
 
 // A block's geometry on the tensor cores for arithmetic `Math_` (math.cuh) and N columns.
-template <class Math_, int N_, Major MAJOR_A, Major MAJOR_B>
+template <class Math_, int N_, Major MAJOR_A, Major MAJOR_B, int WARPS_ = 4,
+          int STAGES_ = N_ == 128 ? 3 : 4>
 struct Tile {
   using Math = Math_;
   using Element = typename Math::Element;
   static constexpr int M = 128;
   static constexpr int N = N_;
   static constexpr int K = 64 / int(sizeof(Element));
-  static constexpr int WARPS = 4;
+  static constexpr int WARPS = WARPS_;
   static constexpr int THREADS = WARPS * WARP;
   static constexpr int WARPS_M = N == 32 ? 4 : 2;
   static constexpr int WARPS_N = WARPS / WARPS_M;
@@ -75,21 +76,23 @@ struct Tile {
 
   using A = StageTile<Element, MAJOR_A, M, K>;
   using B = StageTile<Element, MAJOR_B, N, K>;
-  static constexpr int STAGES = N == 128 ? 3 : 4;
+  static constexpr int STAGES = STAGES_;
   static constexpr int STAGE_BYTES = A::BYTES + B::BYTES;
   static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES;
 
   // A warp's share of D as mma.sync lays it out. Lane 4g + q holds, of fragment (i, j), rows
   // 16i + g (elements 0, 1) and 16i + g + 8 (elements 2, 3), columns 8j + 2q and 8j + 2q + 1.
-  struct Sums {
-    float d[FRAGMENTS_M][FRAGMENTS_N][4];
+  template <class T>
+  struct Fragments {
+    T d[FRAGMENTS_M][FRAGMENTS_N][4];
   };
+  using Sums = Fragments<typename Math::Sum>;
 
   static_assert(reads_every_bank<A>() && reads_every_bank<B>(), "no bank conflicts");
   static_assert(N == 128 || N == 64 || N == 32, "N divides the channels, a multiple of 32");
   static_assert(K % Math::K == 0, "a stage is a whole number of fragments deep");
   static_assert(WARP_N % 32 == 0, "a warp owns whole words of the bit mask");
-  // Two blocks on the 100 KB of sm_86, 89 and 120 (each takes 1 KB more for the system), and no
-  // need to opt in to more than 48 KB.
-  static_assert(SHARED_BYTES <= 48 * 1024, "two blocks an SM everywhere");
+  // Eight warps on the 100 KB of sm_86, 89 and 120 (each block takes 1 KB more for the system): two
+  // blocks of four, without asking for more than 48 KB, or one of eight.
+  static_assert(SHARED_BYTES <= WARPS * 12 * 1024, "eight warps an SM everywhere");
 };

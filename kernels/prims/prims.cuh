@@ -29,6 +29,7 @@
 //   cp_async_commit() cp_async_wait<N>()     N = the number of newest groups that may still be under way
 //   ldmatrix_x4(r, address) ldmatrix_x4_trans(r, address)     lane l gives the 16-byte row l % 8 of matrix l / 8
 //   mma_16816<T>(d, a, b0, b1) mma_1688_tf32(d, a, b0, b1)    d += a b, f32 accumulators, fragments as PTX has them
+//   mma_16832_u8s8(d, a, b0, b1)             the same of bytes, a unsigned and b signed, s32 accumulators that wrap
 //
 //   half_t bf16_t               16-bit storage. to_float(x), from_float<T>(f): to nearest, ties to even; both are
 //                               also defined for float, so that kernels can be templates over the element type

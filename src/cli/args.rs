@@ -24,10 +24,11 @@ pub struct DeviceArgs {
     #[arg(long, default_value = "auto")]
     pub device: String,
 
-    /// Numbers of the large layers on a GPU: fp16, bf16, tf32 or f32
+    /// Numbers of the large layers on a GPU: fp16, bf16, tf32, f32, or int8 for predictions
     ///
     /// Heads, loss, weights and optimizer are f32 in all of them. tf32, the default, is what
-    /// TensorFlow uses on the same GPUs. The CPU computes in f32.
+    /// TensorFlow uses on the same GPUs. int8 multiplies 8-bit numbers and is refused wherever more
+    /// than predictions is computed. The CPU computes in f32.
     #[arg(long)]
     pub precision: Option<Precision>,
 
@@ -46,8 +47,14 @@ pub struct Chosen {
 
 impl DeviceArgs {
     /// Finds the device, says which it is, and sets the thread pool up. Call once, first thing in a
-    /// command: a GPU that cannot be used is an error before anything is read.
+    /// command: a GPU or a precision that cannot be used is an error before anything is read.
     pub fn apply(&self, console: &Console) -> Result<Chosen> {
+        self.precision.unwrap_or(Precision::DEFAULT).check_whole()?;
+        self.apply_to_predict(console)
+    }
+
+    /// The same in a command that computes nothing but predictions.
+    pub fn apply_to_predict(&self, console: &Console) -> Result<Chosen> {
         let chosen = self.choose()?;
         let text = format!("device: {}", chosen.device);
         match &chosen.fallback {

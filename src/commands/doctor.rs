@@ -55,10 +55,10 @@ pub fn run(args: DoctorArgs) -> Result<()> {
 
 fn selftest(args: &DoctorArgs) -> Result<()> {
     let console = args.console.console();
-    let Chosen { device, fallback } = args.device.apply(&console)?;
+    let Chosen { device, fallback } = args.device.apply_to_predict(&console)?;
     let precisions = match args.device.precision {
         Some(precision) => vec![precision],
-        None => Precision::ALL.to_vec(),
+        None => Precision::ALL.into_iter().chain([Precision::Int8]).collect(),
     };
     let tested = match device {
         Device::Cpu => {

@@ -90,7 +90,7 @@ pub fn run(args: FootprintsArgs) -> Result<()> {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
     prefix::check(&args.output_prefix, "-op")?;
-    let device = args.device.apply(&console)?.device;
+    let device = args.device.apply_to_predict(&console)?.device;
     let motifs = match (&args.motifs_to_pwm, args.data_type) {
         (Some(path), _) => motifs::read(path)?,
         (None, Some(data_type)) => motifs::enzyme(data_type),

@@ -24,6 +24,7 @@ fn tolerance(precision: Precision) -> f64 {
         Precision::F32 => 5e-4,
         Precision::Fp16 | Precision::Tf32 => 5e-2,
         Precision::Bf16 => 1.5e-1,
+        Precision::Int8 => unreachable!("it predicts only"),
     }
 }
 

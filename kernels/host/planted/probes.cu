@@ -24,7 +24,7 @@ CBP_KERNEL(probe_ldmatrix, LoadMatrixProbe, 32, 1) {
   for (uint32_t i = 0; i < 4; i++) p.out[lane() * 4 + i] = r[i];
 }
 
-// One mma on fragments given lane by lane. type: 0 half, 1 bf16, 2 tf32.
+// One mma on fragments given lane by lane. type: 0 half, 1 bf16, 2 tf32, 3 bytes.
 struct MmaProbe {
   Global<const uint32_t> a, b;  // [32][4], [32][2]
   Global<float> d;              // [32][4], added to
@@ -41,6 +41,12 @@ CBP_KERNEL(probe_mma, MmaProbe, 32, 1) {
   if (p.type == 0) mma_16816<half_t>(d, a, b0, b1);
   if (p.type == 1) mma_16816<bf16_t>(d, a, b0, b1);
   if (p.type == 2) mma_1688_tf32(d, a, b0, b1);
+  if (p.type == 3) {
+    int32_t sums[4];
+    for (uint32_t i = 0; i < 4; i++) sums[i] = static_cast<int32_t>(d[i]);
+    mma_16832_u8s8(sums, a, b0, b1);
+    for (uint32_t i = 0; i < 4; i++) d[i] = static_cast<float>(sums[i]);
+  }
   for (uint32_t i = 0; i < 4; i++) p.d[lane() * 4 + i] = d[i];
 }
 

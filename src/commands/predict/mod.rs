@@ -154,7 +154,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     if let Some(stats) = &args.output_prefix_stats {
         prefix::check(stats, "-os")?;
     }
-    let device = args.device.apply(&console)?.device;
+    let device = args.device.apply_to_predict(&console)?.device;
     let groups = groups::read(&args, &console)?;
     let source = work::Source::open(&args, &console)?;
     // The regions that are left depend on the lengths, which models of one experiment share.

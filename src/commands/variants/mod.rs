@@ -167,7 +167,10 @@ pub fn run(args: VariantsArgs) -> Result<()> {
     let console = args.console.console();
     refuse(&args, &console)?;
     prefix::check(&args.out_prefix, "-op")?;
-    let device = args.device.apply(&console)?.device;
+    let device = match args.shap_type.is_empty() {
+        true => args.device.apply_to_predict(&console)?.device,
+        false => args.device.apply(&console)?.device,
+    };
     let models = Models::read(&args.model, &console)?;
     let cut = cut_of(&models, &args, &console)?;
     let names = Names::new(&args.out_prefix, models.files().len());

@@ -108,14 +108,13 @@ impl<D: Device> CudaEngine<D> {
     ) -> Result<Self> {
         checks::check_spec(&spec)?;
         let resident = Resident::upload(&tracks, &mut device)?;
-        let element = precision.element();
         let mut arena = Arena::default();
         let state_at = arena.plan::<StepState>("step state", 1);
-        let main_weights = Weights::plan(&spec.main.arch, element, "main", &mut arena);
+        let main_weights = Weights::plan(&spec.main.arch, precision, "main", &mut arena);
         let first_moment = main_weights.plan_like("first moment", &mut arena);
         let second_moment = main_weights.plan_like("second moment", &mut arena);
         let bias_weights =
-            spec.bias.as_ref().map(|b| Weights::plan(&b.arch, element, "bias", &mut arena));
+            spec.bias.as_ref().map(|b| Weights::plan(&b.arch, precision, "bias", &mut arena));
         arena.allocate(&mut device)?;
 
         main_weights.upload(&arena, &spec.main.parameters, &mut device)?;
@@ -268,6 +267,9 @@ impl<D: Device> CudaEngine<D> {
         rows: usize,
         fetches_bias: bool,
     ) -> Result<Arc<Prepared>> {
+        if !kind.predicts() {
+            self.precision.check_whole()?;
+        }
         let steps = rows.div_ceil(batch_size);
         let fits = |run: &Run| {
             // The order of sums depends on the batch size, so training insists on its own.

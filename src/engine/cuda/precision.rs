@@ -18,6 +18,8 @@ pub enum Precision {
     F32,
     /// f32 without tensor cores: slow, and what the others are tested against.
     Plain,
+    /// Products of 8-bit numbers (`ops::int8`), everything between layers as in `Fp16`. Predictions only.
+    Int8,
 }
 
 impl Precision {
@@ -28,8 +30,9 @@ impl Precision {
     /// leaves out updates at the beginning (0.50 after twenty steps). Whole runs by precision: unmeasured.
     pub const DEFAULT: Precision = Precision::Tf32;
     /// What `--precision` offers; `f32-plain` is for tests.
-    pub const OFFERED: [Precision; 4] =
-        [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32];
+    pub const OFFERED: [Precision; 5] =
+        [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32, Precision::Int8];
+    /// Those that every operation has kernels for, forward and backward.
     pub const ALL: [Precision; 5] =
         [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32, Precision::Plain];
 
@@ -40,13 +43,31 @@ impl Precision {
             Precision::Tf32 => "tf32",
             Precision::F32 => "f32",
             Precision::Plain => "f32-plain",
+            Precision::Int8 => "int8",
         }
+    }
+
+    /// Whether it does all that the engine does, and not predictions alone.
+    pub fn is_whole(self) -> bool {
+        self != Precision::Int8
+    }
+
+    /// Errors for what is more than a prediction in a precision that has no more.
+    pub fn check_whole(self) -> Result<(), Problem> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        Err(Problem::new(format!(
+            "--precision {self} is for predictions alone: its products of 8-bit numbers have no backward pass, and their \
+             rounding would drown small differences"
+        ))
+        .fix("use it with predict, footprints, or variants without --shap-type; here pass fp16, bf16, tf32 or f32, or none"))
     }
 
     /// Type of activations, gradients and weight copies.
     pub fn element(self) -> Element {
         match self {
-            Precision::Fp16 => Element::F16,
+            Precision::Fp16 | Precision::Int8 => Element::F16,
             Precision::Bf16 => Element::Bf16,
             Precision::Tf32 | Precision::F32 | Precision::Plain => Element::F32,
         }
@@ -73,7 +94,7 @@ impl FromStr for Precision {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Problem> {
-        Self::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| {
+        Self::ALL.into_iter().chain([Self::Int8]).find(|p| p.name() == text).ok_or_else(|| {
             Problem::new(format!("--precision {text} is not a precision"))
                 .fix(format!("choose from {}", Self::OFFERED.map(Precision::name).join(", ")))
         })

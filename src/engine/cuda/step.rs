@@ -25,7 +25,7 @@ use super::ops::hopper::Core;
 use super::ops::loss::{Loss, OutputGradients, Outputs};
 use super::ops::partial_sums::PartialSums;
 use super::ops::step::StepState;
-use super::ops::{Floor, dilated, step};
+use super::ops::{Floor, dilated, int8, step};
 use super::schedule::{Place, Schedule};
 use super::weights::{Parameter, Weights};
 use super::workspace::{Activations, Backward, Shapes, Workspace};
@@ -193,15 +193,20 @@ pub(super) fn forward(
     let x_0 = arena[out.maps[0]];
     push(shapes.first.forward(shapes.element(), codes, kernel, bias, x_0, mask(0)));
     for (i, layer) in shapes.dilated.iter().enumerate() {
-        let (weights, bias) = weights.dilated(weights_arena, i + 1);
-        let operands = dilated::Forward {
-            x: arena[out.maps[i]],
-            weights,
-            bias,
-            y: arena[out.maps[i + 1]],
-            mask: mask(i + 1).unwrap_or(Address::NULL),
-        };
-        push(at.core.forward(layer, &operands, &format!("dilated_{} forward", i + 1)));
+        let (kernel, bias) = weights.dilated(weights_arena, i + 1);
+        let (x, y) = (arena[out.maps[i]], arena[out.maps[i + 1]]);
+        let label = format!("dilated_{} forward", i + 1);
+        if let (Some(rows), Some(weights)) =
+            (out.quantized, weights.quantized(weights_arena, i + 1))
+        {
+            let rows = rows.at(arena);
+            push(int8::quantize(layer, x, rows, &format!("X_{i} quantize")));
+            push(int8::forward(layer, &int8::Forward { x, rows, weights, bias, y }, &label));
+            continue;
+        }
+        let mask = mask(i + 1).unwrap_or(Address::NULL);
+        let operands = dilated::Forward { x, weights: kernel, bias, y, mask };
+        push(at.core.forward(layer, &operands, &label));
     }
     let scratch = out.head.at(arena);
     let x_n = arena[out.maps[shapes.dilated.len()]];

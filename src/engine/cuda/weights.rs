@@ -1,7 +1,7 @@
 //! A branch's parameters in device memory, and the way there and back.
 //!
 //! Tensors keep their Keras order and layout; channels are padded with zeros to whole mask words.
-//! What tensor cores read (the dilated kernels) also lies there in their element type.
+//! What tensor cores read (the dilated kernels) also lies there in their element type, or as bytes.
 
 use anyhow::Result;
 use half::{bf16, f16};
@@ -9,7 +9,9 @@ use half::{bf16, f16};
 use super::arena::{Arena, Slot};
 use super::device::{Address, Device};
 use super::ops::head::HeadWeights;
+use super::ops::int8::{self, Quantized};
 use super::ops::{Element, padded_channels};
+use super::precision::Precision;
 use crate::model::{Architecture, ParameterSet, Tensor};
 
 /// How one tensor lies: `outer` matrices, whose rows and columns may be padded.
@@ -75,25 +77,32 @@ impl Layout {
     }
 }
 
-/// One tensor's f32 master, and its copy in 16 bits where there is one.
+/// One tensor's f32 master, and its copy in 16 bits or in bytes where there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     pub layout: Layout,
     pub master: Slot,
     pub copy: Option<Slot>,
+    quantized: Option<Quantized<Slot>>,
 }
 
 /// All tensors of a branch, in the order of `Architecture::parameter_shapes`.
 #[derive(Clone, Debug)]
 pub struct Weights {
     arch: Architecture,
-    element: Element,
+    precision: Precision,
     pub tensors: Vec<Parameter>,
 }
 
 impl Weights {
     /// Plans them as `{branch}/{name}`.
-    pub fn plan(arch: &Architecture, element: Element, branch: &str, arena: &mut Arena) -> Self {
+    pub fn plan(
+        arch: &Architecture,
+        precision: Precision,
+        branch: &str,
+        arena: &mut Arena,
+    ) -> Self {
+        let element = precision.element();
         let tensors = arch
             .parameter_shapes()
             .iter()
@@ -101,14 +110,19 @@ impl Weights {
                 let layout = Layout::of(name, shape, arch.filters);
                 let master = arena.plan::<f32>(format!("{branch}/{name}"), layout.elements());
                 let dilated = layout.outer > 1;
-                let copy = (dilated && element != Element::F32).then(|| {
+                let in_bytes = precision == Precision::Int8;
+                let quantized = (dilated && in_bytes).then(|| {
+                    let label = format!("{branch}/{name}");
+                    Quantized::plan_weights(layout.columns[1], &label, arena)
+                });
+                let copy = (dilated && !in_bytes && element != Element::F32).then(|| {
                     let label = format!("{branch}/{name}, {element:?}");
                     arena.plan_bytes(label, layout.elements() * element.bytes())
                 });
-                Parameter { layout, master, copy }
+                Parameter { layout, master, copy, quantized }
             })
             .collect();
-        Self { arch: *arch, element, tensors }
+        Self { arch: *arch, precision, tensors }
     }
 
     /// Plans f32 arrays of the same sizes, for Adam's moments.
@@ -130,7 +144,13 @@ impl Weights {
             let padded = parameter.layout.pad(&tensor.data);
             device.upload(arena[parameter.master], bytemuck::cast_slice(&padded))?;
             if let Some(copy) = parameter.copy {
-                device.upload(arena[copy], &rounded(&padded, self.element))?;
+                device.upload(arena[copy], &rounded(&padded, self.precision.element()))?;
+            }
+            if let Some(quantized) = parameter.quantized {
+                let at = quantized.at(arena);
+                let (bytes, scales) = int8::quantize_weights(&padded, parameter.layout.columns[1]);
+                device.upload(at.bytes, bytemuck::cast_slice(&bytes))?;
+                device.upload(at.scales, bytemuck::cast_slice(&scales))?;
             }
         }
         Ok(())
@@ -181,6 +201,11 @@ impl Weights {
     pub fn dilated(&self, arena: &Arena, i: usize) -> (Address, Address) {
         let [kernel, bias] = [self.tensors[2 * i], self.tensors[2 * i + 1]];
         (arena[kernel.copy.unwrap_or(kernel.master)], arena[bias.master])
+    }
+
+    /// Kernel of dilated layer `i`, from 1, in a precision that has it in bytes.
+    pub fn quantized(&self, arena: &Arena, i: usize) -> Option<Quantized<Address>> {
+        self.tensors[2 * i].quantized.map(|slots| slots.at(arena))
     }
 
     pub fn head(&self, arena: &Arena) -> HeadWeights {

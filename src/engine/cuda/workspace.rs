@@ -5,6 +5,7 @@ use super::device::Address;
 use super::ops::dilated::Layer;
 use super::ops::first_conv::FirstConv;
 use super::ops::head::{Head, HeadScratch};
+use super::ops::int8::Quantized;
 use super::ops::{Element, padded_channels};
 use super::precision::Precision;
 use crate::error::Problem;
@@ -117,6 +118,8 @@ pub struct Activations {
     pub maps: Vec<Slot>,
     /// bits of X_0 .. X_n: where the ReLU let through; empty without gradients
     pub masks: Vec<Slot>,
+    /// X_i as the layer above multiplies it, where that is in bytes
+    pub quantized: Option<Quantized<Slot>>,
     pub head: HeadSlots,
     /// f32 [batch, outputlen]
     pub logits: Slot,
@@ -145,10 +148,16 @@ impl Activations {
                 masks.push(arena.plan::<u32>(format!("{branch} mask_{i}"), shapes.map_len(i) / 32));
             }
         }
+        let quantized = (shapes.precision == Precision::Int8).then(|| {
+            let first = &shapes.first;
+            let rows = first.batch * first.length();
+            Quantized::plan_rows(rows, first.channels, &format!("{branch} X_i"), arena)
+        });
         let head = &shapes.head;
         Self {
             maps,
             masks,
+            quantized,
             head: HeadSlots::plan(head, shapes.element(), &format!("{branch} "), arena),
             logits: arena.plan::<f32>(format!("{branch} logits"), head.batch * head.outputlen),
             logcounts: arena.plan::<f32>(format!("{branch} logcounts"), head.batch),

@@ -239,6 +239,40 @@ fn every_command_that_uses_a_model_says_what_the_cpu_says() {
 }
 
 #[test]
+fn int8_predicts_and_is_refused_wherever_more_is_wanted() {
+    let fixture = Fixture::new();
+    fixture.keep_regions(2);
+    let network = super::network((140, 40, 3, 1), 1);
+    keras_h5::write_single(&fixture.path("nobias.h5"), &network, Naming::WithoutBias).unwrap();
+    fixture.write("list.tsv", "chr1\t5007\tA\tC\tv\nchr1\t5014\tA\tG\tv\n");
+
+    let int8 = ["--device", "emulated", "--precision", "int8"];
+    let variants = "variants -g genome.fa -m nobias.h5 -l list.tsv --allow-ref-mismatch -n 2 -o v";
+    let variants: Vec<&str> = variants.split(' ').collect();
+    let output = fixture.succeed(&[&variants[..], &int8].concat());
+    assert!(stderr(&output).contains("device: emulated, int8"), "{}", stderr(&output));
+    assert_eq!(fixture.read("v.variant_scores.tsv").lines().count(), 3);
+
+    let training = strs(&fixture.bias_train("trained", &SMALL[..8])).join(" ");
+    for line in [
+        training.as_str(),
+        "contribs -g genome.fa -m nobias.h5 -r peaks.bed -c chrom.sizes -op x",
+        "bench train --steps 1",
+        "bench contribs --regions 1",
+    ] {
+        let text = fixture.fail(&[&line.split(' ').collect::<Vec<_>>()[..], &int8].concat());
+        for part in ["--precision int8 is for predictions alone", "fix: use it with predict"] {
+            assert!(text.contains(part), "{line}: {text}");
+        }
+    }
+    let text = fixture.fail(&[&variants[..], &int8, &["-st", "counts"]].concat());
+    assert!(text.contains("--precision int8 is for predictions alone"), "{text}");
+    let cpu = ["--device", "cpu", "--precision", "int8"];
+    let text = fixture.fail(&[&variants[..], &cpu].concat());
+    assert!(text.contains("--precision int8: the CPU computes in f32"), "{text}");
+}
+
+#[test]
 fn an_emulated_gpu_stays_out_of_the_help() {
     let fixture = Fixture::new();
     let help = fixture.succeed(&["train", "--help"]);
@@ -254,6 +288,10 @@ fn the_selftest_passes_on_an_emulated_gpu_and_refuses_a_cpu() {
         fixture.succeed(&["doctor", "--selftest", "--device", "emulated", "--precision", "fp16"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("all 5 cases passed") && text.contains("worst element"), "{text}");
+    let output =
+        fixture.succeed(&["doctor", "--selftest", "--device", "emulated", "--precision", "int8"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("all 5 cases passed") && text.contains("worst of 2"), "{text}");
     let text = fixture.fail(&["doctor", "--selftest", "--device", "cpu"]);
     assert!(text.contains("the selftest is for GPUs"), "{text}");
     let text = fixture.fail(&["bench", "kernels", "--device", "emulated"]);

@@ -4,6 +4,7 @@ mod bias_cache;
 mod commands;
 mod contributions;
 mod gradients;
+mod int8;
 mod runs;
 mod sequences;
 

@@ -13,6 +13,7 @@ mod emulator;
 mod first_conv;
 mod head;
 mod hopper;
+mod int8;
 mod loss;
 mod partial_sums;
 mod primitives;

@@ -182,6 +182,41 @@ fn mma_of_tf32() {
     }
 }
 
+/// PTX, m16n8k32 with .u8 and .s8: as m16n8k16, with four elements a register and 16 for 8: a_i is at row T / 4 (+ 8 if
+/// i & 4), column 4 (T % 4) + (i & 3) (+ 16 if i >= 8); b_i at row 4 (T % 4) + (i & 3) (+ 16 if i >= 4), column T / 4.
+#[test]
+fn mma_of_bytes() {
+    // Beyond 127 and below 0: only the right signs and the right order give the right sums.
+    let unsigned = |row: usize, k: usize| (row * 37 + k * 91 + 5) % 256;
+    let signed = |k: usize, column: usize| (k * 53 + column * 29 + 11) as i32 % 255 - 127;
+    for mut device in devices() {
+        let register =
+            |element: &dyn Fn(usize) -> u8| u32::from_le_bytes([0, 1, 2, 3].map(element));
+        let a: Vec<u32> = (0..128)
+            .map(|r| {
+                let (lane, r) = (r / 4, r % 4);
+                let (row, column) = (lane / 4 + r % 2 * 8, 4 * (lane % 4) + r / 2 * 16);
+                register(&|i| unsigned(row, column + i) as u8)
+            })
+            .collect();
+        let b: Vec<u32> = (0..64)
+            .map(|r| {
+                let (lane, row) = (r / 2, 4 * (r / 2 % 4) + r % 2 * 16);
+                register(&|i| signed(row + i, lane / 4) as i8 as u8)
+            })
+            .collect();
+        let d: Vec<f32> = (0..128).map(|i| (i * 1000) as f32 - 5e4).collect();
+        let [a, b] = [a, b].map(|fragment| upload(&mut device, &fragment));
+        let at = upload(&mut device, &d);
+        launch(&mut device, "probe_mma", 1, 32, &MmaProbe { a, b, d: at, kind: 3, unused: 0 });
+        for (i, value) in download::<f32>(&mut device, at, 128).into_iter().enumerate() {
+            let (row, column) = accumulator(i / 4, i % 4);
+            let product: i32 = (0..32).map(|k| unsigned(row, k) as i32 * signed(k, column)).sum();
+            assert_eq!(value, d[i] + product as f32, "d[{row}][{column}]");
+        }
+    }
+}
+
 // ---- warps
 
 #[repr(C)]

@@ -9,6 +9,8 @@ mod footprints;
 mod forward;
 pub mod golden;
 mod gradients;
+#[cfg(feature = "emulate")]
+mod int8;
 mod loss;
 mod metrics;
 pub mod pred_bw;

@@ -77,7 +77,7 @@ fn predictions_of_real_models_match_tensorflow() {
 }
 
 /// (name, bases) of each record.
-fn fasta(path: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn fasta(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut records: Vec<(String, Vec<u8>)> = Vec::new();
     for line in std::fs::read_to_string(path).unwrap().lines() {
         match line.strip_prefix('>') {

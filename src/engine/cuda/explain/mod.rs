@@ -50,6 +50,7 @@ impl Explainer {
 impl<D: Device> CudaEngine<D> {
     /// Appends contribution scores to `out`.
     pub(super) fn explain(&mut self, of: &Explain, out: &mut Contributions) -> Result<()> {
+        self.precision.check_whole()?;
         let n = of.check(&self.main)?;
         if n == 0 {
             return Ok(());
@@ -139,6 +140,7 @@ impl<D: Device> CudaEngine<D> {
 
     /// Launches of a chunk of at most `n` sequences with `references` each, both heads, and what each has to do; for timings.
     pub fn explain_list(&mut self, n: usize, references: usize) -> Result<Vec<Step>> {
+        self.precision.check_whole()?;
         let task = Task { heads: Heads::BOTH, references: Some(references) };
         self.make_room(n, task)?;
         let ws = &self.explainer.as_ref().expect("made above").workspace;

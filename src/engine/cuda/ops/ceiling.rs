@@ -30,6 +30,7 @@ pub fn launch(precision: Precision, blocks: usize, rounds: usize, out: Address) 
         Precision::Bf16 => ("matrix_ceiling_bf16", 16, 1.0),
         Precision::Tf32 => ("matrix_ceiling_tf32", 8, 1.0),
         Precision::F32 | Precision::Plain => ("matrix_ceiling_bf16", 16, 3.0),
+        Precision::Int8 => unreachable!("benches refuse what has no training step"),
     };
     let args = CeilingArgs { out, rounds: size(rounds), padding: 0 };
     let grid = [size(blocks), 1, 1];

@@ -13,6 +13,7 @@ pub mod dilated;
 pub mod first_conv;
 pub mod head;
 pub mod hopper;
+pub mod int8;
 pub mod loss;
 pub mod partial_sums;
 pub mod rescale;

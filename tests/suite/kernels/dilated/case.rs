@@ -18,6 +18,7 @@ fn tolerance(precision: Precision) -> f64 {
         Precision::Tf32 => 4e-4,   // both operands rounded to 11 bits; 3.0e-4 seen
         Precision::F32 => 1e-5, // products of split operands (kernels/core/math.cuh); 4.5e-6 seen
         Precision::Plain => 1e-6, // sums of at most 768 terms in f32; 2.1e-7 seen
+        Precision::Int8 => unreachable!("kernels/int8.rs"),
     }
 }
 

@@ -52,6 +52,7 @@ fn tolerance(precision: Precision) -> f64 {
         Precision::Tf32 => 4e-4,
         Precision::F32 => 1e-5,
         Precision::Plain => 1e-6,
+        Precision::Int8 => unreachable!("it predicts only"),
     }
 }
 
