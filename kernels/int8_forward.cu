@@ -25,14 +25,11 @@
 //                 of that rate, 3.2-3.4 ms. Sums become floats on a slow pipe of sm_80 (48 K a tile, 16 a clock, a
 //                 quarter of a tile's clocks), which must hide behind other warps' products. With quantize, 0.8-1.0 ms:
 //                 4.0-4.4 ms against 5.9-6.8 ms of dilated_forward in f16, 1.4 to 1.6 times as fast. On H200 shared
-//                 memory ends it at some 950 TOP/s (1.755 GHz): 2.1-2.3 ms and 0.4 ms of quantize, hardly a gain over
-//                 hopper_forward's 2.5-2.9 ms
+//                 memory ends it at some 950 TOP/s (1.755 GHz), hence hopper_int8_forward
 //   measured      unmeasured
 //   registers     N =  128     64     32
 //                      206    212    128
 //                 the most of sm_80, 86, 89, 90, 100, 120, nvcc 13.0; no spills, no stack
-//   next          Hopper's own form, wgmma m64n128k32 s32.u8.s8 (both operands K-major, as they lie here), which reads
-//                 an operand once a warpgroup; 64 sums of a tap and 64 of all taps a thread again
 //   tolerance     relative L2 3e-4 against exact sums of its operands (one rounding of y); what bytes cost a layer's
 //                 output is at most 5e-3, see tests/suite/kernels/int8.rs; predictions: benches/int8_gate.rs
 

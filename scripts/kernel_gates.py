@@ -37,6 +37,8 @@ def instructions(kernel):
     head = re.match(r"head_(forward|input_gradient|weight_gradient)_(f16|bf16)$", kernel)
     if head:
         return ["HMMA", "LDSM"] + ([] if head[1] == "input_gradient" else ["LDGSTS"])
+    if kernel == "hopper_int8_forward":
+        return ["IGMMA.64x128x32.U8.S8", "UTMALDG.IM2COL", "UTMALDG.MULTICAST", "USETMAXREG", "UTMASTG", "LDSM", "STSM"]
     if kernel.startswith("int8_"):
         return ["IMMA", "LDGSTS", "LDSM"]
     tensor = re.match(r"(?:dilated|rescale)_\w+_(f16|bf16|tf32|f32x3)_n\d+$", kernel)
@@ -86,8 +88,8 @@ def machine_code():
             elif match := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+\s+)?([A-Z][A-Z0-9]*)", line):
                 if kernel:
                     code[kernel, gpu].add(match[1])
-                    if match[1] == "HGMMA":
-                        form = re.search(r"HGMMA\.[\w.]+", line)[0]
+                    if match[1] in ("HGMMA", "IGMMA"):
+                        form = re.search(r"[HI]GMMA\.[\w.]+", line)[0]
                         code[kernel, gpu].add(form + (re.search(r"gdesc\[\w+\]((?:\.\w+)*)", line)[1]))
                     for mode in ("IM2COL", "MULTICAST"):
                         if match[1] == "UTMALDG" and mode in line:
@@ -140,7 +142,7 @@ if os.path.exists(CUOBJDUMP):
             if wanted not in opcodes:
                 problems.append(f"{kernel} {gpu}: no {wanted} in its machine code")
         for form in sorted(opcodes - set(wanted_in.get(kernel, []))):
-            if form.startswith("HGMMA."):
+            if form.startswith(("HGMMA.", "IGMMA.")):
                 problems.append(f"{kernel} {gpu}: {form} beside what is meant")
 else:
     print(f"skipped: no {CUOBJDUMP}, so the machine code was not read", file=sys.stderr)

@@ -11,11 +11,12 @@
 //   taps(m0, count)               bits of the taps that these rows need, at least one
 //   lower(), offset(tap)          of the im2col walk: where it begins, by how much it is moved
 //   residual()                    its tensor map; moved by one dilation
-//   Rows                          epilogue of a multiplier's thread:
+//   Rows                          epilogue of a multiplier's thread, whose T is the staging buffer's:
 //     begin(m, n0)                before a tile, in which this thread has rows m and m + 8 from column n0 on
 //     columns(column)             before 32 columns
 //     row(m, half, group, v, residual)    row m, columns 32 * group on from n0 as in core/quad.cuh: v <- result
 //     end(m, n0), finish()        after a tile, after the last
+//     weigh(total, sums, tap)     bytes only: total += what a tap's sums stand for; their taps are always all three
 //   help(conv, i)                 what spare warp i = 0, 1 does
 #pragma once
 #include "tile.cuh"
@@ -44,7 +45,7 @@ CBP_DEVICE uint32_t staged(uint32_t row, uint32_t column) {
 
 template <class Tile, class Pass>
 struct HopperConv {
-  using T = typename Tile::T;
+  using T = typename Tile::Stored;
   using Staging = StagingBarriers<Tile>;
   static constexpr uint32_t CLUSTER_M = CLUSTER * Tile::M;
   const Pass& pass;
@@ -79,8 +80,9 @@ struct HopperConv {
       for (uint32_t step = 0; step < count; step++) {
         const Mbarrier full = ring.next_empty();
         const uint32_t a = shared_address(ring.stage * Tile::STAGE_BYTES);
-        load_positions(a, pass.p.source, full, at_k.channel, position, example, pass.offset(at_k.tap));
-        load_weights(a + Tile::A_BYTES, full, at_k.tap * pass.p.channels, at_k.channel, n0);
+        const uint32_t column = at_k.channel * sizeof(typename Tile::T) / 2;  // maps count 16 bits
+        load_positions(a, pass.p.source, full, column, position, example, pass.offset(at_k.tap));
+        load_weights(a + Tile::A_BYTES, full, at_k.tap * pass.p.channels, column, n0);
         ring.advance();
         at_k.advance(Tile::K);
         if (step + 1 == Tile::STAGES) load_residual();
@@ -132,7 +134,11 @@ struct HopperConv {
       const uint32_t m0 = first_row(at), n0 = first_column(at);
       rows.begin(m0 + row, n0);
       float sums[Tile::N / 2];
-      multiply<Tile, false, Pass::MN_WEIGHTS>(sums, ring, multiplier, steps(taps(at)));
+      if constexpr (sizeof(typename Tile::T) == 1) {
+        multiply_bytes(sums, ring, multiplier, rows);
+      } else {
+        multiply<Tile, false, Pass::MN_WEIGHTS>(sums, ring, multiplier, steps(taps(at)));
+      }
       Staging::residual().wait(at.parity());
       finish(sums, rows, row & ~15u, m0 + row, n0);
       rows.end(m0 + row, n0);
@@ -140,6 +146,17 @@ struct HopperConv {
       Staging::ready(multiplier).arrive();
     }
     rows.finish();
+  }
+
+  CBP_DEVICE void multiply_bytes(float (&total)[Tile::N / 2], Ring<Tile>& ring, uint32_t multiplier,
+                                 const typename Pass::Rows& rows) const {
+#pragma unroll
+    for (int i = 0; i < Tile::N / 2; i++) total[i] = 0.f;
+    for (uint32_t tap = 0; tap < TAPS; tap++) {
+      int32_t sums[Tile::N / 2];
+      multiply<Tile, false, false>(sums, ring, multiplier, steps(1));
+      rows.weigh(total, sums, tap);
+    }
   }
 
   // In the staging buffer, the result in the place of the residual: 16 rows of a warp, 32 columns at a time.

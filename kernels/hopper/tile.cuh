@@ -15,12 +15,14 @@ constexpr int BOX_BYTES = 64 * BOX_ROW;   // of 64 rows
 constexpr int MULTIPLIERS = 2;            // warpgroups
 constexpr int HOPPER_THREADS = (1 + MULTIPLIERS) * 128;
 
-template <class T_, int N_, int STAGES_, bool STAGING>
+// Operands are T, the staging buffer is of 16-bit elements `Stored`.
+template <class T_, int N_, int STAGES_, bool STAGING, class Stored_ = T_>
 struct HopperTile {
   using T = T_;
+  using Stored = Stored_;
   static constexpr int M = 128;
   static constexpr int N = N_;
-  static constexpr int K = 64;
+  static constexpr int K = BOX_ROW / int(sizeof(T));
   static constexpr int STAGES = STAGES_;
   static constexpr int A_BYTES = M * K * int(sizeof(T));
   static constexpr int B_BYTES = N * K * int(sizeof(T));
@@ -31,7 +33,7 @@ struct HopperTile {
   static constexpr int STAGING_BYTES = STAGING ? N / BOX_COLUMNS * STAGING_BOX : 0;
   static constexpr int BARRIERS_AT = STAGING_AT + STAGING_BYTES;
   static constexpr int SHARED_BYTES = BARRIERS_AT + 8 * (2 * STAGES + 4);
-  static_assert(sizeof(T) == 2 && M == MULTIPLIERS * 64, "boxes are 64 elements, wgmma is 64 rows");
+  static_assert(sizeof(T) <= 2 && sizeof(Stored) == 2 && M == MULTIPLIERS * 64, "wgmma is 64 rows");
   static_assert(SHARED_BYTES <= 232448, "what a block can have on Hopper");
   // Registers a thread, of all that a block has.
   static constexpr int OTHERS_REGISTERS = 56, MULTIPLIER_REGISTERS = 224;
@@ -86,11 +88,21 @@ struct Walk {
 
 CBP_DEVICE uint32_t shared_address(uint32_t byte_offset) { return shared_at<uint8_t>(byte_offset).address(); }
 
+template <class Tile, bool MN_A, bool MN_B>
+CBP_DEVICE void product(float (&sums)[Tile::N / 2], uint64_t a, uint64_t b, bool add) {
+  wgmma<typename Tile::T, Tile::N, MN_A, MN_B>(sums, a, b, add);
+}
+template <class Tile, bool MN_A, bool MN_B>
+CBP_DEVICE void product(int32_t (&sums)[Tile::N / 2], uint64_t a, uint64_t b, bool add) {
+  static_assert(!MN_A && !MN_B, "bytes are K-major");
+  wgmma_u8s8(sums, a, b, add);
+}
+
 // A multiplier's sums: `steps` stages, one or more, 64 rows of A and all of B each. MN_A, MN_B: whether rows of the
 // boxes are k. (Sums of no steps as a case of their own made ptxas spill 100 registers.)
-template <class Tile, bool MN_A, bool MN_B>
-CBP_DEVICE void multiply(float (&sums)[Tile::N / 2], Ring<Tile>& ring, uint32_t multiplier, uint32_t steps) {
-  // From 16 of k to the next, and (MN-major) from 64 columns to the next.
+template <class Tile, bool MN_A, bool MN_B, class Sum>
+CBP_DEVICE void multiply(Sum (&sums)[Tile::N / 2], Ring<Tile>& ring, uint32_t multiplier, uint32_t steps) {
+  // From 16 of k (bytes: 32) to the next, and (MN-major) from 64 columns to the next.
   constexpr uint32_t NEXT_A = MN_A ? 16 * BOX_ROW : 32, NEXT_B = MN_B ? 16 * BOX_ROW : 32;
   constexpr uint32_t LEADING = MN_B ? BOX_BYTES : 16;  // 16: not looked at
   uint32_t previous = 0;
@@ -101,9 +113,9 @@ CBP_DEVICE void multiply(float (&sums)[Tile::N / 2], Ring<Tile>& ring, uint32_t 
     hold(sums);
     wgmma_fence();
 #pragma unroll
-    for (uint32_t k = 0; k < Tile::K / 16; k++)
-      wgmma<typename Tile::T, Tile::N, MN_A, MN_B>(sums, swizzled_operand(a + k * NEXT_A, 16),
-                                                   swizzled_operand(b + k * NEXT_B, LEADING), step + k > 0);
+    for (uint32_t k = 0; k < BOX_ROW / 32; k++)
+      product<Tile, MN_A, MN_B>(sums, swizzled_operand(a + k * NEXT_A, 16), swizzled_operand(b + k * NEXT_B, LEADING),
+                                step + k > 0);
     wgmma_commit();
     hold(sums);
     wgmma_wait<1>();  // one stage stays under way

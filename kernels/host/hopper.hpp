@@ -128,18 +128,49 @@ CBP_DEVICE void multiply_operands(const emu::Product& product, const uint8_t* sh
   }
 }
 
-template <class T, int N, bool MN_A, bool MN_B>
-CBP_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, bool add, emu::Site site = emu::Site::here()) {
-  struct Mine {
-    float* d;
-    uint64_t a, b;
-    bool add;
-  } mine{d, a, b, add};
+// to[k][mn], k = 32 bytes, of an operand whose pieces are K-major.
+template <class Byte>
+CBP_DEVICE void gather_bytes(uint64_t descriptor, uint32_t rows, const uint8_t* shared, float* to) {
+  each_piece<false>(descriptor, rows, [&](uint32_t mn, uint32_t k, uint32_t offset) {
+    for (uint32_t i = 0; i < 16; i++) to[(2 * k + i) * rows + mn] = static_cast<Byte>(shared[offset + i]);
+  });
+}
+
+// The sums are s32 in the places of f32. Products of a step are exact in f32, as in mma_16832_u8s8.
+CBP_DEVICE void multiply_bytes(const emu::Product& product, const uint8_t* shared, float* sums) {
+  constexpr uint32_t K = 32, N = 128;
+  float a[K * 64];
+  alignas(32) float b[K * N];
+  gather_bytes<uint8_t>(product.a, 64, shared, a);
+  gather_bytes<int8_t>(product.b, N, shared, b);
+  for (uint32_t row = 0; row < 64; row++) {
+    Row8 sum[N / 8] = {};
+    for (uint32_t k = 0; k < K; k++) {
+      const auto* from = reinterpret_cast<const Row8*>(b + k * N);
+      for (uint32_t i = 0; i < N / 8; i++) sum[i] += a[k * 64 + row] * from[i];
+    }
+    for (uint32_t n = 0; n < N; n++) {
+      uint32_t total = product.add ? float_bits(sums[row * N + n]) : 0;
+      total += static_cast<uint32_t>(static_cast<int32_t>(sum[n / 8][n % 8]));
+      sums[row * N + n] = bits_float(total);
+    }
+  }
+}
+
+struct Wgmma {
+  float* d;
+  uint64_t a, b;
+  bool add;
+};
+
+// What both forms share: 128 threads with the same operands, N columns, `multiply` for the arithmetic.
+template <int N, bool MN_A, bool MN_B, void (*MULTIPLY)(const emu::Product&, const uint8_t*, float*)>
+CBP_DEVICE void issue(Wgmma mine, emu::Site site) {
   emu::meet_group(emu::GroupCollective::Product, site, &mine, [](void* const* threads) {
-    const auto& first = *static_cast<Mine*>(threads[0]);
+    const auto& first = *static_cast<Wgmma*>(threads[0]);
     emu::Product product{};
     for (uint32_t t = 0; t < emu::GROUP; t++) {
-      const auto& mine = *static_cast<Mine*>(threads[t]);
+      const auto& mine = *static_cast<Wgmma*>(threads[t]);
       if (mine.a != first.a || mine.b != first.b || mine.add != first.add)
         emu::fail("the operands of a wgmma differ between threads");
       product.accumulators[t] = mine.d;
@@ -152,9 +183,17 @@ CBP_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, bool add, emu::
       each_piece<MN_A>(p.a, 64, [&](uint32_t, uint32_t, uint32_t offset) { touch(context, offset); });
       each_piece<MN_B>(p.b, N, [&](uint32_t, uint32_t, uint32_t offset) { touch(context, offset); });
     };
-    product.multiply = multiply_operands<T, N, MN_A, MN_B>;
+    product.multiply = MULTIPLY;
     emu::group_product(product);
   });
+}
+
+template <class T, int N, bool MN_A, bool MN_B>
+CBP_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, bool add, emu::Site site = emu::Site::here()) {
+  issue<N, MN_A, MN_B, multiply_operands<T, N, MN_A, MN_B>>({d, a, b, add}, site);
+}
+CBP_DEVICE void wgmma_u8s8(int32_t (&d)[64], uint64_t a, uint64_t b, bool add, emu::Site site = emu::Site::here()) {
+  issue<128, false, false, multiply_bytes>({reinterpret_cast<float*>(d), a, b, add}, site);
 }
 
 CBP_DEVICE void wgmma_fence(emu::Site site = emu::Site::here()) {
@@ -166,4 +205,4 @@ CBP_DEVICE void wgmma_commit(emu::Site site = emu::Site::here()) {
 template <int N> CBP_DEVICE void wgmma_wait(emu::Site site = emu::Site::here()) {
   emu::meet_group(emu::GroupCollective::Wait, site, nullptr, [](void* const*) { emu::group_wait(N); });
 }
-template <int N> CBP_DEVICE void hold(float (&d)[N]) { asm volatile("" ::"r"(&d[0]) : "memory"); }
+template <class Sum, int N> CBP_DEVICE void hold(Sum (&d)[N]) { asm volatile("" ::"r"(&d[0]) : "memory"); }

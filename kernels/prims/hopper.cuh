@@ -37,6 +37,7 @@
 //   wgmma<T, N, MN_A, MN_B>(d, a, b, add)    d = a b + (add ? d : 0) for 64 x N, k = 16, by the 128 threads of a
 //                               warpgroup: thread 32w + 4g + q holds as d[4j + 2h + e] row 16w + g + 8h, column
 //                               8j + 2q + e. Done only after commit and wait; till then d may not be touched
+//   wgmma_u8s8(d, a, b, add)    the same of bytes, a unsigned and b signed, both K-major, s32 sums: 64 x 128, k = 32
 //   wgmma_fence() wgmma_commit() wgmma_wait<N>()    before the first of a group; behind the last; until at most the
 //                               newest N groups are under way. Operands have to be there at the fence
 //   hold(d)                     says to the compiler that d may change here: around every group

@@ -111,6 +111,10 @@ template <int N> CBP_DEVICE void hold(float (&d)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
+template <int N> CBP_DEVICE void hold(int32_t (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; i++) asm volatile("" : "+r"(d[i])::"memory");
+}
 
 #define CBP_REGISTERS_64 \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
@@ -124,18 +128,18 @@ template <int N> CBP_DEVICE void hold(float (&d)[N]) {
   "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
   "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
   "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-#define CBP_SUMS_8(i)                                                                                           \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
-      "+f"(d[i + 7])
-#define CBP_SUMS_32(i) CBP_SUMS_8(i), CBP_SUMS_8(i + 8), CBP_SUMS_8(i + 16), CBP_SUMS_8(i + 24)
-#define CBP_SUMS_64 CBP_SUMS_32(0), CBP_SUMS_32(32)
-#define CBP_SUMS_128 CBP_SUMS_64, CBP_SUMS_32(64), CBP_SUMS_32(96)
+// In registers of kind "+f" or "+r".
+#define CBP_SUMS_8(in, i) \
+  in(d[i]), in(d[i + 1]), in(d[i + 2]), in(d[i + 3]), in(d[i + 4]), in(d[i + 5]), in(d[i + 6]), in(d[i + 7])
+#define CBP_SUMS_32(in, i) CBP_SUMS_8(in, i), CBP_SUMS_8(in, i + 8), CBP_SUMS_8(in, i + 16), CBP_SUMS_8(in, i + 24)
+#define CBP_SUMS_64(in) CBP_SUMS_32(in, 0), CBP_SUMS_32(in, 32)
+#define CBP_SUMS_128(in) CBP_SUMS_64(in), CBP_SUMS_32(in, 64), CBP_SUMS_32(in, 96)
 // `sums` registers of d, then: a, b, add, majors.
 #define CBP_WGMMA(n, type, sums, at_a, at_b, at_add, at_major_a, at_major_b)                                     \
   asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, " at_add ", 0;\n"                                          \
                "wgmma.mma_async.sync.aligned.m64n" n "k16.f32." type "." type " {" CBP_REGISTERS_##sums "}, "   \
                at_a ", " at_b ", add, 1, 1, " at_major_a ", " at_major_b ";\n}"                                 \
-               : CBP_SUMS_##sums                                                                                \
+               : CBP_SUMS_##sums("+f")                                                                          \
                : "l"(a), "l"(b), "r"(static_cast<int>(add)), "n"(MN_A), "n"(MN_B))
 
 template <class T> constexpr bool IS_HALF = false;
@@ -149,4 +153,10 @@ CBP_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, bool add) {
   if constexpr (N == 256 && !HALF) CBP_WGMMA("256", "bf16", 128, "%128", "%129", "%130", "%131", "%132");
   if constexpr (N == 128 && HALF) CBP_WGMMA("128", "f16", 64, "%64", "%65", "%66", "%67", "%68");
   if constexpr (N == 128 && !HALF) CBP_WGMMA("128", "bf16", 64, "%64", "%65", "%66", "%67", "%68");
+}
+CBP_DEVICE void wgmma_u8s8(int32_t (&d)[64], uint64_t a, uint64_t b, bool add) {
+  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %66, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n128k32.s32.u8.s8 {" CBP_REGISTERS_64 "}, %64, %65, add;\n}"
+               : CBP_SUMS_64("+r")
+               : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 }

@@ -178,3 +178,38 @@ CBP_CLUSTER_KERNEL(probe_positions, PositionsProbe, 128, 1) {
     p.out[i] = shared_at<uint16_t>(row * 128 + (piece ^ (row & 7)) * 16)[i % 8];
   }
 }
+
+// out = 2 a b of bytes by one warpgroup: a u8 [64][128], b s8 [128 columns][128], each product twice.
+struct BytesProbe {
+  TensorMap a, b;  // pairs of bytes
+  Global<int32_t> out;
+  uint32_t unused[14];
+};
+CBP_CLUSTER_KERNEL(probe_wgmma_bytes, BytesProbe, 128, 1) {
+  constexpr uint32_t A = 0, B = BOX, BARRIER = 3 * BOX;
+  const Mbarrier full = mbarrier_at(BARRIER);
+  auto address = [](uint32_t byte) { return shared_at<uint8_t>(byte).address(); };
+  if (threadIdx.x == 0) {
+    full.init(1);
+    fence_barrier_init();
+    full.expect(3 * BOX);
+    load_rows(address(A), p.a, full, 0, 0, 1);
+    load_rows(address(B), p.b, full, 0, 0, 1);
+    load_rows(address(B + BOX), p.b, full, 0, 64, 1);
+  }
+  cluster_sync();
+  full.wait(0);
+  int32_t d[64];
+  hold(d);
+  wgmma_fence();
+  for (uint32_t k = 0; k < 8; k++)
+    wgmma_u8s8(d, swizzled_operand(address(A) + k % 4 * 32, 16), swizzled_operand(address(B) + k % 4 * 32, 16), k > 0);
+  wgmma_commit();
+  hold(d);
+  wgmma_wait<0>();
+  hold(d);
+  const uint32_t row = warp() * 16 + lane() / 4;
+  for (uint32_t i = 0; i < 64; i++)
+    p.out[(row + 8 * (i / 2 % 2)) * 128 + i / 4 * 8 + lane() % 4 * 2 + i % 2] = d[i];
+  cluster_sync();
+}

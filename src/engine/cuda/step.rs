@@ -201,7 +201,8 @@ pub(super) fn forward(
         {
             let rows = rows.at(arena);
             push(int8::quantize(layer, x, rows, &format!("X_{i} quantize")));
-            push(int8::forward(layer, &int8::Forward { x, rows, weights, bias, y }, &label));
+            let operands = int8::Forward { x, rows, weights, bias, y };
+            push(at.core.int8_forward(layer, &operands, &label));
             continue;
         }
         let mask = mask(i + 1).unwrap_or(Address::NULL);

@@ -5,6 +5,7 @@ use bytemuck::cast_slice;
 use cbp_fast::engine::cuda::device::{Address, Device, Launch};
 use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options, kernels};
 use cbp_fast::engine::cuda::ops::dilated::{Layer, TAPS};
+use cbp_fast::engine::cuda::ops::hopper;
 use cbp_fast::engine::cuda::ops::int8::{self, Forward, Quantized, depth, quantize_weights};
 use cbp_fast::engine::cuda::precision::Precision;
 use half::f16;
@@ -48,7 +49,12 @@ impl Bench {
 #[test]
 fn arguments_match_the_kernels() {
     let there = kernels();
-    for (name, bytes) in int8::kernels() {
+    let nothing = Quantized { bytes: Address::NULL, scales: Address::NULL };
+    let null = Address::NULL;
+    let at = Forward { x: null, rows: nothing, weights: nothing, bias: null, y: null };
+    let hopper = hopper::int8_forward(&layer([1, 9, 2, 128]), 1, &at, "");
+    let hopper = [(hopper.kernel, hopper.args.len())];
+    for (name, bytes) in int8::kernels().into_iter().chain(hopper) {
         let kernel = there.iter().find(|kernel| kernel.name == name);
         let kernel = kernel.unwrap_or_else(|| panic!("no kernel {name}"));
         assert_eq!(kernel.args_bytes, bytes, "{name}");
@@ -165,8 +171,17 @@ impl Case {
         Self { x: feature_map(&layer), layer, weights, bias }
     }
 
-    /// y of the kernels, as bits.
+    /// y of the portable kernels, as bits.
     fn run(&self, columns: usize, options: Options) -> Vec<u16> {
+        self.run_as(options, |at| int8::forward_with(&self.layer, columns, at, "forward"))
+    }
+
+    /// y of Hopper's.
+    fn run_on_hopper(&self, clusters: usize, options: Options) -> Vec<u16> {
+        self.run_as(options, |at| hopper::int8_forward(&self.layer, clusters, at, "forward"))
+    }
+
+    fn run_as(&self, options: Options, forward: impl Fn(&Forward) -> Launch) -> Vec<u16> {
         let mut device = Bench::new(options);
         let (x, rows) = quantize_on(&mut device, &self.layer, &self.x);
         let (bytes, scales) = quantize_weights(&self.weights, self.layer.channels);
@@ -178,7 +193,7 @@ impl Case {
         let elements = self.layer.rows_out() * self.layer.channels;
         let y = device.room("y", elements * 2);
         let at = Forward { x, rows, weights, bias, y };
-        device.run(&int8::forward_with(&self.layer, columns, &at, "forward"));
+        device.run(&forward(&at));
         device.read(y, elements)
     }
 
@@ -285,5 +300,45 @@ fn a_row_that_is_not_finite_reaches_what_it_touches_and_no_more() {
         let (n, l) = (at / 64 / length_out, at / 64 % length_out);
         let touched = n == 1 && [4, 8, 12].contains(&l);
         assert_eq!(!y.is_finite(), touched, "example {n}, position {l}, channel {}: {y}", at % 64);
+    }
+}
+
+/// Sums of a tap are exact and all else is done in the same order, so Hopper's kernel gives the portable ones' bits;
+/// also where a cluster takes several tiles in turn.
+#[test]
+fn hopper_gives_the_same_bits() {
+    // As for the other precisions' Hopper kernels: ragged tiles over examples, rows beyond the last, columns in turn.
+    for shape in [
+        [1, 5, 2, 128],
+        [3, 61, 4, 256],
+        [7, 41, 16, 128],
+        [1, 531, 256, 128],
+        [3, 190, 4, 128],
+        [1, 40, 4, 384],
+    ] {
+        let case = Case::new(shape);
+        let portable = case.run(32, Options::fast());
+        for clusters in [1, 66] {
+            let hopper = case.run_on_hopper(clusters, Options::fast());
+            assert!(hopper == portable, "{shape:?}, {clusters} clusters");
+        }
+    }
+}
+
+#[test]
+fn hopper_under_all_schedules() {
+    // Three taps over two examples, two column tiles; two tiles of a cluster in turn, more steps than stages.
+    for (shape, clusters) in [([2, 90, 8, 256], 66), ([1, 330, 16, 256], 1)] {
+        let case = Case::new(shape);
+        let wanted = case.run(32, Options::fast());
+        for delivery in [Delivery::AtOnce, Delivery::Random, Delivery::Starved] {
+            for seed in 0..8 {
+                let options = Options::checked(seed, delivery);
+                assert!(
+                    case.run_on_hopper(clusters, options) == wanted,
+                    "{shape:?}: {options:?} differs"
+                );
+            }
+        }
     }
 }

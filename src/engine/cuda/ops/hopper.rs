@@ -7,7 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::dilated::{self, Dgrad, Forward, Layer, Pass, RowMap, TAPS, TILE_ROWS, Wgrad};
-use super::size;
+use super::{int8, size};
 use crate::engine::cuda::device::{Address, Launch, TensorMap, Walk};
 use crate::engine::cuda::driver::Gpu;
 use crate::engine::cuda::precision::Precision;
@@ -20,6 +20,8 @@ const CLUSTERS: usize = 66;
 const THREADS: u32 = 384;
 /// Columns that a block's tile can have.
 pub const TILE_COLUMNS: [usize; 2] = [256, 128];
+/// Columns of a tile in bytes.
+const INT8_COLUMNS: usize = 128;
 
 /// `{op}_{type}_n{columns}`, the kernel of a layer for a precision and a tile's width.
 ///
@@ -84,6 +86,16 @@ impl Core {
                 forward(layer, columns(layer, Pass::Forward), clusters, at, label)
             }
             _ => dilated::forward(layer, at, label),
+        }
+    }
+
+    /// Forward in bytes.
+    pub fn int8_forward(self, layer: &Layer, at: &int8::Forward, label: &str) -> Launch {
+        match self {
+            Core::Hopper { clusters } if layer.channels.is_multiple_of(INT8_COLUMNS) => {
+                int8_forward(layer, clusters, at, label)
+            }
+            _ => int8::forward(layer, at, label),
         }
     }
 
@@ -155,6 +167,37 @@ pub fn forward(
     let clusters = clusters.min(items(layer, Pass::Forward, columns, 1));
     let kernel = hopper_kernel!("hopper_forward", layer.precision, columns);
     launch(layer, (Pass::Forward, columns), kernel, clusters, maps, &args, label)
+}
+
+/// y = relu(conv(x) + bias) + cropped x, x and weights multiplied as bytes.
+pub fn int8_forward(layer: &Layer, clusters: usize, at: &int8::Forward, label: &str) -> Launch {
+    int8::check(layer);
+    assert!(layer.channels.is_multiple_of(INT8_COLUMNS), "{layer:?}: no Hopper kernel");
+    let walk = [0, -2 * layer.dilation as i32];
+    // Maps are of 16 bits, here two bytes.
+    let pairs = Layer { channels: layer.channels / 2, ..*layer };
+    let weights = TAPS * layer.channels;
+    let maps = vec![
+        positions(&pairs, at.rows.bytes, layer.length_in, TILE_ROWS, walk),
+        TensorMap { rows: INT8_COLUMNS / CLUSTER, ..flat_rows(&pairs, at.weights.bytes, weights) },
+        positions(layer, at.x, layer.length_in, TILE_ROWS, walk),
+        flat_rows(layer, at.y, layer.rows_out()),
+    ];
+    let args = Int8ForwardArgs {
+        row_scale: at.rows.scales,
+        weight_scale: at.weights.scales,
+        bias: at.bias,
+        map: layer.out_to_in(),
+        dilation: size(layer.dilation),
+        channels: size(layer.channels),
+        padding: 0,
+    };
+    let clusters = clusters.min(items(layer, Pass::Forward, INT8_COLUMNS, 1));
+    let grid = [size(CLUSTER * clusters), 1, 1];
+    // Rows of a stage are 128 bytes, as everywhere.
+    let shared = size(shared_bytes(Pass::Forward, INT8_COLUMNS));
+    Launch::new("hopper_int8_forward", grid, [THREADS, 1, 1], shared, &args, label)
+        .with_tensor_maps(maps)
 }
 
 /// g = transposed conv(dz_out) + padded g_out; dz = g where the mask lets through; column sums of dz.
@@ -292,6 +335,19 @@ fn shared_bytes(pass: Pass, columns: usize) -> usize {
 struct ForwardArgs {
     bias: Address,
     mask: Address,
+    map: RowMap,
+    dilation: u32,
+    channels: u32,
+    padding: u32,
+}
+
+/// Mirror of `HopperInt8ForwardArgs` behind its tensor maps.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Int8ForwardArgs {
+    row_scale: Address,
+    weight_scale: Address,
+    bias: Address,
     map: RowMap,
     dilation: u32,
     channels: u32,

@@ -1,4 +1,5 @@
-//! The dilated layer of predictions, products of bytes: `kernels/quantize.cu`, `kernels/int8_forward.cu`.
+//! The dilated layer of predictions, products of bytes: `kernels/quantize.cu`, `kernels/int8_forward.cu`, and
+//! `kernels/hopper_int8_forward.cu` (`ops::hopper`).
 //!
 //! A feature map becomes bytes before every layer, with a scale a row; a kernel once, on the host, with a scale for
 //! every tap and output channel. Channels are padded with zeros to whole stages of the kernel.
@@ -57,7 +58,8 @@ impl Quantized<Slot> {
 /// Bytes and scales, as `Quantized::plan_weights` has room for, of a layer's kernel `[3, channels, channels]`, tap, in,
 /// out.
 ///
-/// Symmetric: the largest weight of a tap and output channel becomes 127 or -127, zero stays zero.
+/// Symmetric: the largest weight of a tap and output channel becomes 127 or -127, zero stays zero. Where a weight is not
+/// finite, the scale is NaN.
 pub fn quantize_weights(weights: &[f32], channels: usize) -> (Vec<i8>, Vec<f32>) {
     assert_eq!(weights.len(), TAPS * channels * channels);
     let depth = depth(channels);
@@ -66,7 +68,9 @@ pub fn quantize_weights(weights: &[f32], channels: usize) -> (Vec<i8>, Vec<f32>)
     for (tap, weights) in weights.chunks_exact(channels * channels).enumerate() {
         for out in 0..channels {
             let column = || weights[out..].iter().step_by(channels);
-            let scale = column().fold(0.0f32, |most, w| most.max(w.abs())) / 127.0;
+            let finite = column().all(|w| w.is_finite());
+            let largest = column().fold(0.0f32, |most, w| most.max(w.abs()));
+            let scale = if finite { largest / 127.0 } else { f32::NAN };
             scales[tap * channels + out] = scale;
             if scale > 0.0 {
                 let row = &mut bytes[(tap * depth + out) * depth..][..channels];
@@ -142,7 +146,7 @@ pub fn forward_with(layer: &Layer, columns: usize, at: &Forward, label: &str) ->
     Launch::new(kernel, [size(tiles), 1, 1], [threads, 1, 1], size(shared), &args, label)
 }
 
-fn check(layer: &Layer) {
+pub(super) fn check(layer: &Layer) {
     layer.check();
     assert_eq!(layer.precision, Precision::Int8, "{layer:?}");
     assert!(layer.channels <= MOST_CHANNELS, "{layer:?}: sums would not fit 32 bits");
@@ -217,6 +221,13 @@ mod tests {
         }
         for (at, &most) in sums.iter().enumerate() {
             assert_eq!(most, if at % channels == 5 { 0 } else { 127 });
+        }
+        for broken in [f32::NAN, f32::INFINITY] {
+            let mut weights = weights.clone();
+            weights[channels + 7] = broken;
+            let scales = quantize_weights(&weights, channels).1;
+            let wrong: Vec<usize> = (0..scales.len()).filter(|&at| scales[at].is_nan()).collect();
+            assert_eq!(wrong, [7], "{broken}");
         }
         let written = bytes.iter().filter(|b| **b != 0).count();
         let kept = weights.iter().filter(|w| **w != 0.0).count();

@@ -244,6 +244,31 @@ fn boxes_of_positions() {
     assert!(report.contains("position 15, outside where its tensor map walks"), "{report}");
 }
 
+/// Bytes of every size and sign, by the definition of a product. Each is done twice, so that sums are added to.
+#[test]
+fn wgmma_of_bytes() {
+    const K: usize = 128;
+    let a: Vec<u8> = (0..64 * K).map(|i| (i * 37 % 256) as u8).collect();
+    let b: Vec<i8> = (0..128 * K).map(|i| (i * 53 % 255) as i16 as u8 as i8).collect();
+    for options in schedules().chain([Options::fast()]) {
+        let mut device = EmulatedDevice::new(options);
+        let maps = [
+            rows(upload(&mut device, &a, "a").unwrap(), 64, K / 2),
+            rows(upload(&mut device, &b, "b").unwrap(), 128, K / 2),
+        ];
+        let out = upload(&mut device, &[0i32; 64 * 128], "out").unwrap();
+        let launch = Launch::new("probe_wgmma_bytes", [1; 3], [128, 1, 1], 24_600, &out, "probe");
+        device.launch(&launch.with_tensor_maps(maps.to_vec())).unwrap();
+        let mut found = vec![0i32; 64 * 128];
+        device.download(out, cast_slice_mut(&mut found)).unwrap();
+        for (at, &found) in found.iter().enumerate() {
+            let (row, column) = (&a[at / 128 * K..][..K], &b[at % 128 * K..][..K]);
+            let products = row.iter().zip(column).map(|(&a, &b)| i32::from(a) * i32::from(b));
+            assert_eq!(found, 2 * products.sum::<i32>(), "{options:?}: {} {}", at / 128, at % 128);
+        }
+    }
+}
+
 #[test]
 fn launches_that_make_no_clusters() {
     let mut device = EmulatedDevice::new(Options::fast());
