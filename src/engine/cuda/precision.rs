@@ -58,10 +58,9 @@ impl Precision {
             return Ok(());
         }
         Err(Problem::new(format!(
-            "--precision {self} is for predictions alone: its products of 8-bit numbers have no backward pass, and their \
-             rounding would drown small differences"
+            "--precision {self} is for predictions alone: its products of 8-bit numbers have no backward pass"
         ))
-        .fix("use it with predict, footprints, or variants without --shap-type; here pass fp16, bf16, tf32 or f32, or none"))
+        .fix("use it with predict, footprints, or variants without --shap-type; else pass fp16, bf16, tf32 or f32"))
     }
 
     /// Type of activations, gradients and weight copies.
