@@ -25,7 +25,7 @@
 //   tolerance     as int8_forward, whose bits it gives: sums of a tap are exact, the rest is in the same order
 
 #include "core/epilogue.cuh"
-#include "hopper/conv.cuh"
+#include "hopper/passes.cuh"
 
 struct HopperInt8ForwardArgs {
   TensorMap source;    // q [B, L_in, C / 2] of 16 bits, boxes of 128 positions, im2col from 0 to -2 d
@@ -42,17 +42,10 @@ struct HopperInt8ForwardArgs {
 };
 
 template <class Tile>
-struct HopperInt8Forward {
+struct HopperInt8Forward : Unaided<ForwardOperands<HopperInt8ForwardArgs>> {
+  // Bytes are K-major, and the residual is not made of them.
   static constexpr bool MN_WEIGHTS = false;
-  static constexpr uint32_t STORERS = 1;
-  const HopperInt8ForwardArgs& p;
-
-  CBP_DEVICE int32_t lower() const { return 0; }
   CBP_DEVICE const TensorMap& residual() const { return p.residual; }
-  CBP_DEVICE uint32_t taps(uint32_t, uint32_t) const { return 7; }
-  CBP_DEVICE uint32_t offset(uint32_t tap) const { return tap * p.dilation; }
-  template <class Conv>
-  CBP_DEVICE void help(const Conv&, uint32_t) const {}
 
   // y = max(v + bias, 0) + residual
   struct Rows {
@@ -104,5 +97,5 @@ struct HopperInt8Forward {
 
 CBP_CLUSTER_KERNEL(hopper_int8_forward, HopperInt8ForwardArgs, HOPPER_THREADS, CLUSTER) {
   using Tile = HopperTile<uint8_t, 128, 6, true, half_t>;
-  hopper_conv<Tile>(HopperInt8Forward<Tile>{p});
+  hopper_conv<Tile>(HopperInt8Forward<Tile>{{{p}}});
 }
