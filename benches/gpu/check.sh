@@ -49,11 +49,15 @@ fi
 model="--filters 512 --n-dilation-layers 8 --batch-size 64"
 bias="--filters 128 --n-dilation-layers 4 --bias-filters 0 --batch-size 64"
 steps="--steps 50"
+inference="--filters 512 --n-dilation-layers 8 --predictions 4096"
+regions=240
 peers="--filters 512 --layers 8 --batch-size 64 --warmup 10 --steps 30"
 if [ -n "$quick" ]; then
     model="--filters 64 --n-dilation-layers 4 --batch-size 8"
     bias="--filters 32 --n-dilation-layers 2 --bias-filters 0 --batch-size 8"
     steps="--steps 3"
+    inference="--filters 64 --n-dilation-layers 4 --predictions 8"
+    regions=2
     peers="--filters 64 --layers 4 --batch-size 8 --warmup 2 --steps 3"
 fi
 
@@ -154,6 +158,11 @@ run 60 kernels-fp16-bias-step.json env CBP_BIAS=step \
     "$binary" bench kernels --device $device --precision fp16 $model --json
 run 60 train-fp16-bias-step.json env CBP_BIAS=step \
     "$binary" bench train --device $device --precision fp16 $model $steps --json
+# Contribution scores and predictions, these in bytes too.
+run 60 contribs-fp16.json "$binary" bench contribs --device $device --precision $mixed $inference --regions $regions --json
+[ -z "$hopper" ] || run 60 contribs-fp16-portable.json env CBP_CORE=portable \
+    "$binary" bench contribs --device $device --precision $mixed $inference --regions $regions --json
+run 30 contribs-int8.json "$binary" bench contribs --device $device --precision int8 $inference --regions 0 --json
 # Several models at once: much for narrow ones, little for wide ones.
 for n in 2 4; do
     run 30 together-bias-$n.json "$binary" bench train --device $device --precision $mixed $bias $steps --models $n --json

@@ -77,6 +77,17 @@ for precision in precisions:
     print(f"  {'sum':<34} {sum(k['us'] for k in result['kernels']):9.1f}")
     print(f"  {'step, as one graph':<34} {1e3 * result['ms_per_step']:9.1f}")
 
+print("\ninference")
+for path in sorted(glob.glob(os.path.join(folder, "contribs-*.json"))):
+    if result := last_json(os.path.basename(path)):
+        name = os.path.basename(path).removeprefix("contribs-").removesuffix(".json")
+        print(f"  cbp-fast {name:<35} {1 / result['seconds_per_prediction']:9.0f} predictions/s "
+              f"({result['predictions_percent_of_ceiling']:5.1f} % of ceiling)", end="")
+        if result["seconds_per_region"]:
+            print(f", {1 / result['seconds_per_region']:7.1f} regions/s explained on {result['references']} references "
+                  f"({result['contributions_percent_of_ceiling']:5.1f} %)", end="")
+        print()
+
 print("\ntraining steps")
 ours = []
 for precision in precisions:

@@ -23,6 +23,7 @@ use crate::store::{GenomePack, Tracks};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub arch: Architecture,
+    /// Explained sequences; 0 for predictions alone.
     pub regions: usize,
     pub references: usize,
     pub heads: Heads,
@@ -31,7 +32,7 @@ pub struct Config {
     pub device: Device,
 }
 
-/// A warm-up on one reference and two predictions, then one timed call over all regions, then the
+/// A warm-up on one reference and two predictions, then one timed call over all regions, if there are any, then the
 /// predictions. With `folder`, model and data are left there for a peer: `nobias.h5`, and raw little-endian
 /// `codes.u8` [regions, inputlen], `references.u8` [regions, references, inputlen], `counts.f32` and
 /// `profile.f32` [regions, inputlen, 4], `sequences.u8` [predictions, inputlen], `logits.f32`,
@@ -50,18 +51,22 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
     let sequences = random(config.predictions);
     let before = ceiling_of(&config.device)?;
 
-    let warm_up = Explain {
-        codes: &codes[..arch.inputlen],
-        rule: Rule::Rescale { references: &references[..arch.inputlen], per_sequence: 1 },
-        heads: config.heads,
-    };
-    engine.contributions(&warm_up, &mut Contributions::default())?;
+    if config.regions > 0 {
+        let warm_up = Explain {
+            codes: &codes[..arch.inputlen],
+            rule: Rule::Rescale { references: &references[..arch.inputlen], per_sequence: 1 },
+            heads: config.heads,
+        };
+        engine.contributions(&warm_up, &mut Contributions::default())?;
+    }
     let two = sequences.len().min(2 * arch.inputlen);
     engine.predict_sequences(&sequences[..two], &mut Predictions::default())?;
     let rule = Rule::Rescale { references: &references, per_sequence: config.references };
     let of = Explain { codes: &codes, rule, heads: config.heads };
     let mut scores = Contributions::default();
-    let explained = Timed::run(|| engine.contributions(&of, &mut scores))?;
+    let explained = (config.regions > 0)
+        .then(|| Timed::run(|| engine.contributions(&of, &mut scores)))
+        .transpose()?;
     let mut outputs = Predictions::default();
     let predicted = Timed::run(|| engine.predict_sequences(&sequences, &mut outputs))?;
     let ceiling = before.max(ceiling_of(&config.device)?);
@@ -94,7 +99,7 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
         )
     };
     let explain_gflop = (config.regions * passes) as f64 * forward;
-    let (explain_share, explain_share_cpu) = share(&explained, explain_gflop);
+    let explain_share = explained.as_ref().map(|timed| share(timed, explain_gflop));
     let predict_gflop = config.predictions as f64 * forward;
     let (predict_share, predict_share_cpu) = share(&predicted, predict_gflop);
     let per = |timed: &Timed, n: usize| timed.cpu.map(|cpu| cpu / n as f64);
@@ -107,8 +112,8 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
         "references": config.references,
         "heads": heads,
         "regions": config.regions,
-        "seconds_per_region": explained.seconds / config.regions as f64,
-        "cpu_seconds_per_region": per(&explained, config.regions),
+        "seconds_per_region": explained.as_ref().map(|timed| timed.seconds / config.regions as f64),
+        "cpu_seconds_per_region": explained.as_ref().and_then(|timed| per(timed, config.regions)),
         "gflop_per_region": passes as f64 * forward,
         "predictions": config.predictions,
         "seconds_per_prediction": predicted.seconds / config.predictions as f64,
@@ -116,8 +121,8 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
         "gflop_per_prediction": forward,
         "ceiling_gflops": ceiling.gflops,
         "ceiling_gflop_per_cpu_second": ceiling.gflop_per_cpu_second,
-        "contributions_percent_of_ceiling": explain_share,
-        "contributions_percent_of_ceiling_by_cpu_time": explain_share_cpu,
+        "contributions_percent_of_ceiling": explain_share.map(|(share, _)| share),
+        "contributions_percent_of_ceiling_by_cpu_time": explain_share.and_then(|(_, by_cpu)| by_cpu),
         "predictions_percent_of_ceiling": predict_share,
         "predictions_percent_of_ceiling_by_cpu_time": predict_share_cpu,
         "peak_rss_bytes": peak_rss(),

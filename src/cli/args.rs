@@ -26,7 +26,7 @@ pub struct DeviceArgs {
 
     /// Numbers of the large layers on a GPU: fp16, bf16, tf32, f32, or int8 for predictions
     ///
-    /// Heads, loss, weights and optimizer are f32 in all of them. tf32, the default, is what
+    /// Loss, weights and optimizer are f32 in all of them. tf32, the default, is what
     /// TensorFlow uses on the same GPUs. int8 multiplies 8-bit numbers and is refused wherever more
     /// than predictions is computed. The CPU computes in f32.
     #[arg(long)]

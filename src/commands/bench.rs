@@ -86,7 +86,7 @@ pub struct ContribsArgs {
     /// bp of profile
     #[arg(long, default_value_t = 1000)]
     outputlen: usize,
-    /// Sequences that are explained, all in one call
+    /// Sequences that are explained, all in one call; 0 for predictions alone
     #[arg(long, default_value_t = 4)]
     regions: usize,
     /// References of each
@@ -150,10 +150,8 @@ fn run_train(args: &TrainArgs) -> Result<Value> {
 }
 
 fn run_contribs(args: &ContribsArgs) -> Result<Value> {
-    if args.regions == 0 || args.references == 0 || args.predictions == 0 {
-        return Err(
-            Problem::new("--regions, --references and --predictions must be at least 1").into()
-        );
+    if args.references == 0 || args.predictions == 0 {
+        return Err(Problem::new("--references and --predictions must be at least 1").into());
     }
     let heads = match args.heads.as_str() {
         "both" => Heads::BOTH,

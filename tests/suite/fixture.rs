@@ -90,7 +90,6 @@ impl Fixture {
     }
 
     /// Leaves `n` peaks and `n` nonpeaks of each contig, for what is slow.
-    #[cfg(feature = "emulate")]
     pub fn keep_regions(&self, n: usize) {
         for name in ["peaks.bed", "nonpeaks.bed"] {
             let text = self.read(name);
