@@ -12,6 +12,7 @@
 #pragma once
 
 #include "core/math.cuh"
+#include "core/ring.cuh"
 #include "small.cuh"
 
 // Bits of |v|: as integers they are ordered like the numbers, with infinity and NaN above all.
@@ -69,28 +70,5 @@ CBP_DEVICE void each_chunk(F f) {
   for (int i = 0; i < (CHUNKS + THREADS - 1) / THREADS; i++) {
     const uint32_t chunk = threadIdx.x + i * THREADS;
     if (CHUNKS % THREADS == 0 || chunk < CHUNKS) f(chunk / Stage::CHUNKS, chunk % Stage::CHUNKS);
-  }
-}
-
-// A ring of STAGES stages: copy(step, stage) runs STAGES - 1 steps ahead of multiply(step, stage).
-template <int STAGES, class Copy, class Multiply>
-CBP_DEVICE void ring(uint32_t steps, Copy copy, Multiply multiply) {
-  constexpr uint32_t AHEAD = STAGES - 1;
-  // Every step commits one group, empty where nothing is left to copy, so that "all but the newest AHEAD - 1"
-  // always includes the one of this step.
-  for (uint32_t step = 0; step < AHEAD; step++) {
-    if (step < steps) copy(step, step);
-    cp_async_commit();
-  }
-  uint32_t stage = 0, refill = AHEAD;
-  for (uint32_t step = 0; step < steps; step++) {
-    cp_async_wait<AHEAD - 1>();
-    // All threads' copies of the step have landed, and all have read the stage that is refilled next.
-    block_sync();
-    if (step + AHEAD < steps) copy(step + AHEAD, refill);
-    cp_async_commit();
-    multiply(step, stage);
-    stage = stage + 1 == STAGES ? 0 : stage + 1;
-    refill = refill + 1 == STAGES ? 0 : refill + 1;
   }
 }

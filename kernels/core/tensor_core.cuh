@@ -6,6 +6,7 @@
 // over it.
 #pragma once
 #include "math.cuh"
+#include "ring.cuh"
 
 template <class Math, int N_, Major MAJOR_A, Major MAJOR_B, int... WARPS_AND_STAGES>
 struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B, WARPS_AND_STAGES...> {
@@ -30,26 +31,12 @@ struct TensorCore : Tile<Math, N_, MAJOR_A, MAJOR_B, WARPS_AND_STAGES...> {
   // The same; after each step's product it calls `after()`, while later stages are on their way.
   template <class Operands, class After>
   static CBP_DEVICE void accumulate(Sums& sums, Operands& operands, uint32_t steps, After after) {
-    constexpr uint32_t AHEAD = Shape::STAGES - 1;
-    // Every step commits one group, empty where nothing is left to copy, so that "all but the
-    // newest AHEAD - 1 groups" always includes the one of this step.
-    for (uint32_t step = 0; step < AHEAD; step++) {
-      if (step < steps) copy(operands, step);
-      cp_async_commit();
-    }
-    uint32_t stage = 0, refill = AHEAD;
-    for (uint32_t step = 0; step < steps; step++) {
-      cp_async_wait<AHEAD - 1>();
-      // This thread's copies of the step have landed; the barrier says so for all threads,
-      // and that all have read the stage of the step before, which is refilled next.
-      block_sync();
-      if (step + AHEAD < steps) copy(operands, refill);
-      cp_async_commit();
-      multiply(sums, stage * Shape::STAGE_BYTES);
-      after();
-      stage = stage + 1 == Shape::STAGES ? 0 : stage + 1;
-      refill = refill + 1 == Shape::STAGES ? 0 : refill + 1;
-    }
+    ring<Shape::STAGES>(
+        steps, [&](uint32_t, uint32_t stage) { copy(operands, stage); },
+        [&](uint32_t, uint32_t stage) {
+          multiply(sums, stage * Shape::STAGE_BYTES);
+          after();
+        });
   }
 
   // epilogue.row(m, column, v) for every row m and 32 columns of the tile at (m0, n0), in the
