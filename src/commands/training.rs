@@ -26,7 +26,7 @@ use crate::pack::cache;
 use crate::preflight::Training;
 use crate::report;
 use crate::select::SelectedRegions;
-use crate::store::{GenomePack, SignalPack, Tracks};
+use crate::store::{GenomePack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
 use crate::train::output::OutputTree;
 use crate::train::record::RunRecord;
@@ -137,7 +137,7 @@ impl Run {
         roles.extend(more_inputs.iter().map(|(role, path)| ((*role).to_string(), *path)));
         let mut inputs = BTreeMap::new();
         for (role, path) in roles {
-            inputs.insert(role, cache::fingerprint(path)?);
+            inputs.insert(role, cache::fingerprint_in(path, &args.cache.cache_dir)?);
         }
         let record = RunRecord {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -282,8 +282,7 @@ impl Run {
             self.tree.evaluation("shift"),
             console,
         )?;
-        let pack = reads.cached_pack(cache_dir)?;
-        let signal = Arc::new(SignalPack::open(&pack)?);
+        let signal = Arc::new(reads.open_cached(cache_dir)?);
         let track = self.reads_bigwig();
         // A run that goes on has the settings and inputs that the file was made with.
         if args.force || !track.exists() {
