@@ -16,9 +16,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
+pub use super::content::Watched;
 pub use crate::store::format::Fingerprint;
 
-use super::content::{self, Watched};
+use super::content;
 use super::cut_sites::{self, Report, Request};
 use super::shift::Shift;
 use super::{genome, signal};

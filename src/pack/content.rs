@@ -37,8 +37,8 @@ pub struct Watched {
     path: PathBuf,
     stat: Stat,
     begun: SystemTime,
-    /// Its file system stamps changes, and the last one is old enough.
-    provable: bool,
+    /// Its stat proves its content to other runs, too.
+    is_proof: bool,
 }
 
 impl Watched {
@@ -56,8 +56,8 @@ impl Watched {
             .into());
         }
         let stat = Stat::from(&metadata);
-        let provable = stat.tells_changes_after(begun, &file);
-        Ok(Self { path: path.to_path_buf(), stat, begun, provable })
+        let is_proof = stat.is_proof(begun, &file);
+        Ok(Self { path: path.to_path_buf(), stat, begun, is_proof })
     }
 
     /// Errors when the file is not what it was: what was read of it may be of two files.
@@ -81,7 +81,7 @@ impl Watched {
 
     /// The path that entries go by; `None` for a file that is not remembered.
     fn key(&self) -> Option<String> {
-        let worth = self.provable && self.stat.size >= WORTH_REMEMBERING;
+        let worth = self.stat.size >= WORTH_REMEMBERING && self.stat.is_settled(self.begun);
         let whole = worth.then(|| fs::canonicalize(&self.path).ok()).flatten()?;
         whole.to_str().map(str::to_string)
     }
@@ -93,8 +93,8 @@ impl Watched {
         let found = match learnt.get(&key).filter(|entry| entry.stat == self.stat) {
             Some(entry) => entry.clone(),
             None => {
-                let entry = read(&cache_dir?.join(INDEX)).remove(&key)?;
-                (entry.stat == self.stat).then_some(())?;
+                let index = cache_dir.filter(|_| self.is_proof)?.join(INDEX);
+                let entry = read(&index).remove(&key).filter(|entry| entry.stat == self.stat)?;
                 learnt.insert(key, entry.clone());
                 entry
             }
@@ -107,7 +107,8 @@ impl Watched {
     pub fn learn(&self, xxh3: &str, cache_dir: Option<&Path>) {
         let Some(key) = self.key() else { return };
         let hashed = self.begun.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let entry = Entry { stat: self.stat, xxh3: xxh3.to_string(), hashed };
+        let (stat, xxh3, is_proof) = (self.stat, xxh3.to_string(), self.is_proof);
+        let entry = Entry { stat, xxh3, hashed, is_proof };
         LEARNT.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
         if let Some(folder) = cache_dir {
             save(folder);
@@ -118,7 +119,7 @@ impl Watched {
 /// Writes what this process has learnt into `cache_dir`, where that is there.
 pub fn save(cache_dir: &Path) {
     let learnt = LEARNT.lock().unwrap_or_else(PoisonError::into_inner);
-    if !learnt.is_empty() && cache_dir.is_dir() {
+    if learnt.values().any(|entry| entry.is_proof) && cache_dir.is_dir() {
         // Without it files are merely hashed again.
         let _ = write(&cache_dir.join(INDEX), &learnt);
     }
@@ -170,6 +171,9 @@ struct Entry {
     xxh3: String,
     /// When, seconds since 1970.
     hashed: u64,
+    /// It may be written; one that was read is written already.
+    #[serde(skip)]
+    is_proof: bool,
 }
 
 /// By whole path, symlinks resolved.
@@ -203,7 +207,8 @@ fn read(path: &Path) -> Entries {
 /// is hashed again some day.
 fn write(path: &Path, learnt: &Entries) -> Result<()> {
     let mut files = read(path);
-    files.extend(learnt.iter().map(|(path, entry)| (path.clone(), entry.clone())));
+    let proven = learnt.iter().filter(|(_, entry)| entry.is_proof);
+    files.extend(proven.map(|(path, entry)| (path.clone(), entry.clone())));
     if files.len() > MOST {
         let mut times: Vec<u64> = files.values().map(|entry| entry.hashed).collect();
         times.sort_unstable();
@@ -245,8 +250,8 @@ mod tests {
             let begun = SystemTime::now() + Duration::from_secs(60);
             let file = File::open(&self.file).unwrap();
             let stat = Stat::of(&file).unwrap();
-            let provable = stat.tells_changes_after(begun, &file);
-            Watched { path: self.file.clone(), stat, begun, provable }
+            let is_proof = stat.is_proof(begun, &file);
+            Watched { path: self.file.clone(), stat, begun, is_proof }
         }
 
         fn index(&self) -> PathBuf {
@@ -264,7 +269,7 @@ mod tests {
     fn an_unchanged_file_is_known_and_a_changed_one_is_not() {
         let place = Place::new();
         let cache = Some(place.folder.path());
-        if !place.later().provable {
+        if !place.later().is_proof {
             println!("skipped: this file system does not stamp changes");
             return;
         }
@@ -279,6 +284,11 @@ mod tests {
             hex(hash(&place.file, u64::MAX).unwrap()),
             "it changed just now"
         );
+        // Where a stat is no proof, it holds within this process alone.
+        let elsewhere = || Watched { is_proof: false, ..place.later() };
+        assert!(elsewhere().known(None).is_some());
+        forget(&place);
+        assert_eq!(elsewhere().known(cache), None);
         // Other bytes, the same size and time of modification.
         let modified = fs::metadata(&place.file).unwrap().modified().unwrap();
         place.fill(b'b');
@@ -296,7 +306,7 @@ mod tests {
     #[test]
     fn a_damaged_or_foreign_index_holds_nothing() {
         let place = Place::new();
-        if !place.later().provable {
+        if !place.later().is_proof {
             println!("skipped: this file system does not stamp changes");
             return;
         }

@@ -516,7 +516,7 @@ pub fn check_body(file: &File, header: &Header, path: &Path) -> Result<()> {
     }
     drop(known);
     compare_body(file, header, path)?;
-    if stat.tells_changes_after(begun, file) {
+    if stat.is_settled(begun) {
         let mut known = INTACT.lock().unwrap_or_else(PoisonError::into_inner);
         known.get_or_insert_default().insert(stat);
     }

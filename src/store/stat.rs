@@ -1,11 +1,11 @@
-//! What a file system says about a file that was not touched since: cheap to ask, and enough to tell
-//! that bytes hashed earlier are still these.
+//! What a file system says about a file: cheap to ask, and enough to tell that bytes read earlier are
+//! still these.
 //!
-//! A file system proves nothing by itself: images and archives carry constant times, object stores
-//! invent inodes, and two writes within one tick of the clock look like one. So a file counts as
-//! told apart only where the file system is one that stamps every change with a fine clock of its
-//! own, the file's change time is such a stamp, and the stamp was older than a margin when the file
-//! was looked at (as git treats its index).
+//! Two changes within one tick of a clock look like one, so a stat says nothing about a file that
+//! changed shortly before it was looked at (as git treats its index). Within one run an older stat is
+//! enough. From one run to another it proves nothing by itself: images and archives carry constant
+//! times, object stores invent inodes. There the file system must be one that stamps every change with
+//! a fine clock of its own, and the file's change time such a stamp.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -36,19 +36,24 @@ impl Stat {
         Ok(Self::from(&file.metadata()?))
     }
 
-    /// True when the file of this stat, looked at from `begun` on, cannot change without another
-    /// stat.
-    pub fn tells_changes_after(&self, begun: SystemTime, file: &File) -> bool {
-        self.is_settled(begun) && stamps_changes(file)
-    }
-
-    /// True when the change time is a stamp of a fine clock and lies well before `begun`. False too
-    /// where clocks disagree so that it lies in the future.
-    fn is_settled(&self, begun: SystemTime) -> bool {
+    /// True when the file, looked at from `begun` on, cannot change without another stat as long as
+    /// this process may live.
+    pub fn is_settled(&self, begun: SystemTime) -> bool {
         let begun = begun.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let settled = i128::from(self.ctime_ns) + (MARGIN.as_nanos() as i128);
-        // Whole seconds: a coarse clock, or no clock at all.
-        self.ctime_ns % 1_000_000_000 != 0 && settled <= begun as i128
+        // False too where clocks disagree so that the change lies in the future.
+        settled <= begun as i128
+    }
+
+    /// True when another file, or other bytes of this one, will never have this stat at its path.
+    pub fn is_proof(&self, begun: SystemTime, file: &File) -> bool {
+        self.is_settled(begun) && self.has_stamp() && stamps_changes(file)
+    }
+
+    /// True when the change time is a stamp of a fine clock: whole seconds come of a coarse one, or of
+    /// none at all.
+    fn has_stamp(&self) -> bool {
+        self.ctime_ns % 1_000_000_000 != 0
     }
 
     /// True when two stats of one path, before and after reading it, show the same content. The
@@ -114,9 +119,9 @@ mod tests {
         assert!(!settled.is_settled(at(103, 6)), "within the margin");
         assert!(!settled.is_settled(at(100, 7)), "changed just now");
         assert!(!settled.is_settled(at(50, 0)), "the clock went back");
-        assert!(!stat(100_000_000_000).is_settled(at(9_000, 0)), "whole seconds");
         assert!(!stat(1).is_settled(UNIX_EPOCH), "no clock");
-        assert!(!stat(0).is_settled(at(9_000, 0)));
+        assert!(settled.has_stamp());
+        assert!(!stat(100_000_000_000).has_stamp() && !stat(0).has_stamp(), "whole seconds");
         assert!(settled.same_bytes(&stat(5)));
         assert!(!settled.same_bytes(&Stat { size: 4, ..settled }));
         assert!(!settled.same_bytes(&Stat { inode: 4, ..settled }));
