@@ -16,8 +16,8 @@ use crate::input::{
 use crate::pack::cache;
 use crate::pack::cut_sites::{self, Report, Request};
 use crate::pack::shift::{self, ReferenceMotifs, Sample, Shift};
-use crate::store::GenomePack;
 use crate::store::genome::Contig;
+use crate::store::{GenomePack, SignalPack};
 
 /// Reads that a shift is detected on, on each strand. Source: official default.
 const NUM_SAMPLES: usize = 10_000;
@@ -57,7 +57,11 @@ impl<'a> Reads<'a> {
                     None => String::new(),
                 };
                 let samples = args.num_samples.unwrap_or(NUM_SAMPLES);
-                format!("detected for {data_type} on {samples} reads a strand{motifs}")
+                // Other bases around the same reads may show another shift.
+                let genome = genome.map_or(String::new(), |genome| {
+                    format!(" of genome {:016x}", genome.checksum())
+                });
+                format!("detected for {data_type} on {samples} reads a strand{genome}{motifs}")
             }
         };
         let request = Request { sources, options, shift };
@@ -116,10 +120,10 @@ impl<'a> Reads<'a> {
         Ok(())
     }
 
-    /// Finds or makes the pack in the cache; says what was counted if it was made now.
-    pub fn cached_pack(&self, cache_dir: &Path) -> Result<PathBuf> {
+    /// Opens the pack in the cache, made where needed; says what was counted if it was made now.
+    pub fn open_cached(&self, cache_dir: &Path) -> Result<SignalPack> {
         let mut bar = ReadsProgress::new("reads", self.console);
-        let (pack, report) = cache::pack_reads(
+        let (pack, report) = cache::open_reads(
             &self.request,
             &self.contigs,
             cache_dir,

@@ -22,11 +22,11 @@ use crate::input::chrom_sizes;
 use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
 use crate::model::{Architecture, ParameterSet};
-use crate::pack::cache;
+use crate::pack::cache::{self, Watched};
 use crate::preflight::Training;
 use crate::report;
 use crate::select::SelectedRegions;
-use crate::store::{GenomePack, SignalPack, Tracks};
+use crate::store::{GenomePack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
 use crate::train::output::OutputTree;
 use crate::train::record::RunRecord;
@@ -44,6 +44,8 @@ pub struct Run {
     pub stem: &'static str,
     record: RunRecord,
     record_path: PathBuf,
+    /// The inputs as they were when they were recorded.
+    watched: Vec<Watched>,
     /// An earlier run of the same settings and inputs is complete.
     done: bool,
     /// What took how long.
@@ -132,12 +134,18 @@ impl Run {
                 let files = sources.files.iter().enumerate();
                 roles.extend(files.map(|(i, path)| (format!("reads_{}", i + 1), path.as_path())));
                 roles.extend(args.reads.barcodes.iter().map(|p| ("barcodes".into(), p.as_path())));
+                // They decide a shift that is detected.
+                let motifs = args.reads.reference_motifs(args.data_type);
+                let motifs = motifs.filter(|_| args.reads.shift.is_none());
+                roles.extend(motifs.map(|path| ("reference_motifs".into(), path)));
             }
         }
         roles.extend(more_inputs.iter().map(|(role, path)| ((*role).to_string(), *path)));
         let mut inputs = BTreeMap::new();
+        let mut watched = Vec::with_capacity(roles.len());
         for (role, path) in roles {
-            inputs.insert(role, cache::fingerprint(path)?);
+            watched.push(Watched::begin(path)?);
+            inputs.insert(role, cache::fingerprint_in(path, &args.cache.cache_dir)?);
         }
         let record = RunRecord {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -163,6 +171,7 @@ impl Run {
             stem,
             record,
             record_path,
+            watched,
             done: false,
             times,
         };
@@ -253,6 +262,8 @@ impl Run {
             let genome = inputs::open_genome(&args.genome, &args.cache.cache_dir, console)?;
             self.open_signal(args, genome)
         })?;
+        // What was read is what the record names.
+        self.watched.iter().try_for_each(Watched::check)?;
         let data = Data { tracks, peaks, nonpeaks, folds };
         check::opened(args, training, &sizes, &data, console)?;
         self.timed("shift figure", || {
@@ -282,8 +293,7 @@ impl Run {
             self.tree.evaluation("shift"),
             console,
         )?;
-        let pack = reads.cached_pack(cache_dir)?;
-        let signal = Arc::new(SignalPack::open(&pack)?);
+        let signal = Arc::new(reads.open_cached(cache_dir)?);
         let track = self.reads_bigwig();
         // A run that goes on has the settings and inputs that the file was made with.
         if args.force || !track.exists() {

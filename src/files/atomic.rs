@@ -71,6 +71,12 @@ impl Pending {
         self.finish().map_err(|error| unwritable(&path, error))
     }
 
+    /// Like `publish`, under a name of the same folder that was not known when the file was begun.
+    pub fn publish_as(mut self, path: &Path) -> Result<()> {
+        self.path = path.to_path_buf();
+        self.publish()
+    }
+
     /// Fsyncs and gives the file its name.
     pub fn finish(self) -> Result<()> {
         fs::File::open(self.temporary.path())?.sync_all()?;

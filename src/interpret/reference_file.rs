@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::error::Problem;
 use crate::input::lines;
+use crate::store::mapped_file::MappedFile;
 
 const NAME: &str = "references";
 const FIX: &str = "write a u8 tensor `references`, [regions, references, length, 4] one-hot or [regions, references, length] base codes: safetensors.numpy.save_file({\"references\": array}, path)";
@@ -39,8 +40,7 @@ impl ReferenceFile {
     pub fn open(path: &Path) -> Result<Self> {
         let file = lines::open_file(path)?;
         let refuse = |what: String| Problem::new(what).at(path.display()).fix(FIX);
-        // SAFETY: the map lives only in this function, which reads the header through it.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| lines::unreadable(path, &e))?;
+        let map = MappedFile::open(&file, path, FIX).map_err(|e| lines::unreadable(path, &e))?;
         let (header, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|error| refuse(format!("not a safetensors file: {error}")))?;
         let names: Vec<String> = metadata.tensors().into_keys().collect();

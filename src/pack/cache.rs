@@ -1,28 +1,34 @@
-//! The cache of packs: FASTA and bigWig are packed once and found again by what they were.
+//! The cache of packs: FASTA, bigWig and reads are packed once and found again by their content.
 //!
-//! A pack lies in the cache folder as `<stem>-<12 hex digits of name, size and time>.cbg|.cbs`
-//! and is used again while the source still has the name, size and time in the pack's header.
-//! A pack made from reads is known by what was asked for: files, shift, filters, contigs.
-//! Packs of another version or damaged ones are made anew.
+//! A pack lies in the cache folder as `genome-v<version>-<hash>.cbg`, `signal-..` or `reads-..cbs`. The
+//! hash is that of the source's bytes, which the pack's header repeats: a copy of the source under any
+//! name and time finds the pack, and other bytes never do. Of reads it is the hash of what was asked
+//! for: content of the files, shift, filters, contigs. A pack is compared with its checksums before it
+//! is used; one that is damaged is made anew.
+//!
+//! Hashing costs a reading of the source, so hashes are remembered (`content`), and a FASTA that is
+//! packed for the first time is hashed as it is packed.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+pub use super::content::Watched;
 pub use crate::store::format::Fingerprint;
 
+use super::content;
 use super::cut_sites::{self, Report, Request};
 use super::shift::Shift;
 use super::{genome, signal};
 use crate::error::Problem;
+use crate::files::atomic::Pending;
 use crate::input::lines;
 use crate::input::reads::{Contigs, Position};
-use crate::store::format::{self, HEADER, Kind};
+use crate::store::format::{self, Header, Kind, VERSION};
+use crate::store::stat::Stat;
 use crate::store::{GenomePack, SignalPack};
 
 /// Held while a pack is looked for and made: runs of one process find what another has just made.
@@ -31,15 +37,21 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// Opens `path` as a genome: a `.cbg` pack as it is, a FASTA through its pack in `cache_dir`,
 /// which is made where needed. `report` gets one line about what was done.
 ///
-/// Errors: those of packing and of opening; a cache folder that cannot be written.
+/// Errors: those of packing and of opening, a damaged pack that was given; a source that is a pipe or
+/// changes while it is read; a cache folder that cannot be written.
 pub fn open_genome(
     path: &Path,
     cache_dir: &Path,
     report: &mut dyn FnMut(&str),
 ) -> Result<GenomePack> {
-    let pack =
-        pack_of(path, cache_dir, Kind::Genome, report, &|out| genome::write(path, out, |_, _| {}))?;
-    GenomePack::open(&pack)
+    let how = How {
+        kind: Kind::Genome,
+        command: format!("pack genome -g {} -o OUT.cbg", path.display()),
+        hash_first: false,
+        open: &GenomePack::open,
+        pack: &|temporary, _| genome::fill(path, temporary, |_, _| {}),
+    };
+    open(path, cache_dir, &how, report)
 }
 
 /// Opens `path` as a signal: a `.cbs` pack as it is, a bigWig through its pack in `cache_dir`.
@@ -48,17 +60,22 @@ pub fn open_signal(
     cache_dir: &Path,
     report: &mut dyn FnMut(&str),
 ) -> Result<SignalPack> {
-    let pack =
-        pack_of(path, cache_dir, Kind::Signal, report, &|out| signal::write(path, out, |_, _| {}))?;
-    SignalPack::open(&pack)
+    let how = How {
+        kind: Kind::Signal,
+        command: format!("pack signal --bigwig {} -o OUT.cbs", path.display()),
+        // A bigWig is read in any order, so its hash takes a reading of its own.
+        hash_first: true,
+        open: &SignalPack::open,
+        pack: &|temporary, source| signal::fill(path, temporary, source, |_, _| {}),
+    };
+    open(path, cache_dir, &how, report)
 }
 
-/// The signal pack of `request` in `cache_dir`, made where needed: its path, and what was counted
-/// if it was made now. `shift` is asked only then. Scratch files lie in `scratch`, by default the
-/// cache folder.
+/// The signal pack of `request` in `cache_dir`, made where needed, and what was counted if it was made
+/// now. `shift` is asked only then. Scratch files lie in `scratch`, by default the cache folder.
 ///
 /// Errors: those of `Request::write` and of `shift`; a folder that cannot be written.
-pub fn pack_reads(
+pub fn open_reads(
     request: &Request,
     contigs: &Contigs,
     cache_dir: &Path,
@@ -66,65 +83,136 @@ pub fn pack_reads(
     shift: &mut dyn FnMut() -> Result<Shift>,
     report: &mut dyn FnMut(&str),
     progress: &mut dyn FnMut(Position),
-) -> Result<(PathBuf, Option<Report>)> {
-    let source = request.fingerprint(contigs)?;
-    let first = &request.sources.files[0];
-    let stem = stem(&first.file_name().unwrap_or(first.as_os_str()).to_string_lossy()).to_string();
-    let pack = cache_dir.join(format!("{stem}-{}.cbs", &source.xxh3[..12]));
-    // With `strict` the reads have to be looked at.
+) -> Result<(SignalPack, Option<Report>)> {
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = !request.options.strict
-        && format::read_header(&pack).is_ok_and(|header| header.source.as_ref() == Some(&source));
-    if known {
+    let files = request.contents(Some(cache_dir))?;
+    let source = request.fingerprint(contigs, &files);
+    let pack = cache_dir.join(file_name("reads", Kind::Signal, &source));
+    // With `strict` the reads have to be looked at.
+    if !request.options.strict
+        && let Some(opened) = reuse(&pack, Kind::Signal, &source, &SignalPack::open, report)
+    {
         report(&format!("{}: using its pack {}", source.name, pack.display()));
-        return Ok((pack, None));
+        return Ok((opened, None));
     }
     let flag = request.sources.format.flag();
-    check_writable(
-        cache_dir,
-        &format!("pack signal {flag} {} -g GENOME -o OUT.cbs", first.display()),
-    )?;
+    let first = request.sources.files[0].display();
+    check_writable(cache_dir, &format!("pack signal {flag} {first} -g GENOME -o OUT.cbs"))?;
     let scratch = cut_sites::scratch_folder(scratch, &pack)?;
     let shift = shift()?;
     report(&format!("{}: packing into {}", source.name, pack.display()));
-    let made = request.write(shift, contigs, &pack, &scratch, progress)?;
-    Ok((pack, Some(made)))
+    let made = request.write_known(shift, contigs, Some(&files), &pack, &scratch, progress)?;
+    content::save(cache_dir);
+    Ok((SignalPack::open(&pack)?, Some(made)))
 }
 
-fn pack_of(
-    path: &Path,
-    cache_dir: &Path,
+/// How a source of one kind becomes an open pack `P`.
+struct How<'a, P> {
     kind: Kind,
-    report: &mut dyn FnMut(&str),
-    write: &dyn Fn(&Path) -> Result<()>,
-) -> Result<PathBuf> {
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(pack) = find(path, cache_dir, kind)? {
-        if pack != path {
-            report(&format!("{}: using its pack {}", path.display(), pack.display()));
-        }
-        return Ok(pack);
+    /// What makes the pack outside of the cache.
+    command: String,
+    /// The source is hashed before it is packed, rather than as it is packed.
+    hash_first: bool,
+    open: &'a dyn Fn(&Path) -> Result<P>,
+    /// Packs into a temporary file; returns what was packed. Gets what is known of the source.
+    pack: &'a dyn Fn(&Path, Option<Fingerprint>) -> Result<Fingerprint>,
+}
+
+fn open<P>(path: &Path, cache_dir: &Path, how: &How<P>, report: &mut dyn FnMut(&str)) -> Result<P> {
+    if pack_kind(path)?.is_some() {
+        return (how.open)(path);
     }
-    let pack = cache_dir.join(file_name(&stat(path)?, kind));
-    let command = match kind {
-        Kind::Genome => format!("pack genome -g {} -o OUT.cbg", path.display()),
-        Kind::Signal => format!("pack signal --bigwig {} -o OUT.cbs", path.display()),
-    };
-    check_writable(cache_dir, &command)?;
-    report(&format!("{}: packing into {}", path.display(), pack.display()));
-    write(&pack)?;
-    Ok(pack)
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let watched = Watched::begin(path)?;
+    let mut source = content_if_packed(path, cache_dir, how.kind)?;
+    if let Some(source) = &source {
+        let pack = cache_dir.join(file_name(stem(how.kind), how.kind, source));
+        if let Some(opened) = reuse(&pack, how.kind, source, how.open, report) {
+            report(&format!("{}: using its pack {}", path.display(), pack.display()));
+            return Ok(opened);
+        }
+    }
+    check_writable(cache_dir, &how.command)?;
+    report(&format!("{}: packing into {}", path.display(), cache_dir.display()));
+    if how.hash_first {
+        source = Some(content::fingerprint(path, Some(cache_dir))?);
+    }
+    // The name is known for certain only when all of the source has been read.
+    let name = |source: &Fingerprint| cache_dir.join(file_name(stem(how.kind), how.kind, source));
+    let unwritable = |e: anyhow::Error| crate::files::atomic::unwritable(cache_dir, e);
+    let pending = Pending::create(&cache_dir.join(stem(how.kind))).map_err(unwritable)?;
+    let packed = (how.pack)(pending.temporary(), source).map_err(unwritable)?;
+    watched.check()?;
+    let pack = name(&packed);
+    pending.publish_as(&pack)?;
+    watched.learn(&packed.xxh3, Some(cache_dir));
+    (how.open)(&pack)
+}
+
+/// What `path` is, if its pack may be in `cache_dir`: its content is hashed only when it is remembered
+/// or there is a pack of a source as long as this.
+fn content_if_packed(path: &Path, cache_dir: &Path, kind: Kind) -> Result<Option<Fingerprint>> {
+    let watched = Watched::begin(path)?;
+    if let Some(known) = watched.known(Some(cache_dir)) {
+        return Ok(Some(known));
+    }
+    let size = stat(path)?.size;
+    let is_candidate = |header: Header| header.source.is_some_and(|source| source.size == size);
+    let start = format!("{}-v{VERSION}-", stem(kind));
+    let found = fs::read_dir(cache_dir).into_iter().flatten().flatten().any(|entry| {
+        entry.file_name().to_string_lossy().starts_with(&start)
+            // A damaged one may be of this source, too.
+            && format::read_header(&entry.path()).map_or(true, is_candidate)
+    });
+    found.then(|| content::fingerprint(path, Some(cache_dir))).transpose()
+}
+
+/// Opens the pack of `source` if it is there and intact; says so when it is there and damaged.
+fn reuse<P>(
+    pack: &Path,
+    kind: Kind,
+    source: &Fingerprint,
+    open: &dyn Fn(&Path) -> Result<P>,
+    report: &mut dyn FnMut(&str),
+) -> Option<P> {
+    if !pack.exists() {
+        return None;
+    }
+    let opened = format::read_header(pack).and_then(|header| {
+        let is_of_it = header.source.is_some_and(|was| was.xxh3 == source.xxh3);
+        if header.kind != kind || !is_of_it {
+            return Err(Problem::new("it is the pack of another source").into());
+        }
+        open(pack)
+    });
+    match opened {
+        Ok(opened) => Some(opened),
+        Err(error) => {
+            let why = error
+                .downcast_ref::<Problem>()
+                .map_or_else(|| error.to_string(), |p| p.what().to_string());
+            report(&format!("{}: damaged, made again ({why})", pack.display()));
+            None
+        }
+    }
 }
 
 /// The pack that `open_genome` or `open_signal` would use for `path` as things stand: the file itself
-/// where it is a pack, its pack in `cache_dir`; `None` where one would have to be made.
+/// where it is a pack, its intact pack in `cache_dir`; `None` where one would have to be made.
 pub fn find(path: &Path, cache_dir: &Path, kind: Kind) -> Result<Option<PathBuf>> {
     if pack_kind(path)?.is_some() {
         return Ok(Some(path.to_path_buf()));
     }
-    let source = stat(path)?;
-    let pack = cache_dir.join(file_name(&source, kind));
-    Ok(is_current(&pack, kind, &source).then_some(pack))
+    if !stat_of_file(path)?.is_file() {
+        return Ok(None);
+    }
+    let Some(source) = content_if_packed(path, cache_dir, kind)? else { return Ok(None) };
+    let pack = cache_dir.join(file_name(stem(kind), kind, &source));
+    let intact = |pack: &Path| match kind {
+        Kind::Genome => GenomePack::open(pack).map(drop),
+        Kind::Signal => SignalPack::open(pack).map(drop),
+    };
+    Ok(reuse(&pack, kind, &source, &intact, &mut |_| {}).map(|()| pack))
 }
 
 /// The kind of pack that `path` is, by its first bytes; `None` for any other file.
@@ -138,30 +226,19 @@ pub fn pack_kind(path: &Path) -> Result<Option<Kind>> {
     Ok(Kind::of(&start))
 }
 
-fn file_name(source: &Fingerprint, kind: Kind) -> String {
-    let key = format!("{}\0{}\0{}", source.name, source.size, source.mtime_ns);
-    let stem = stem(&source.name);
+fn stem(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Genome => "genome",
+        Kind::Signal => "signal",
+    }
+}
+
+fn file_name(stem: &str, kind: Kind, source: &Fingerprint) -> String {
     let extension = match kind {
         Kind::Genome => "cbg",
         Kind::Signal => "cbs",
     };
-    format!("{stem}-{}.{extension}", &hex(xxh3_64(key.as_bytes()))[..12])
-}
-
-/// genome.fa.gz -> genome
-fn stem(name: &str) -> &str {
-    name.split('.').next().filter(|s| !s.is_empty()).unwrap_or("pack")
-}
-
-fn is_current(pack: &Path, kind: Kind, source: &Fingerprint) -> bool {
-    pack.is_file()
-        && format::read_header(pack).is_ok_and(|header| {
-            header.kind == kind
-                && header.source.is_some_and(|was| {
-                    (&was.name, was.size, was.mtime_ns)
-                        == (&source.name, source.size, source.mtime_ns)
-                })
-        })
+    format!("{stem}-v{VERSION}-{}.{extension}", source.xxh3)
 }
 
 /// Tries the folder before minutes are spent on a pack that could not be stored; `command` makes
@@ -182,34 +259,21 @@ fn check_writable(cache_dir: &Path, command: &str) -> Result<()> {
 
 /// Name, size and time of a file; its content hash stays empty.
 pub fn stat(path: &Path) -> Result<Fingerprint> {
-    let metadata = lines::open_file(path)?.metadata().map_err(|e| lines::unreadable(path, &e))?;
-    let mtime_ns = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .and_then(|time| i64::try_from(time.as_nanos()).ok())
-        .unwrap_or(0);
+    let stat = Stat::from(&stat_of_file(path)?);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok(Fingerprint { name, size: metadata.len(), mtime_ns, xxh3: String::new() })
+    Ok(Fingerprint { name, size: stat.size, mtime_ns: stat.mtime_ns, xxh3: String::new() })
 }
 
-/// What a file is: name, size, time and content, so that a file that was only touched is known
-/// again. Of a pack only the header is hashed, which holds the checksum of the rest.
+fn stat_of_file(path: &Path) -> Result<fs::Metadata> {
+    Ok(lines::open_file(path)?.metadata().map_err(|e| lines::unreadable(path, &e))?)
+}
+
+/// What a file is by its content, hashed now or earlier in this process.
 pub fn fingerprint(path: &Path) -> Result<Fingerprint> {
-    let source = stat(path)?;
-    let limit = if pack_kind(path)?.is_some() { HEADER as u64 } else { u64::MAX };
-    let mut file = lines::open_file(path)?.take(limit);
-    let mut hash = Xxh3::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(|e| lines::unreadable(path, &e))? {
-            0 => break,
-            n => hash.update(&buffer[..n]),
-        }
-    }
-    Ok(Fingerprint { xxh3: hex(hash.digest()), ..source })
+    content::fingerprint(path, None)
 }
 
-pub(super) fn hex(hash: u64) -> String {
-    format!("{hash:016x}")
+/// `fingerprint`, remembered in `cache_dir` for other runs.
+pub fn fingerprint_in(path: &Path, cache_dir: &Path) -> Result<Fingerprint> {
+    content::fingerprint(path, Some(cache_dir))
 }

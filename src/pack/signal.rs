@@ -6,9 +6,11 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::cache;
+use super::content::Watched;
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::input::bigwig::BigWig;
+use crate::store::format::Fingerprint;
 use crate::store::signal::SignalWriter;
 
 /// Packs `bigwig` into `out`, which appears only when it is complete. Contigs and lengths are
@@ -17,32 +19,45 @@ use crate::store::signal::SignalWriter;
 ///
 /// Errors: those of the bigWig reader; a value that is negative or not finite, since counts of
 /// cut sites are neither and training would silently go wrong; the disk's.
-pub fn write(bigwig: &Path, out: &Path, mut progress: impl FnMut(&str, u64)) -> Result<()> {
-    let source = cache::fingerprint(bigwig)?;
-    let mut reader = BigWig::open(bigwig)?;
+pub fn write(bigwig: &Path, out: &Path, progress: impl FnMut(&str, u64)) -> Result<()> {
+    let watched = Watched::begin(bigwig)?;
     atomic::write_with(out, |temporary| {
-        let file = OpenOptions::new().write(true).truncate(true).open(temporary)?;
-        let folder = temporary.parent().unwrap_or(Path::new("."));
-        // The spool lies beside the pack: where there is room for one there is room for both.
-        let mut writer = SignalWriter::new(file, tempfile::tempfile_in(folder)?)?;
-        for (done, (name, length)) in reader.contigs().to_vec().into_iter().enumerate() {
-            progress(&name, done as u64);
-            writer.contig(&name, length)?;
-            reader.intervals(&name, |start, end, value| {
-                if !value.is_finite() || value < 0.0 {
-                    return Err(refused(bigwig, &name, start, value));
-                }
-                if value != 0.0 {
-                    for position in start..end {
-                        writer.entry(u64::from(position), value)?;
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        writer.finish(Some(source))?;
-        Ok(())
+        fill(bigwig, temporary, None, progress)?;
+        Ok(watched.check()?)
     })
+}
+
+/// Packs `bigwig` into `temporary`, which exists; returns what was packed: `source`, where that is
+/// known already.
+pub fn fill(
+    bigwig: &Path,
+    temporary: &Path,
+    source: Option<Fingerprint>,
+    mut progress: impl FnMut(&str, u64),
+) -> Result<Fingerprint> {
+    let source = source.map_or_else(|| cache::fingerprint(bigwig), Ok)?;
+    let mut reader = BigWig::open(bigwig)?;
+    let file = OpenOptions::new().write(true).truncate(true).open(temporary)?;
+    let folder = temporary.parent().unwrap_or(Path::new("."));
+    // The spool lies beside the pack: where there is room for one there is room for both.
+    let mut writer = SignalWriter::new(file, tempfile::tempfile_in(folder)?)?;
+    for (done, (name, length)) in reader.contigs().to_vec().into_iter().enumerate() {
+        progress(&name, done as u64);
+        writer.contig(&name, length)?;
+        reader.intervals(&name, |start, end, value| {
+            if !value.is_finite() || value < 0.0 {
+                return Err(refused(bigwig, &name, start, value));
+            }
+            if value != 0.0 {
+                for position in start..end {
+                    writer.entry(u64::from(position), value)?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    writer.finish(Some(source.clone()))?;
+    Ok(source)
 }
 
 fn refused(bigwig: &Path, contig: &str, start: u32, value: f32) -> anyhow::Error {

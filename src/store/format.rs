@@ -5,7 +5,7 @@
 //!       8     version          u32
 //!      12     section count    u32
 //!      16     file length      u64
-//!      24     body checksum    u64, xxh3 of everything after the header
+//!      24     body checksum    u64, xxh3 of the xxh3 of each MiB after the header
 //!      32     header checksum  u64, xxh3 of these 4096 bytes with this field 0
 //!      40     contig count     u64
 //!      48     total            u64, bp (genome) or entries (signal)
@@ -18,19 +18,27 @@
 //! ```
 //!
 //! All numbers are little-endian. Writers fill the body in order and the header last, so a pack
-//! can be streamed; opening reads the header and the small tables, never the whole body.
+//! can be streamed. Opening a pack reads all of it once and compares it with its checksums: the body's
+//! is made of one for each MiB, which several threads compute side by side.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::Result;
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::stat::Stat;
 use crate::error::Problem;
+use crate::input::lines;
 
 // The casts below read the file's little-endian numbers as the machine's own.
 const _: () = assert!(cfg!(target_endian = "little"), "packs need a little-endian machine");
@@ -39,8 +47,11 @@ const _: () = assert!(cfg!(target_endian = "little"), "packs need a little-endia
 pub const HEADER: usize = 4096;
 /// Sections, and contigs within the bases, start at multiples of this: a GPU's widest load.
 pub const ALIGN: usize = 128;
-/// Layout version that this program writes and reads.
-pub const VERSION: u32 = 1;
+/// Version that this program writes and reads: raised with the layout, and when the readers make
+/// another pack of the same bytes, so that packs in a cache are made anew.
+pub const VERSION: u32 = 2;
+/// Bytes of the body that are hashed together.
+const BLOCK: usize = 1 << 20;
 
 const SOURCE_AT: usize = 512;
 const LAYOUT_AT: usize = 128;
@@ -160,6 +171,9 @@ pub struct ContigEntry {
 pub struct Header {
     pub kind: Kind,
     pub version: u32,
+    /// bytes
+    pub file_length: u64,
+    /// Of the body, which with its tables is all that a pack holds.
     pub checksum: u64,
     pub contig_count: u64,
     /// bp (genome) or entries (signal)
@@ -184,7 +198,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 fn header_checksum(header: &[u8; HEADER]) -> u64 {
     let mut copy = *header;
     copy[32..40].fill(0);
-    xxhash_rust::xxh3::xxh3_64(&copy)
+    xxh3_64(&copy)
 }
 
 impl Header {
@@ -269,6 +283,7 @@ impl Header {
         Some(Header {
             kind,
             version: VERSION,
+            file_length,
             checksum: u64_at(header, 24),
             contig_count: u64_at(header, 40),
             total: u64_at(header, 48),
@@ -336,18 +351,54 @@ pub struct Summary {
     pub source: Option<Fingerprint>,
 }
 
+/// The checksum of a body that comes in pieces of any size.
+#[derive(Default)]
+struct BodyHash {
+    blocks: Xxh3,
+    block: Xxh3,
+    /// Bytes in `block`.
+    filled: usize,
+}
+
+impl BodyHash {
+    fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.filled));
+            self.block.update(now);
+            self.filled += now.len();
+            if self.filled == BLOCK {
+                self.end_block();
+            }
+            bytes = later;
+        }
+    }
+
+    fn end_block(&mut self) {
+        self.blocks.update(&self.block.digest().to_le_bytes());
+        self.block.reset();
+        self.filled = 0;
+    }
+
+    fn finish(mut self) -> u64 {
+        if self.filled > 0 {
+            self.end_block();
+        }
+        self.blocks.digest()
+    }
+}
+
 /// Writes a pack front to back; only the header is written at the end.
 pub struct PackWriter<W> {
     out: W,
     at: u64,
-    hash: Xxh3,
+    hash: BodyHash,
     sections: Vec<SectionRecord>,
 }
 
 impl<W: Write + Seek> PackWriter<W> {
     pub fn new(mut out: W) -> Result<Self> {
         out.write_all(&[0; HEADER])?;
-        Ok(Self { out, at: HEADER as u64, hash: Xxh3::new(), sections: Vec::new() })
+        Ok(Self { out, at: HEADER as u64, hash: BodyHash::default(), sections: Vec::new() })
     }
 
     /// Ends the section before and begins this one, aligned.
@@ -410,7 +461,7 @@ impl<W: Write + Seek> PackWriter<W> {
         put(8, &VERSION.to_le_bytes());
         put(12, &(self.sections.len() as u32).to_le_bytes());
         put(16, &self.at.to_le_bytes());
-        put(24, &self.hash.digest().to_le_bytes());
+        put(24, &self.hash.finish().to_le_bytes());
         put(40, &(contigs.len() as u64).to_le_bytes());
         put(48, &summary.total.to_le_bytes());
         put(56, &summary.sum.to_le_bytes());
@@ -433,36 +484,136 @@ impl<W: Write + Seek> PackWriter<W> {
 
 /// Reads and checks the header of a pack on disk.
 pub fn read_header(path: &Path) -> Result<Header> {
-    let file = crate::input::lines::open_file(path)?;
-    let length = file.metadata()?.len();
+    header_of(&lines::open_file(path)?, path)
+}
+
+/// The header of an open file; `path` names it.
+pub fn header_of(file: &File, path: &Path) -> Result<Header> {
+    let unreadable = |e: io::Error| lines::unreadable(path, &e);
+    let length = file.metadata().map_err(unreadable)?.len();
     let mut start = Vec::with_capacity(HEADER);
-    file.take(HEADER as u64).read_to_end(&mut start)?;
+    file.take(HEADER as u64).read_to_end(&mut start).map_err(unreadable)?;
     Header::parse(&start, length).map_err(|p| p.at(path.display()).into())
 }
 
 /// Reads the whole body once and compares it with the checksum in the header.
 pub fn verify(path: &Path) -> Result<Header> {
-    let header = read_header(path)?;
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(HEADER as u64))?;
-    let mut hash = Xxh3::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            n => hash.update(&buffer[..n]),
-        }
+    let file = lines::open_file(path)?;
+    let header = header_of(&file, path)?;
+    compare_body(&file, &header, path)?;
+    Ok(header)
+}
+
+/// `verify` of an open file, for those about to use it: a file that this process has found intact and
+/// that has not changed since is not read again.
+pub fn check_body(file: &File, header: &Header, path: &Path) -> Result<()> {
+    static INTACT: Mutex<Option<HashSet<Stat>>> = Mutex::new(None);
+    let stat = Stat::of(file).map_err(|e| lines::unreadable(path, &e))?;
+    let begun = SystemTime::now();
+    let known = INTACT.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.as_ref().is_some_and(|known| known.contains(&stat)) {
+        return Ok(());
     }
-    if hash.digest() != header.checksum {
+    drop(known);
+    compare_body(file, header, path)?;
+    if stat.is_settled(begun) {
+        let mut known = INTACT.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert_default().insert(stat);
+    }
+    Ok(())
+}
+
+fn compare_body(file: &File, header: &Header, path: &Path) -> Result<()> {
+    let length = header.file_length - HEADER as u64;
+    let found = hash_body(file, length).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Problem::new(format!("{} is truncated: it ends while it is read", header.kind.name()))
+                .at(path.display())
+        }
+        _ => lines::unreadable(path, &error),
+    })?;
+    if found != header.checksum {
         return Err(Problem::new(format!(
-            "{} is damaged: its body hashes to {:016x}, its header says {:016x}",
+            "{} is damaged: its body hashes to {found:016x}, its header says {:016x}",
             header.kind.name(),
-            hash.digest(),
             header.checksum
         ))
         .at(path.display())
         .fix(format!("make it again with: {}", header.kind.command()))
         .into());
     }
-    Ok(header)
+    Ok(())
+}
+
+/// Bodies of fewer blocks are hashed sooner than threads begin.
+const WORTH_THREADS: usize = 32;
+
+/// The checksum of the `length` bytes after the header.
+///
+/// Read rather than mapped: a failing disk is an error here, and memory stays at a MiB a thread.
+fn hash_body(file: &File, length: u64) -> io::Result<u64> {
+    let blocks = length.div_ceil(BLOCK as u64) as usize;
+    let next = AtomicUsize::new(0);
+    let work = || -> io::Result<Vec<(usize, u64)>> {
+        let mut buffer = vec![0; BLOCK.min(length as usize)];
+        let mut hashes = Vec::new();
+        loop {
+            let block = next.fetch_add(1, Ordering::Relaxed);
+            if block >= blocks {
+                return Ok(hashes);
+            }
+            let start = (block * BLOCK) as u64;
+            let bytes = &mut buffer[..(length - start).min(BLOCK as u64) as usize];
+            file.read_exact_at(bytes, HEADER as u64 + start)?;
+            hashes.push((block, xxh3_64(bytes)));
+        }
+    };
+    // Threads of our own: one of rayon's that waits here could take up other work that wants a pack.
+    let helpers = match blocks < WORTH_THREADS {
+        true => 0,
+        false => rayon::current_num_threads().min(blocks / 8).saturating_sub(1),
+    };
+    let mut hashes = std::thread::scope(|scope| {
+        // Where no thread can be had, this one does all of it.
+        let begun: Vec<_> = (0..helpers)
+            .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut hashes = work()?;
+        for helper in begun {
+            let theirs = helper.join().map_err(|_| io::Error::other("a thread ended early"))?;
+            hashes.extend(theirs?);
+        }
+        Ok::<_, io::Error>(hashes)
+    })?;
+    hashes.sort_unstable();
+    let mut all = Xxh3::new();
+    hashes.iter().for_each(|(_, hash)| all.update(&hash.to_le_bytes()));
+    Ok(all.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However a body comes, and however many threads read it back, it has one checksum.
+    #[test]
+    fn a_body_in_pieces_and_in_blocks_has_one_checksum() {
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, (WORTH_THREADS + 3) * BLOCK + 77] {
+            let body: Vec<u8> = (0..length).map(|i| (i * 31 + i / 257) as u8).collect();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&[0; HEADER]).unwrap();
+            file.write_all(&body).unwrap();
+            let wanted = hash_body(&file, length as u64).unwrap();
+            for piece in [3_001, BLOCK, 2 * BLOCK + 5] {
+                let mut hash = BodyHash::default();
+                body.chunks(piece).for_each(|piece| hash.update(piece));
+                assert_eq!(hash.finish(), wanted, "{length} bytes in pieces of {piece}");
+            }
+            if length > 0 {
+                file.set_len((HEADER + length - 1) as u64).unwrap();
+                let error = hash_body(&file, length as u64).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        }
+    }
 }

@@ -88,8 +88,7 @@ pub struct GenomePack {
 }
 
 impl GenomePack {
-    /// Maps a `.cbg` file. Its header, layout and contig table are checked; its bases are not
-    /// read (`format::verify` does that).
+    /// Maps a `.cbg` file, once all of it agrees with its checksums.
     pub fn open(path: &Path) -> Result<Self> {
         let (bytes, header) = mapped::open(path, Kind::Genome)?;
         Self::new(bytes, header).map_err(|p| p.at(path.display()).into())
@@ -147,6 +146,12 @@ impl GenomePack {
     /// What the pack was made from; `None` for one made in memory.
     pub fn source(&self) -> Option<&Fingerprint> {
         self.header.source.as_ref()
+    }
+
+    /// Checksum of contigs and bases: one genome has one, whatever its FASTA is called and however
+    /// that is compressed and wrapped.
+    pub fn checksum(&self) -> u64 {
+        self.header.checksum
     }
 
     /// One-hot nibbles of a contig, two bases a byte, low nibble first.

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use bytemuck::{Pod, Zeroable};
-use memmap2::{Mmap, UncheckedAdvice};
 
-use super::format::{ALIGN, HEADER, Header, Kind};
+use super::format::{self, ALIGN, HEADER, Header, Kind};
+use super::mapped_file::MappedFile;
 use crate::error::Problem;
 use crate::input::lines;
 
@@ -31,7 +31,7 @@ const AROUND: usize = 64 << 10;
 /// Bytes of a pack, aligned to `ALIGN`.
 pub enum Bytes {
     /// A file, and about how many bytes were touched since it was last let go.
-    Mapped(Mmap, AtomicUsize),
+    Mapped(MappedFile, AtomicUsize),
     Owned {
         lines: Lines,
         length: usize,
@@ -54,33 +54,21 @@ impl Bytes {
         let Bytes::Mapped(map, touched) = self else { return };
         if touched.fetch_add(n + AROUND, Ordering::Relaxed) > RESIDENT {
             touched.store(0, Ordering::Relaxed);
-            // SAFETY: the map is a file's and read-only, so a page that is let go comes back with
-            // the same bytes for whoever reads it, also at this moment.
-            // Without success the memory merely stays counted.
-            let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+            map.let_go();
         }
     }
 }
 
-/// Maps a pack of `kind` and checks its header.
+/// What to do about a pack that is lost while it is read.
+const LOST: &str = "run the same command again: training goes on from its last saved state, and a damaged pack in the cache is made anew";
+
+/// Maps a pack of `kind` and compares all of it with the checksums in its header, so that whatever is
+/// read from it later is what was written.
 ///
-/// Errors: not a file, not a pack, the other kind of pack, another version, truncated.
+/// Errors: not a file, not a pack, the other kind of pack, another version, truncated, damaged.
 pub fn open(path: &Path, kind: Kind) -> Result<(Bytes, Header)> {
     let file = lines::open_file(path)?;
-    let at = |problem: Problem| problem.at(path.display());
-    // An empty file cannot be mapped; `parse` names it.
-    let length = file.metadata().map_err(|e| lines::unreadable(path, &e))?.len();
-    if length == 0 {
-        return Err(match Header::parse(&[], 0) {
-            Err(problem) => at(problem).into(),
-            Ok(_) => anyhow::anyhow!("an empty file has no header"),
-        });
-    }
-    // SAFETY: the map is read-only and private to this process. Packs are replaced by renaming and
-    // never changed in place, so the bytes stay put while the map lives; whoever truncates a
-    // mapped pack gets SIGBUS, as with every mapped file.
-    let map = unsafe { Mmap::map(&file) }.map_err(|e| lines::unreadable(path, &e))?;
-    let header = Header::parse(&map[..map.len().min(HEADER)], map.len() as u64).map_err(at)?;
+    let header = format::header_of(&file, path)?;
     if header.kind != kind {
         return Err(Problem::new(format!(
             "expected a {}, found a {}",
@@ -89,6 +77,15 @@ pub fn open(path: &Path, kind: Kind) -> Result<(Bytes, Header)> {
         ))
         .at(path.display())
         .into());
+    }
+    format::check_body(&file, &header, path)?;
+    let map = MappedFile::open(&file, path, LOST).map_err(|e| lines::unreadable(path, &e))?;
+    // The file was as long as this a moment ago; a map of another length is of another file.
+    if map.len() < HEADER || map.len() as u64 != header.file_length {
+        return Err(Problem::new(format!("{} changed while it was opened", kind.name()))
+            .at(path.display())
+            .fix("run the same command again")
+            .into());
     }
     Ok((Bytes::Mapped(map, AtomicUsize::new(0)), header))
 }

@@ -3,7 +3,9 @@
 pub mod format;
 pub mod genome;
 pub mod mapped;
+pub mod mapped_file;
 pub mod signal;
+pub mod stat;
 pub mod tracks;
 
 pub use genome::GenomePack;

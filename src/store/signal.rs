@@ -50,8 +50,7 @@ impl Values<'_> {
 }
 
 impl SignalPack {
-    /// Maps a `.cbs` file. Header, layout, contig table and bin index are checked; entries are
-    /// not read (`format::verify` does that).
+    /// Maps a `.cbs` file, once all of it agrees with its checksums.
     pub fn open(path: &Path) -> Result<Self> {
         let (bytes, header) = mapped::open(path, Kind::Signal)?;
         Self::new(bytes, header).map_err(|p| p.at(path.display()).into())

@@ -13,6 +13,7 @@
 pub mod alleles;
 pub mod background;
 pub mod batch;
+pub mod origin;
 pub mod peaks;
 pub mod predict;
 pub mod rows;

@@ -132,7 +132,7 @@ fn packs_of_another_version_or_kind_and_foreign_files() {
     fs::write(files.at("text.cbg"), "hello").unwrap();
     fs::write(files.at("h5.cbg"), b"\x89HDF\r\n\x1a\n and more").unwrap();
     for (name, wanted) in [
-        ("v7.cbg", "layout version 7, this program reads version 1"),
+        ("v7.cbg", "layout version 7, this program reads version 2"),
         ("page.cbg", "found a web page"),
         ("text.cbg", "found something else"),
         ("h5.cbg", "found an HDF5 file"),

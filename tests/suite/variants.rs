@@ -299,7 +299,7 @@ fn neither_batches_nor_threads_matter() {
     succeed(&fixture, &format!("{line} -o two --threads 3"));
     let files: Vec<String> =
         tree(fixture.folder.path()).into_iter().filter(|f| f.starts_with("one.")).collect();
-    assert_eq!(files.len(), 7, "{files:?}");
+    assert_eq!(files.len(), 9, "{files:?}");
     for file in files {
         assert_eq!(fixture.read(&file), fixture.read(&file.replacen("one", "two", 1)), "{file}");
     }
@@ -353,6 +353,15 @@ fn folds_and_their_means() {
     let again = "variants -l list.tsv -g genome.fa -m f1.h5 -p peaks.bed -o y -sh";
     succeed(&fixture, &format!("{again} x.fold_1.variant_scores.shuffled.tsv"));
     assert_eq!(fixture.read("y.variant_scores.tsv"), before);
+
+    // Scores of another model are refused, those of unknown origin are taken with a word.
+    let other = format!("{again} x.fold_0.variant_scores.shuffled.tsv");
+    let text = fixture.fail(&other.split(' ').collect::<Vec<_>>());
+    assert!(text.contains("made from something else") && text.contains("model: "), "{text}");
+    fs::copy(fixture.path("x.fold_0.variant_scores.shuffled.tsv"), fixture.path("z.tsv")).unwrap();
+    let text = stderr(&fixture.succeed(&format!("{again} z.tsv").split(' ').collect::<Vec<_>>()));
+    assert!(text.contains("nothing beside it says"), "{text}");
+    succeed(&fixture, &format!("{again} x.fold_1.variant_scores.shuffled.tsv"));
 
     let table = Columns::read(&fixture.path("y.variant_scores.tsv"));
     let peaks = Columns::read(&fixture.path("y.peak_scores.tsv")).numbers("peak_score");

@@ -193,7 +193,7 @@ fn record(args: &ContribsArgs, device: &Device) -> Result<RunRecord> {
     }
     let mut inputs = BTreeMap::new();
     for (i, path) in args.model_h5.iter().enumerate() {
-        inputs.insert(format!("model_{i}"), cache::fingerprint(path)?);
+        inputs.insert(format!("model_{i}"), cache::fingerprint_in(path, &args.cache.cache_dir)?);
     }
     let others = [
         ("regions", &args.regions),
@@ -204,7 +204,7 @@ fn record(args: &ContribsArgs, device: &Device) -> Result<RunRecord> {
     ];
     for (role, path) in others {
         if let Some(path) = path {
-            inputs.insert(role.to_string(), cache::fingerprint(path)?);
+            inputs.insert(role.to_string(), cache::fingerprint_in(path, &args.cache.cache_dir)?);
         }
     }
     Ok(RunRecord {

@@ -41,7 +41,7 @@ impl Look {
         ];
         let mut inputs = BTreeMap::new();
         for (role, path) in models.iter().chain(&data) {
-            inputs.insert(role.to_string(), cache::fingerprint(path)?);
+            inputs.insert(role.to_string(), cache::fingerprint_in(path, &args.cache.cache_dir)?);
         }
         let settings = [
             ("model", json!(kind.evaluated())),

@@ -30,7 +30,8 @@ use crate::variants::predict::Predictor;
 /// against shuffled sequences.
 ///
 /// Writes PREFIX.variant_scores.tsv and, as asked for, PREFIX.variant_scores.shuffled.tsv (unless
-/// -n 0), PREFIX.peak_scores.tsv (-p), PREFIX.variant_predictions.h5 (--h5) and
+/// -n 0; PREFIX.variant_scores.shuffled.run.json says what they were made from), PREFIX.peak_scores.tsv
+/// (-p), PREFIX.variant_predictions.h5 (--h5) and
 /// PREFIX.variant_shap.{counts,profile}.h5 (-st), in the layouts of variant-scorer. Several models
 /// (folds) are asked in one pass: each adds .fold_0, .fold_1, ... to PREFIX, in the order given, and
 /// PREFIX.mean.variant_scores.tsv has the means, geometric ones of p-values.
@@ -91,7 +92,8 @@ pub struct VariantsArgs {
     #[arg(short = 't', long, alias = "total_shuf")]
     pub total_shuf: Option<u64>,
 
-    /// Shuffled scores of an earlier run, a file for each model, instead of shuffling (-sh)
+    /// Shuffled scores of an earlier run, a file for each model, instead of shuffling (-sh); refused
+    /// where the record beside them names another model, genome or set of peaks
     #[arg(long, alias = "shuffled_scores", num_args = 1..,
           conflicts_with_all = ["num_shuf", "total_shuf"])]
     pub shuffled_scores: Vec<PathBuf>,
@@ -187,7 +189,7 @@ pub fn run(args: VariantsArgs) -> Result<()> {
         batch_size: args.batch_size,
         both_strands: !args.forward_only,
     };
-    let mut run = Run { args: &args, console, names, predictor };
+    let mut run = Run { args: &args, console, names, predictor, peaks_hash: None };
     let peak_counts = run.peaks(&listed)?;
     let backgrounds = run.backgrounds(&mut listed, peak_counts.as_deref())?;
     run.score(&mut listed, peak_counts.as_deref(), backgrounds.as_deref())?;

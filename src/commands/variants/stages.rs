@@ -14,8 +14,11 @@ use crate::error::Problem;
 use crate::files::table::Table;
 use crate::files::variant_h5::VariantPredictionsWriter;
 use crate::input::{chrom_sizes, peak_list};
+use crate::pack::cache;
+use crate::store::GenomePack;
 use crate::variants::background::{Background, Draws};
 use crate::variants::batch::{Job, Predicted};
+use crate::variants::origin::{self, Origin};
 use crate::variants::predict::Predictor;
 use crate::variants::scores::Scores;
 use crate::variants::{peaks, tables};
@@ -26,6 +29,8 @@ pub struct Run<'a> {
     pub console: Console,
     pub names: Names,
     pub predictor: Predictor,
+    /// Hash of the peaks that quantiles are taken from, once they are chosen.
+    pub peaks_hash: Option<String>,
 }
 
 impl Run<'_> {
@@ -86,6 +91,7 @@ impl Run<'_> {
         } else {
             self.console.info(text);
         }
+        self.peaks_hash = Some(origin::peaks(&chosen.peaks, &genome));
         let mut counts = peaks::counts(&chosen.peaks, &genome, &mut self.predictor, &self.console)?;
         for (model, counts) in counts.iter_mut().enumerate() {
             let name = self.names.of_model(model, "peak_scores.tsv");
@@ -107,8 +113,18 @@ impl Run<'_> {
     ) -> Result<Option<Vec<Background>>> {
         let with_peaks = peak_counts.is_some();
         if !self.args.shuffled_scores.is_empty() {
-            let read = |path: &std::path::PathBuf| Background::read(path, with_peaks);
-            return self.args.shuffled_scores.iter().map(read).collect::<Result<_>>().map(Some);
+            let origins = self.origins(&listed.genome)?;
+            let mut backgrounds = Vec::with_capacity(origins.len());
+            for (path, origin) in self.args.shuffled_scores.iter().zip(&origins) {
+                if !origin::check(path, origin)? {
+                    self.console.warning(format!(
+                        "{}: nothing beside it says which model and genome these scores were made with; they are taken as they are",
+                        path.display()
+                    ));
+                }
+                backgrounds.push(Background::read(path, with_peaks)?);
+            }
+            return Ok(Some(backgrounds));
         }
         let each = u64::from(self.args.num_shuf) * listed.len;
         let total = self.args.total_shuf.unwrap_or(each);
@@ -159,8 +175,27 @@ impl Run<'_> {
         )?;
         progress.finish();
         backgrounds.iter_mut().for_each(Background::sort);
-        tables.into_iter().try_for_each(Table::finish)?;
+        for ((model, table), origin) in
+            tables.into_iter().enumerate().zip(self.origins(&listed.genome)?)
+        {
+            let name = self.names.of_model(model, "variant_scores.shuffled.tsv");
+            table.finish()?;
+            origin::write(&name, origin)?;
+        }
         Ok(Some(backgrounds))
+    }
+
+    /// What the shuffled scores of each model depend on.
+    fn origins(&self, genome: &GenomePack) -> Result<Vec<Origin>> {
+        let origin = |path: &std::path::PathBuf| {
+            Ok(Origin {
+                model: cache::fingerprint_in(path, &self.args.cache.cache_dir)?.xxh3,
+                genome: origin::genome(genome),
+                both_strands: self.predictor.both_strands,
+                peaks: self.peaks_hash.clone(),
+            })
+        };
+        self.args.model.iter().map(origin).collect()
     }
 
     /// Scores the variants.

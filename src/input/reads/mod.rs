@@ -143,6 +143,7 @@ pub fn read(
             Format::TagAlign => tagalign::read(&mut text, &mut records)?,
         }
         records.finish()?;
+        tally.contents.push((hash.bytes() == size).then(|| hash.digest()));
         before += size;
     }
     if let Some(barcodes) = &options.filters.barcodes {

@@ -39,6 +39,8 @@ pub struct Tally {
     /// Barcodes of the list that no fragment had.
     pub unseen_barcodes: usize,
     pub(super) seen_barcodes: Vec<bool>,
+    /// xxh3 of each file as it was read; `None` where bytes after the end of its text were not.
+    pub contents: Vec<Option<u64>>,
 }
 
 impl Tally {
@@ -54,6 +56,7 @@ impl Tally {
             past_end: Noted::default(),
             unseen_barcodes: 0,
             seen_barcodes: Vec::new(),
+            contents: Vec::new(),
         }
     }
 

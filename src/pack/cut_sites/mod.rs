@@ -14,11 +14,12 @@ mod spill;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::cache;
+use super::content::{self, Watched};
 use super::shift::Shift;
 use crate::error::Problem;
 use crate::files::atomic;
@@ -79,7 +80,7 @@ impl Request {
     /// `shift` is added to what the files have. Contigs are all of `contigs`, also those without
     /// reads. Scratch files, if any are needed, lie in `scratch`.
     ///
-    /// Errors: those of the readers, no cut site left, the disk's.
+    /// Errors: those of the readers, no cut site left, a file that changes meanwhile, the disk's.
     pub fn write(
         &self,
         shift: Shift,
@@ -88,7 +89,21 @@ impl Request {
         scratch: &Path,
         progress: &mut dyn FnMut(Position),
     ) -> Result<Report> {
-        let source = self.fingerprint(contigs)?;
+        self.write_known(shift, contigs, None, out, scratch, progress)
+    }
+
+    /// `write`, where it may be `known` already what the files are; an error when they are not that.
+    pub fn write_known(
+        &self,
+        shift: Shift,
+        contigs: &Contigs,
+        known: Option<&[Fingerprint]>,
+        out: &Path,
+        scratch: &Path,
+        progress: &mut dyn FnMut(Position),
+    ) -> Result<Report> {
+        let watched: Vec<Watched> =
+            self.sources.files.iter().map(|path| Watched::begin(path)).collect::<Result<_>>()?;
         let mut counter = Counter::new(contigs, shift, scratch, BUDGET);
         let tally = reads::read(&self.sources, contigs, &self.options, progress, &mut |end| {
             counter.add(end)
@@ -100,6 +115,8 @@ impl Request {
             spills: counter.spills(),
         };
         self.check(&report)?;
+        let source = self.fingerprint(contigs, &self.read_contents(&report.tally, known)?);
+        watched.iter().try_for_each(Watched::check)?;
         atomic::write_with(out, |temporary| {
             let file = OpenOptions::new().write(true).truncate(true).open(temporary)?;
             let mut writer = SignalWriter::new(file, spill::spool(scratch))?;
@@ -131,23 +148,46 @@ impl Request {
         Ok(())
     }
 
-    /// What the pack is known by: the files' names, sizes and times, the shift, the filters and the
-    /// contigs. The hash is of that description, not of the reads.
+    /// What the files are, remembered in `cache_dir`.
     ///
     /// Errors: a file that is missing or cannot be read.
-    pub fn fingerprint(&self, contigs: &Contigs) -> Result<Fingerprint> {
+    pub fn contents(&self, cache_dir: Option<&Path>) -> Result<Vec<Fingerprint>> {
+        self.sources.files.iter().map(|path| content::fingerprint(path, cache_dir)).collect()
+    }
+
+    /// What the files were when they were read; it must be what is `known` of them.
+    fn read_contents(
+        &self,
+        tally: &Tally,
+        known: Option<&[Fingerprint]>,
+    ) -> Result<Vec<Fingerprint>> {
+        let mut contents = Vec::with_capacity(self.sources.files.len());
+        for (i, path) in self.sources.files.iter().enumerate() {
+            let known = known.and_then(|known| known.get(i));
+            let read = match tally.contents.get(i).copied().flatten() {
+                Some(hash) => Fingerprint { xxh3: content::hex(hash), ..cache::stat(path)? },
+                // Not all of it was read, so it was not hashed either.
+                None => known.cloned().map_or_else(|| cache::fingerprint(path), Ok)?,
+            };
+            if known.is_some_and(|known| !known.same_content(&read)) {
+                return Err(Problem::new("the file changed after it was looked at")
+                    .at(path.display())
+                    .fix("wait until it is complete, then run the same command again")
+                    .into());
+            }
+            contents.push(read);
+        }
+        Ok(contents)
+    }
+
+    /// What the pack is known by: the content of the `files`, the shift, the filters and the contigs.
+    /// The hash is of that description.
+    pub fn fingerprint(&self, contigs: &Contigs, files: &[Fingerprint]) -> Fingerprint {
         let mut hash = Xxh3::new();
-        let mut add = |text: String| {
-            hash.update(text.as_bytes());
-            hash.update(b"\n");
-        };
-        let (mut size, mut mtime_ns) = (0, i64::MIN);
-        for path in &self.sources.files {
-            let file = cache::stat(path)?;
-            // Files of one name in two folders are told apart by size and time.
-            add(format!("{}\0{}\0{}", file.name, file.size, file.mtime_ns));
-            size += file.size;
-            mtime_ns = mtime_ns.max(file.mtime_ns);
+        let mut add = |text: String| hash_line(&mut hash, text.as_bytes());
+        add(format!("{} files", files.len()));
+        for file in files {
+            add(format!("{} {}", file.xxh3, file.size));
         }
         let Options { filters, skip_bad_records, strict: _ } = &self.options;
         add(format!(
@@ -158,20 +198,33 @@ impl Request {
             filters.skip_duplicates,
             filters.proper_pairs,
         ));
+        add(match &filters.barcodes {
+            None => "all barcodes".to_string(),
+            Some(barcodes) => format!("{} barcodes", barcodes.sorted().len()),
+        });
         for barcode in filters.barcodes.iter().flat_map(|b| b.sorted()) {
-            add(String::from_utf8_lossy(barcode).into_owned());
+            hash_line(&mut hash, barcode);
         }
         for (name, length) in contigs.list() {
-            add(format!("{name}\0{length}"));
+            hash_line(&mut hash, format!("{name}\0{length}").as_bytes());
         }
-        let first = self.sources.files.first().context("no file of reads")?;
-        let name = first.file_name().unwrap_or(first.as_os_str()).to_string_lossy();
-        let name = match self.sources.files.len() {
-            1 => format!("{name}, shift {}", self.shift),
+        let name = files.first().map_or("", |file| &file.name);
+        let name = match files.len() {
+            0 | 1 => format!("{name}, shift {}", self.shift),
             n => format!("{name} and {} more, shift {}", n - 1, self.shift),
         };
-        Ok(Fingerprint { name, size, mtime_ns, xxh3: cache::hex(hash.digest()) })
+        Fingerprint {
+            name,
+            size: files.iter().map(|file| file.size).sum(),
+            mtime_ns: files.iter().map(|file| file.mtime_ns).max().unwrap_or(0),
+            xxh3: content::hex(hash.digest()),
+        }
     }
+}
+
+fn hash_line(hash: &mut Xxh3, line: &[u8]) {
+    hash.update(line);
+    hash.update(b"\n");
 }
 
 /// The folder for scratch files beside `out`, unless the user chose one.

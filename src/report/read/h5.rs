@@ -8,6 +8,7 @@ use hdf5_metno::{Dataset, File};
 
 use crate::error::Problem;
 use crate::files::keras_h5::heaps;
+use crate::store::mapped_file::MappedFile;
 
 /// Opens `path`; `None` where there is no such file.
 pub fn open(path: &Path) -> Result<Option<File>> {
@@ -15,9 +16,8 @@ pub fn open(path: &Path) -> Result<Option<File>> {
         return Ok(None);
     }
     let bytes = fs::File::open(path)?;
-    // SAFETY: read only, and only to look for what the HDF5 library would never return from; a
-    // file that changes meanwhile is found to be damaged, here or by the library.
-    let bytes = unsafe { memmap2::Mmap::map(&bytes)? };
+    // Only to look for what the HDF5 library would never return from.
+    let bytes = MappedFile::open(&bytes, path, "make it again")?;
     if heaps::first_endless(&bytes).is_some() {
         return Err(broken(path, "a list inside never ends").into());
     }
