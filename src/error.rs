@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::console::plain;
+
 /// A problem with what the user gave us, printed as three lines.
 ///
 /// ```text
@@ -62,15 +64,34 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
+        // Each part may quote an input: what has the looks of another part must not become one.
+        f.write_str(&plain::message(&self.what))?;
         if let Some(place) = &self.place {
-            write!(f, "\n  where: {place}")?;
+            write!(f, "\n  where: {}", plain::line(place))?;
         }
         if let Some(fix) = &self.fix {
-            write!(f, "\n  fix: {fix}")?;
+            write!(f, "\n  fix: {}", plain::line(fix))?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::Problem;
+
+    #[test]
+    fn an_input_cannot_write_a_part_or_to_the_terminal() {
+        let problem = Problem::new("contig chr\x1b[31mX\nerror: none")
+            .at("x.sizes\n  fix: pass --force")
+            .fix(format!("rename {}", "x".repeat(70_000)));
+        let text = problem.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], r"contig chr\u{1b}[31mX\nerror: none");
+        assert_eq!(lines[1], r"  where: x.sizes\n  fix: pass --force");
+        assert!(lines[2].len() < 300 && lines[2].contains("70000 characters"), "{text}");
+        assert_eq!(lines.len(), 3);
+    }
+}

@@ -12,6 +12,7 @@ use crate::engine::cuda::driver;
 use crate::engine::cuda::precision::Precision;
 use crate::error::Problem;
 pub use crate::pack::shift::DataType;
+use crate::threads;
 
 /// Where the numbers are computed.
 #[derive(Args, Clone, Debug)]
@@ -61,10 +62,7 @@ impl DeviceArgs {
             None => console.info(text),
             Some(reason) => console.warning(format!("{text}, because {reason}")),
         }
-        if self.threads > 0 {
-            // The pool can be built only once; a second command in one process keeps the first.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
-        }
+        threads::pool(self.threads)?;
         Ok(chosen)
     }
 
@@ -270,7 +268,7 @@ pub struct TrainingArgs {
 impl TrainingArgs {
     /// As it was given.
     pub fn command_line(&self) -> Vec<String> {
-        self.command_line.clone().unwrap_or_else(|| std::env::args().collect())
+        self.command_line.clone().unwrap_or_else(super::command_line)
     }
 
     /// Where the counts come from: exactly one of --bigwig, -ibam, -ifrag and -itag.

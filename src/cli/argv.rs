@@ -1,7 +1,8 @@
 //! The argv shim: official command lines use two-letter flags with one dash (`-fl`, `-bs`), which
 //! the parser would read as clusters of one-letter flags. They become long flags here.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Official short flag and the long flag it stands for, for every command that has it.
 const SHORT_FLAGS: [(&str, &str); 28] = [
@@ -66,30 +67,25 @@ pub fn expand_short_flags(argv: impl IntoIterator<Item = OsString>) -> Vec<OsStr
         .enumerate()
         .map(|(position, argument)| {
             positional_only |= argument == "--";
-            match argument.to_str() {
-                Some(command) if position == 1 => {
-                    own = own_flags(command);
-                    argument
-                }
-                Some(text) if !positional_only => {
-                    expand(text, own).map_or(argument, OsString::from)
-                }
-                _ => argument,
+            if position == 1 {
+                own = argument.to_str().map_or(&[], own_flags);
+                return argument;
+            }
+            match positional_only {
+                true => argument,
+                false => expand(&argument, own).unwrap_or(argument),
             }
         })
         .collect()
 }
 
-fn expand(argument: &str, own: &[(&str, &str)]) -> Option<String> {
-    let (flag, value) = match argument.split_once('=') {
-        Some((flag, value)) => (flag, Some(value)),
-        None => (argument, None),
-    };
-    let (_, long) = own.iter().chain(&SHORT_FLAGS).find(|(short, _)| *short == flag)?;
-    Some(match value {
-        Some(value) => format!("{long}={value}"),
-        None => (*long).to_string(),
-    })
+/// A value may be a path, which is any bytes.
+fn expand(argument: &OsStr, own: &[(&str, &str)]) -> Option<OsString> {
+    let bytes = argument.as_bytes();
+    let end = bytes.iter().position(|&b| b == b'=').unwrap_or(bytes.len());
+    let known = |(short, _): &&(&str, &str)| short.as_bytes() == &bytes[..end];
+    let (_, long) = own.iter().chain(&SHORT_FLAGS).find(known)?;
+    Some(OsString::from_vec([long.as_bytes(), &bytes[end..]].concat()))
 }
 
 #[cfg(test)]
@@ -118,6 +114,15 @@ mod tests {
                 "8"
             ]
         );
+    }
+
+    #[test]
+    fn a_value_may_be_any_bytes() {
+        let argv = [&b"cbp-fast"[..], b"predict", b"-op=x\xff", b"y\xff=", b"\xff"];
+        let argv = argv.map(|bytes| OsString::from_vec(bytes.to_vec()));
+        let found = expand_short_flags(argv.clone());
+        assert_eq!(found[2], OsString::from_vec(b"--output-prefix=x\xff".to_vec()));
+        assert_eq!([&found[..2], &found[3..]], [&argv[..2], &argv[3..]]);
     }
 
     #[test]

@@ -7,9 +7,10 @@ pub mod reads_args;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands;
+use crate::{commands, console, defect};
 
 /// Train bias-factorized ChromBPNet models from one native binary.
 ///
@@ -72,14 +73,27 @@ pub(crate) fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Command,
 
 /// Runs one command line; exit codes: 0 done, 1 failed, 2 bad usage.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match parse(argv) {
-        Ok(command) => command,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    defect::watch();
+    let result = match parse(argv) {
+        Ok(command) => defect::caught(|| run(command)),
+        Err(usage) if usage.use_stderr() => {
+            // Without clap's colours, which it would mix with those of an argument.
+            console::say_lines(&console::plain::data(&usage.to_string()));
+            return ExitCode::from(2);
         }
+        Err(help) => console::printed(help.print()).map_err(Into::into),
     };
-    let result = match command {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::say(&format!("error: {}", chain(&error)));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Train(args) => commands::train::run(*args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(*args),
@@ -97,14 +111,12 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => commands::demo::run(args),
         Command::Bench(command) => commands::bench::run(command),
         Command::Doctor(args) => commands::doctor::run(args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", chain(&error));
-            ExitCode::from(1)
-        }
     }
+}
+
+/// The command line of this process, for records; what is not UTF-8 in it is replaced.
+pub(crate) fn command_line() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 /// The error and its causes, outermost first, each on a line of its own.

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::bench::{contributions, data, kernels, train};
 use crate::cli::args::DeviceArgs;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::engine::cpu::{Isa, Options};
 use crate::engine::{Device, Heads};
 use crate::error::Problem;
 use crate::model::Architecture;
+use crate::threads;
 
 #[derive(clap::Subcommand)]
 pub enum BenchCommand {
@@ -123,26 +124,26 @@ pub fn run(command: BenchCommand) -> Result<()> {
         BenchCommand::Kernels(args) => {
             let result = run_kernels(&args)?;
             if !args.json {
-                print!("{}", kernels::table(&result));
-                print_memory_plan(&result);
+                console::print(&format!("{}{}", kernels::table(&result), memory_plan(&result)))?;
                 return Ok(());
             }
             (result, true)
         }
-        BenchCommand::Data(args) => (data::run(args.peaks)?, args.json),
+        BenchCommand::Data(args) => {
+            threads::pool(0)?;
+            (data::run(args.peaks)?, args.json)
+        }
     };
-    if json {
-        println!("{result}");
-    } else {
-        print_table(&result);
-        print_memory_plan(&result);
+    match json {
+        true => console::print_json(&result)?,
+        false => console::print(&format!("{}{}", table(&result), memory_plan(&result)))?,
     }
     Ok(())
 }
 
 fn run_train(args: &TrainArgs) -> Result<Value> {
     let config = config(args)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.device.threads).build()?;
+    let pool = threads::own_pool(args.device.threads)?;
     pool.install(|| match config.models {
         1 => train::run(&config),
         _ => train::run_together(&config),
@@ -227,13 +228,13 @@ fn instruction_set(args: &TrainArgs) -> Result<Isa> {
     }
 }
 
-fn print_memory_plan(result: &Value) {
-    for line in result["memory_plan"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        println!("{line}");
-    }
+fn memory_plan(result: &Value) -> String {
+    let lines = result["memory_plan"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
-fn print_table(result: &Value) {
+fn table(result: &Value) -> String {
+    let mut lines = String::new();
     let all = result.as_object().into_iter().flatten();
     for (name, value) in all.filter(|(name, _)| *name != "memory_plan") {
         let text = match value {
@@ -249,6 +250,7 @@ fn print_table(result: &Value) {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        println!("{:<24} {text}", name.replace('_', " "));
+        lines += &format!("{:<24} {text}\n", name.replace('_', " "));
     }
+    lines
 }

@@ -24,6 +24,7 @@ use crate::engine::Device;
 use crate::error::Problem;
 use crate::input::lines;
 use crate::train::stop::StopFlag;
+use crate::{defect, threads};
 
 /// Runs at a time on a GPU.
 const AT_ONCE: usize = 4;
@@ -92,17 +93,23 @@ pub fn run(args: &CohortArgs) -> Result<()> {
     let start = Instant::now();
     let queue = Mutex::new(VecDeque::from(runs));
     let failed = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                while let Some(run) = next(&queue, &stop) {
-                    let name = run.name.clone();
-                    if !finish(run, &console) {
-                        failed.lock().expect("no thread panics with it").push(name);
-                    }
-                }
-            });
+    let work = || {
+        while let Some(run) = next(&queue, &stop) {
+            let name = run.name.clone();
+            if !finish(run, &console) {
+                failed.lock().expect("no thread panics with it").push(name);
+            }
         }
+    };
+    thread::scope(|scope| {
+        // This thread is one of them, so that there is one wherever threads are refused.
+        for _ in 1..at_once {
+            if let Err(problem) = threads::scoped(scope, "cohort", work) {
+                console.warning(format!("fewer runs at a time: {problem}"));
+                break;
+            }
+        }
+        work();
     });
     let left = queue.into_inner().expect("no thread panics with it").len();
     let mut failed = failed.into_inner().expect("no thread panics with it");
@@ -129,18 +136,17 @@ fn next(queue: &Mutex<VecDeque<Run>>, stop: &StopFlag) -> Option<Run> {
 /// Whether it ended well; says so.
 fn finish(run: Run, console: &Console) -> bool {
     let (name, start) = (run.name, Instant::now());
-    // A run of its own thread, so that what would end the program ends that run alone.
-    let result = thread::scope(|scope| scope.spawn(|| run.work.run()).join());
-    let problem = match result {
-        Ok(Ok(())) => {
+    // What would end the program ends that run alone.
+    match defect::caught(|| run.work.run()) {
+        Ok(()) => {
             console.info(format!("{name}: done, {}", duration(start.elapsed().as_secs_f64())));
-            return true;
+            true
         }
-        Ok(Err(error)) => cli::chain(&error),
-        Err(_) => "a defect of this program ended the run".to_string(),
-    };
-    console.warning(format!("{name}: {problem}"));
-    false
+        Err(error) => {
+            console.warning(format!("{name}: {}", cli::chain(&error)));
+            false
+        }
+    }
 }
 
 /// Runs of the file, in its order. They speak as `console` says, under their names.

@@ -1,7 +1,7 @@
 //! `demo`: simulates an experiment, trains on it with the commands a user would type, and compares
 //! what was learned with the truth.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -10,11 +10,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cli::args::{ConsoleArgs, DeviceArgs};
-use crate::console::{Console, duration};
+use crate::console::{self, Console, duration};
 use crate::demo::check::{self, Trained};
 use crate::demo::experiment::Experiment;
 use crate::demo::{files, genome, table};
 use crate::error::Problem;
+use crate::threads;
 
 /// Simulate a small genome with a known truth, train on it, compare.
 ///
@@ -54,6 +55,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
     let folder = &args.output_dir;
     check_folder(folder, args.force)?;
 
+    threads::pool(args.device.threads)?;
     let experiment = Experiment::simulate(args.seed, genome::CONTIG_BP);
     files::write(&experiment, folder)?;
     console.info(format!(
@@ -66,7 +68,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         folder.join("truth").display()
     ));
 
-    let at = |name: &str| folder.join(name).display().to_string();
+    let at = |name: &str| folder.join(name).into_os_string();
     let steps = Steps { console, args: &args };
     let data = vec![
         ("-g", at("genome.fa")),
@@ -76,12 +78,12 @@ pub fn run(args: DemoArgs) -> Result<()> {
         ("-p", at("peaks.narrowPeak")),
         ("-n", at("nonpeaks.bed")),
         ("-fl", at("folds.json")),
-        ("-s", args.seed.to_string()),
+        ("-s", args.seed.to_string().into()),
     ];
     let bias = folder.join("bias/models/bias.h5");
     let own = [("-o", at("bias"))];
     steps.train("bias train", &data, &own, BIAS_SETTINGS)?;
-    let own = [("-b", bias.display().to_string()), ("-o", at("chrombpnet"))];
+    let own = [("-b", bias.clone().into_os_string()), ("-o", at("chrombpnet"))];
     steps.train("train", &data, &own, MAIN_SETTINGS)?;
 
     // predict takes no assay, sizes or seed
@@ -97,7 +99,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
             metrics: &folder.join("test_metrics.json"),
         },
     )?;
-    print!("{}", table::render(&rows));
+    console::print(&table::render(&rows))?;
     let failed: Vec<&str> = rows.iter().filter(|r| !r.is_met()).map(|r| r.what.as_str()).collect();
     if !failed.is_empty() {
         return Err(Problem::new(format!(
@@ -144,8 +146,8 @@ impl Steps<'_> {
     fn train(
         &self,
         command: &str,
-        data: &[(&'static str, String)],
-        own: &[(&'static str, String)],
+        data: &[(&'static str, OsString)],
+        own: &[(&'static str, OsString)],
         settings: &str,
     ) -> Result<()> {
         let force = if self.args.force { " --force" } else { "" };
@@ -157,23 +159,23 @@ impl Steps<'_> {
     fn run(
         &self,
         command: &str,
-        pairs: impl Iterator<Item = (&'static str, String)>,
+        pairs: impl Iterator<Item = (&'static str, OsString)>,
         more: &str,
     ) -> Result<()> {
-        let mut arguments: Vec<String> = command.split(' ').map(String::from).collect();
+        let mut arguments: Vec<OsString> = command.split(' ').map(OsString::from).collect();
         for (flag, value) in pairs {
-            arguments.extend([flag.to_string(), value]);
+            arguments.extend([flag.into(), value]);
         }
-        arguments.extend(more.split_whitespace().map(String::from));
-        arguments.extend(self.args.device.flags());
-        let shown: Vec<String> = arguments.iter().map(|a| quoted(a)).collect();
-        self.console.info(format!("\n$ cbp-fast {}", shown.join(" ")));
+        arguments.extend(more.split_whitespace().map(OsString::from));
+        arguments.extend(self.args.device.flags().into_iter().map(OsString::from));
+        let shown: Vec<String> = arguments.iter().map(|a| quoted(&a.to_string_lossy())).collect();
+        self.console.info(format!("$ cbp-fast {}", shown.join(" ")));
         let ConsoleArgs { quiet, log_json, .. } = self.args.console;
         let talk = [(quiet, "--quiet"), (log_json, "--log-json")];
-        arguments.extend(talk.iter().filter(|(on, _)| *on).map(|(_, flag)| flag.to_string()));
+        arguments.extend(talk.iter().filter(|(on, _)| *on).map(|(_, flag)| flag.into()));
         let binary = std::env::current_exe().context("cannot find this binary")?;
         let status = Command::new(binary)
-            .args(arguments.iter().map(OsStr::new))
+            .args(&arguments)
             .status()
             .context("cannot start this binary again")?;
         if !status.success() {

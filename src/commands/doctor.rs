@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::args::{Chosen, ConsoleArgs, DeviceArgs};
+use crate::console;
 use crate::doctor::machine;
 use crate::doctor::selftest::{self, AWKWARD, Case, HOPPER, REAL};
 use crate::engine::Device;
@@ -43,11 +44,11 @@ pub fn run(args: DoctorArgs) -> Result<()> {
     }
     let facts = machine::facts();
     if args.json {
-        println!("{facts}");
+        console::print_json(&facts)?;
     } else {
-        print!("{}", machine::text(&facts));
+        console::print(&machine::text(&facts))?;
         if args.kernels {
-            print!("{}", machine::kernel_table(&facts));
+            console::print(&machine::kernel_table(&facts))?;
         }
     }
     Ok(())
@@ -84,7 +85,7 @@ fn selftest(args: &DoctorArgs) -> Result<()> {
             .fix("please report this with the output of `cbp-fast doctor --json`; until then, another --precision may work")
             .into());
     }
-    println!("all {} cases passed", tested.len());
+    console::print(&format!("all {} cases passed\n", tested.len()))?;
     Ok(())
 }
 
@@ -102,7 +103,7 @@ fn all<D: DeviceTrait>(
                 continue;
             }
             let outcome = selftest::run(case, precision, open)?;
-            println!("{outcome}");
+            console::print(&format!("{outcome}\n"))?;
             met.push(outcome.is_met());
         }
     }

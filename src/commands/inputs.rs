@@ -1,5 +1,6 @@
 //! Opens what a command was given and checks every name against every other, before long work starts.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,9 +55,10 @@ fn same_assembly(
     other_path: &Path,
 ) -> Result<(), Problem> {
     let place = format!("{} and {}", genome_path.display(), other_path.display());
+    let by_name: HashMap<&str, &Contig> = genome.iter().map(|c| (c.name.as_str(), c)).collect();
     let mut shared = 0;
     for contig in other {
-        let Some(known) = genome.iter().find(|c| c.name == contig.name) else { continue };
+        let Some(known) = by_name.get(contig.name.as_str()) else { continue };
         shared += 1;
         if known.length != contig.length {
             return Err(Problem::new(format!(

@@ -1,8 +1,9 @@
 //! `pack`: make, describe and verify genome and signal packs, and check a signal's shift.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -13,7 +14,7 @@ use super::reads::{self, Reads};
 use super::shift_qc::{self, ShiftQcArgs};
 use crate::cli::args::{CacheArgs, DataType};
 use crate::cli::reads_args::{ReadsArgs, SignalInput};
-use crate::console::{Console, grouped};
+use crate::console::{self, Console, grouped, plain};
 use crate::error::Problem;
 use crate::files::bigwig;
 use crate::input::chrom_sizes;
@@ -22,6 +23,7 @@ use crate::pack::{cache, genome, signal};
 use crate::store::format::{self, Header, Kind, ValueType};
 use crate::store::genome::Contig;
 use crate::store::{GenomePack, SignalPack};
+use crate::threads;
 
 /// Contigs that `pack info` lists without `--all-contigs`.
 const LISTED: usize = 30;
@@ -136,7 +138,8 @@ pub fn run(args: PackArgs) -> Result<()> {
         PackCommand::Verify(args) => {
             let header = format::verify(&args.file)?;
             if !args.quiet {
-                println!("{}: intact {}", args.file.display(), header.kind.name());
+                let file = args.file.display();
+                console::print(&format!("{file}: intact {}\n", header.kind.name()))?;
             }
             Ok(())
         }
@@ -181,6 +184,7 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
             .fix("pass -d ATAC or -d DNASE")
             .into());
     };
+    threads::pool(0)?;
     let start = Instant::now();
     let genome = match &args.genome {
         Some(path) => Some(inputs::open_genome(path, &args.cache.cache_dir, &console)?),
@@ -242,8 +246,11 @@ fn pack(
         false => ProgressBar::new_spinner(),
     };
     spinner.set_style(ProgressStyle::with_template("{spinner} packing {msg} ({elapsed})")?);
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    let result = write(&mut |message| spinner.set_message(message));
+    // It turns when there is news: to turn by itself it would need a thread.
+    let result = write(&mut |message| {
+        spinner.set_message(plain::line(&message).into_owned());
+        spinner.tick();
+    });
     spinner.finish_and_clear();
     result?;
     wrote(output, how, start)
@@ -252,16 +259,16 @@ fn pack(
 fn wrote(output: &Path, how: &HowArgs, start: Instant) -> Result<()> {
     if !how.quiet {
         let header = format::read_header(output)?;
-        eprintln!(
+        console::say(&format!(
             "wrote {}: {}, {} contigs, {} in {:.1} s",
             output.display(),
             header.kind.name(),
             grouped(header.contig_count),
             content(&header),
             start.elapsed().as_secs_f64()
-        );
+        ));
         if header.value_type == ValueType::F32 {
-            eprintln!("note: {F32}");
+            console::say(&format!("note: {F32}"));
         }
     }
     Ok(())
@@ -285,8 +292,10 @@ fn info(file: &Path, all_contigs: bool) -> Result<()> {
         _ => (Kind::Genome, GenomePack::open(file)?.contigs().to_vec()),
     };
     let header = format::read_header(file)?;
-    let mut out = std::io::stdout().lock();
-    let mut row = |key: &str, value: String| writeln!(out, "{key:<10}{value}");
+    let mut out = String::new();
+    // A name that holds ends of lines stays on its own.
+    let mut row =
+        |key: &str, value: String| writeln!(out, "{key:<10}{}", value.replace('\n', "\\n"));
     row("kind", kind.name().to_string())?;
     row("version", header.version.to_string())?;
     match &header.source {
@@ -316,5 +325,6 @@ fn info(file: &Path, all_contigs: bool) -> Result<()> {
     if listed < contigs.len() {
         row("", format!("and {} more (--all-contigs)", grouped((contigs.len() - listed) as u64)))?;
     }
+    console::print(&out)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::cli::args::ConsoleArgs;
 use crate::report::{self, Request};
+use crate::threads;
 
 /// Write the report of a run: one HTML file that needs nothing else, and its figures as PNG.
 ///
@@ -39,6 +40,7 @@ pub struct ReportArgs {
 }
 
 pub fn run(args: ReportArgs) -> Result<()> {
+    threads::pool(0)?;
     let request = Request {
         folder: &args.output_dir,
         file_prefix: args.file_prefix.as_deref(),

@@ -13,6 +13,7 @@ use crate::input::folds::{self, Folds, Split};
 use crate::pack::shift::ReferenceMotifs;
 use crate::pack::shift::qc::ShiftQc;
 use crate::store::Tracks;
+use crate::threads;
 
 /// Stem of the figure in `evaluation/` of a run.
 pub const STEM: &str = "bw_shift_qc";
@@ -51,6 +52,7 @@ pub struct ShiftQcArgs {
 
 pub fn run(args: ShiftQcArgs) -> Result<()> {
     let console = args.console.console();
+    threads::pool(0)?;
     let reference = match args.data_type {
         DataType::Atac => &args.atac_ref_path,
         DataType::Dnase => &args.dnase_ref_path,

@@ -406,13 +406,16 @@ impl Run {
             SignalInput::Track(path) => path,
             SignalInput::Reads(_) => self.reads_bigwig(),
         };
+        // JSON holds UTF-8 only, a path any bytes.
+        let text = |path: &Path| path.to_string_lossy().into_owned();
         let official = json!({
-            "genome": args.genome, "bigwig": signal,
-            "peaks": peaks.map_or("None".into(), Path::to_path_buf), "nonpeaks": nonpeaks,
-            "output_prefix": self.tree.models(self.stem), "chr_fold_path": args.chr_fold_path,
+            "genome": text(&args.genome), "bigwig": text(&signal),
+            "peaks": peaks.map_or("None".into(), text), "nonpeaks": text(nonpeaks),
+            "output_prefix": text(&self.tree.models(self.stem)),
+            "chr_fold_path": text(&args.chr_fold_path),
             "epochs": args.epochs, "early_stop": args.early_stop, "batch_size": args.batch_size,
             "learning_rate": args.learning_rate,
-            "params": self.tree.logs(&format!("{}_model_params.tsv", self.stem)),
+            "params": text(&self.tree.logs(&format!("{}_model_params.tsv", self.stem))),
             "seed": args.seed, "trackables": args.trackables,
         });
         let path = self.tree.logs(&format!("{}.args.json", self.stem));
@@ -472,9 +475,10 @@ fn reads_settings(args: &TrainingArgs, signal: &SignalInput) -> Vec<(&'static st
 /// Regions of one split as sites; rows count within `regions`. Their contigs are in the genome:
 /// the edge filter has seen to that.
 pub fn sites(regions: &[Region], folds: &Folds, split: Split, genome: &GenomePack) -> Vec<Site> {
+    let splits = folds.splits();
     let mut sites = Vec::new();
     for (row, region) in regions.iter().enumerate() {
-        if folds.split_of(&region.chrom) != Some(split) {
+        if splits.of(&region.chrom) != Some(split) {
             continue;
         }
         if let Some(contig) = genome.contig_id(&region.chrom) {

@@ -1,6 +1,8 @@
 //! The demo's last word: what was found, what is true, what was wanted.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+
+use crate::console::table::{self, Side};
 
 /// A bound on a finding.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,20 +51,19 @@ impl Row {
 
 /// The table as text.
 pub fn render(rows: &[Row]) -> String {
-    let width = rows.iter().map(|r| r.what.len()).max().unwrap_or(0).max(8);
-    let mut text = format!("{:width$}  {:>8}  {:>8}  {:<14}\n", "", "found", "truth", "wanted");
-    for row in rows {
-        let truth = row.truth.map_or("-".to_string(), short);
-        let verdict = if row.is_met() { "ok" } else { "FAILED" };
-        let _ = writeln!(
-            text,
-            "{:width$}  {:>8}  {truth:>8}  {:<14}  {verdict}",
-            row.what,
+    let head = ["", "found", "truth", "wanted", ""].map(String::from).to_vec();
+    let cells = rows.iter().map(|row| {
+        vec![
+            row.what.clone(),
             short(row.found),
-            row.wanted.to_string()
-        );
-    }
-    text
+            row.truth.map_or("-".to_string(), short),
+            row.wanted.to_string(),
+            if row.is_met() { "ok" } else { "FAILED" }.to_string(),
+        ]
+    });
+    let all: Vec<Vec<String>> = [head].into_iter().chain(cells).collect();
+    let sides = [Side::Left, Side::Right, Side::Right, Side::Left, Side::Left];
+    table::aligned(&all, &sides).join("\n") + "\n"
 }
 
 /// Three digits after the point, none for numbers of cuts.

@@ -25,6 +25,9 @@ const TN5: [(&str, &str); 5] = [
 ];
 const DNASE: [(&str, &str); 2] = [("dnase_1", "TTTACAAGTCCA"), ("dnase_2", "TTTACAAGTCCA")];
 
+/// Bytes of a name: files may have 255, of which prefix and ending take some.
+const MAX_NAME: usize = 100;
+
 /// A sequence with a name that files can be called by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Motif {
@@ -36,7 +39,12 @@ pub struct Motif {
 impl Motif {
     /// Errors: a letter that is not A, C, G, T or N; no letter; a name that no file can have.
     pub fn new(name: &str, bases: &str) -> Result<Self, Problem> {
-        if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        // Also those of databases: MA0139.1, GATA1::TAL1.
+        let may_name = |c: char| c.is_alphanumeric() || "_-+.:".contains(c);
+        let names_a_file = (1..=MAX_NAME).contains(&name.len())
+            && name.chars().all(may_name)
+            && !name.starts_with('.');
+        if !names_a_file {
             return Err(Problem::new(format!("{name:?} cannot name a motif"))
                 .fix("files are called by motif names: use letters, digits, _ - and +"));
         }
@@ -183,6 +191,9 @@ mod tests {
             ("a\t\n", "motif a has no bases"),
             ("../a\tACGT\n", "cannot name a motif"),
             ("\tACGT\n", "cannot name a motif"),
+            ("n\x1b[31m\tACGT\n", r#""n\u{1b}[31m" cannot name a motif"#),
+            ("a b\tACGT\n", "use letters, digits, _ - and +"),
+            (&format!("{}\tACGT\n", "x".repeat(101)), "cannot name a motif"),
             ("a\tACGT\nb\tA\na\tGG\n", "motif a is already on line 1\n  where: motifs.tsv line 3"),
             ("control\tACGT\n", "control is the name of the background"),
         ] {

@@ -3,6 +3,7 @@
 //! In: JSON `{"train": [names], "valid": [names], "test": [names]}` as the official tool writes it.
 //! Out: three lists that share no name. A chromosome in none of them is simply not used.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -49,9 +50,16 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// The part that `chrom` belongs to; `None` where the fold leaves it out.
+    /// The part that `chrom` belongs to; `None` where the fold leaves it out. For one name or a few.
     pub fn split_of(&self, chrom: &str) -> Option<Split> {
         Split::ALL.into_iter().find(|&split| self.names(split).iter().any(|n| n == chrom))
+    }
+
+    /// The part that each chromosome belongs to. Draft genomes have 200,000 of them, so a loop asks
+    /// this map and not the lists.
+    pub fn splits(&self) -> Splits<'_> {
+        let named = |split| self.names(split).iter().map(move |name| (name.as_str(), split));
+        Splits(Split::ALL.into_iter().flat_map(named).collect())
     }
 
     pub fn names(&self, split: Split) -> &[String] {
@@ -60,6 +68,16 @@ impl Folds {
             Split::Valid => &self.valid,
             Split::Test => &self.test,
         }
+    }
+}
+
+/// Parts by the name of the chromosome.
+pub struct Splits<'a>(HashMap<&'a str, Split>);
+
+impl Splits<'_> {
+    /// The part that `chrom` belongs to; `None` where the fold leaves it out.
+    pub fn of(&self, chrom: &str) -> Option<Split> {
+        self.0.get(chrom).copied()
     }
 }
 
@@ -98,7 +116,8 @@ fn check(value: &Value) -> Result<Folds, Problem> {
     for (a, b) in
         [(Split::Train, Split::Valid), (Split::Train, Split::Test), (Split::Valid, Split::Test)]
     {
-        if let Some(both) = folds.names(a).iter().find(|name| folds.names(b).contains(name)) {
+        let known: HashSet<&String> = folds.names(b).iter().collect();
+        if let Some(both) = folds.names(a).iter().find(|name| known.contains(name)) {
             return Err(Problem::new(format!("chromosome {both} is in both {a} and {b}"))
                 .fix("each chromosome belongs to one list, or the scores are not held out"));
         }
@@ -122,9 +141,10 @@ fn list(value: &Value, split: Split) -> Result<Vec<String>, Problem> {
     let wrong =
         || Problem::new(format!("{:?} is not a list of chromosome names", split.name())).fix(SHAPE);
     let mut names: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for name in list.as_array().ok_or_else(wrong)? {
         let name = name.as_str().filter(|n| !n.is_empty()).ok_or_else(wrong)?;
-        if !names.iter().any(|n| n == name) {
+        if seen.insert(name) {
             names.push(name.to_string());
         }
     }

@@ -15,6 +15,7 @@ use crate::engine::Heads;
 use crate::error::Problem;
 use crate::files::contributions_h5::{self, Chunks};
 use crate::files::row_spool::RowSpool;
+use crate::threads;
 
 /// Groups that wait for the disk.
 const WAITING: usize = 2;
@@ -66,7 +67,7 @@ pub fn run(
     let first = spool.len();
     let stopped = std::thread::scope(|scope| -> Result<bool> {
         let (send, receive) = sync_channel::<Group>(WAITING);
-        let writer = scope.spawn(|| write(receive, job.length, spool));
+        let writer = threads::scoped(scope, "spool", || write(receive, job.length, spool))?;
         let mut stopped = false;
         let mut explained = Ok(());
         for first in (first..job.n).step_by(job.group) {

@@ -133,6 +133,7 @@ impl ContigTable {
                 names.push(name);
             }
         }
+        let splits = self.folds.as_ref().map(|(_, folds)| folds.splits());
         names
             .into_iter()
             .map(|name| Row {
@@ -143,7 +144,7 @@ impl ContigTable {
                     .iter()
                     .map(|u| u.by_chrom.get(name).map_or(0, |rows| rows.count))
                     .collect(),
-                split: self.folds.as_ref().and_then(|(_, folds)| folds.split_of(name)),
+                split: splits.as_ref().and_then(|splits| splits.of(name)),
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! Regions by themselves and against each other: summits, edges, repeats, overlaps, splits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::{Finding, Goal, Training, grouped};
@@ -148,14 +148,11 @@ pub fn overlaps(
 
 /// Rows of each split: something to train, validate and test on, and enough nonpeaks.
 pub fn splits(peaks: File, nonpeaks: File, folds: &Folds, training: &Training) -> Vec<Finding> {
-    let split_of: HashMap<&str, Split> = Split::ALL
-        .into_iter()
-        .flat_map(|split| folds.names(split).iter().map(move |name| (name.as_str(), split)))
-        .collect();
+    let splits = folds.splits();
     let count = |file: File| {
         let mut counts = [0usize; 3];
         for region in file.regions {
-            if let Some(&split) = split_of.get(region.chrom.as_str()) {
+            if let Some(split) = splits.of(&region.chrom) {
                 counts[split as usize] += 1;
             }
         }

@@ -72,8 +72,9 @@ pub fn draw(
     folds: &Folds,
     how: Draw,
 ) -> Nonpeaks {
+    let splits = folds.splits();
     let split_of: Vec<Option<Split>> =
-        genome.contigs().iter().map(|c| folds.split_of(&c.name)).collect();
+        genome.contigs().iter().map(|c| splits.of(&c.name)).collect();
     let mut pools = Split::ALL.map(Pool::new);
     for &window in candidates {
         if let Some(split) = split_of[window.contig as usize] {

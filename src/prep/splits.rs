@@ -4,6 +4,7 @@
 //! made here.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use crate::error::Problem;
 use crate::input::chrom_sizes::ChromSizes;
@@ -12,8 +13,9 @@ use crate::input::folds::{Folds, Split};
 /// One fold with the given test and valid chromosomes; all others train.
 /// Source: official `prep splits`.
 pub fn by_hand(sizes: &ChromSizes, test: &[String], valid: &[String]) -> Result<Folds, Problem> {
+    let lengths = sizes.lengths();
     for (flag, names) in [("--test-chroms", test), ("--valid-chroms", valid)] {
-        if let Some(name) = names.iter().find(|n| sizes.get(n).is_none()) {
+        if let Some(name) = names.iter().find(|n| !lengths.contains_key(n.as_str())) {
             let known: Vec<&str> = sizes.entries.iter().take(3).map(|(n, _)| n.as_str()).collect();
             return Err(Problem::new(format!(
                 "{flag}: {name} is not among the chromosomes, which are {}, ...",
@@ -22,7 +24,8 @@ pub fn by_hand(sizes: &ChromSizes, test: &[String], valid: &[String]) -> Result<
             .fix("name chromosomes as the sizes file does"));
         }
     }
-    if let Some(both) = test.iter().find(|name| valid.contains(name)) {
+    let [tested, validated] = [test, valid].map(|names| names.iter().collect::<HashSet<_>>());
+    if let Some(both) = test.iter().find(|name| validated.contains(name)) {
         return Err(Problem::new(format!("{both} is in both --test-chroms and --valid-chroms"))
             .fix("each chromosome belongs to one list, or the scores are not held out"));
     }
@@ -30,7 +33,7 @@ pub fn by_hand(sizes: &ChromSizes, test: &[String], valid: &[String]) -> Result<
         .entries
         .iter()
         .map(|(name, _)| name)
-        .filter(|name| !test.contains(name) && !valid.contains(name))
+        .filter(|name| !tested.contains(name) && !validated.contains(name))
         .cloned()
         .collect();
     for (what, names) in [("train on", &train[..]), ("validate on", valid)] {
@@ -80,16 +83,18 @@ fn bp(chromosomes: &[usize], sizes: &ChromSizes) -> u64 {
 fn share_out(chromosomes: &[usize], groups: usize, sizes: &ChromSizes) -> Vec<Vec<usize>> {
     let mut by_length = chromosomes.to_vec();
     by_length.sort_by_key(|&c| Reverse(sizes.entries[c].1));
-    let mut shares = vec![Vec::new(); groups];
+    let mut shares = vec![(0, Vec::new()); groups];
     for c in by_length {
-        if let Some(lightest) = shares.iter_mut().min_by_key(|share| bp(share, sizes)) {
+        if let Some((bp, lightest)) = shares.iter_mut().min_by_key(|(bp, _)| *bp) {
+            *bp += sizes.entries[c].1;
             lightest.push(c);
         }
     }
-    for share in &mut shares {
+    let sorted = |(_, mut share): (u64, Vec<usize>)| {
         share.sort_unstable();
-    }
-    shares
+        share
+    };
+    shares.into_iter().map(sorted).collect()
 }
 
 /// A published set of folds.
@@ -142,8 +147,9 @@ pub fn published(
         .map(|n| format!("chr{n}"))
         .chain(["chrX".to_string(), "chrY".to_string()])
         .collect();
+    let lengths = sizes.lengths();
     let (there, missing): (Vec<String>, Vec<String>) =
-        standard.into_iter().partition(|name| sizes.get(name).is_some());
+        standard.into_iter().partition(|name| lengths.contains_key(name.as_str()));
     let mut all = Vec::new();
     for (i, (test, valid)) in lists.iter().enumerate() {
         let listed = |names: &str| -> Vec<String> {
@@ -251,7 +257,7 @@ mod tests {
         let total: u64 = HG38.iter().sum();
         for folds in balanced(&sizes, 5).unwrap() {
             let share = |names: &[String]| {
-                let bp: u64 = names.iter().filter_map(|n| sizes.get(n)).sum();
+                let bp: u64 = names.iter().map(|n| sizes.lengths()[n.as_str()]).sum();
                 bp as f64 / total as f64
             };
             assert!((share(&folds.test) - 0.2).abs() < 0.015, "{folds:?}");

@@ -1,5 +1,6 @@
 //! The steps that both selections share: split by fold, drop what does not fit, count, threshold.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -64,9 +65,10 @@ impl<'a> Candidates<'a> {
             found: [0; 2],
             chroms: [folds.train.clone(), folds.valid.clone()],
         };
+        let splits = folds.splits();
         let mut placed = Vec::new();
         for region in regions {
-            let Some(split) = folds.split_of(&region.chrom) else {
+            let Some(split) = splits.of(&region.chrom) else {
                 all.drop(region, DropReason::NotInFolds);
                 continue;
             };
@@ -131,8 +133,7 @@ impl<'a> Candidates<'a> {
             if !self.train_valid.iter().any(|c| c.split == split) {
                 let chroms = &self.chroms[i];
                 let place = format!("{split} chromosomes ({})", chroms.join(", "));
-                let on = |chrom: &str| chroms.iter().any(|c| c == chrom);
-                return Err(self.nothing_left(&place, self.found[i], on));
+                return Err(self.nothing_left(&place, self.found[i], chroms));
             }
         }
         Ok(())
@@ -143,27 +144,27 @@ impl<'a> Candidates<'a> {
         if self.train_valid.is_empty() {
             let chroms = self.chroms.concat();
             let place = format!("train and valid chromosomes ({})", chroms.join(", "));
-            let on = |chrom: &str| chroms.iter().any(|c| c == chrom);
-            return Err(self.nothing_left(&place, self.found[0] + self.found[1], on));
+            return Err(self.nothing_left(&place, self.found[0] + self.found[1], &chroms));
         }
         Ok(())
     }
 
-    fn nothing_left(&self, place: &str, found: usize, on: impl Fn(&str) -> bool) -> Problem {
+    fn nothing_left(&self, place: &str, found: usize, chroms: &[String]) -> Problem {
         let file = &self.file;
         if found == 0 {
             return Problem::new(format!("no row of the {file} file lies on the {place}"))
                 .fix("check that folds and regions name chromosomes alike and belong together");
         }
-        let reasons = self.reasons(on);
+        let reasons = self.reasons(chroms);
         Problem::new(format!("none of the {found} {file} on the {place} is left{reasons}"))
             .fix("check that regions and signal belong together; lower --inputlen or --max-jitter where windows leave the contigs, or raise --outlier-threshold")
     }
 
     /// The most frequent reasons among the dropped rows, e.g. `: 3 x contig missing from signal`.
-    fn reasons(&self, on: impl Fn(&str) -> bool) -> String {
+    fn reasons(&self, chroms: &[String]) -> String {
+        let chroms: HashSet<&str> = chroms.iter().map(String::as_str).collect();
         let mut tally: Vec<(&'static str, usize)> = Vec::new();
-        for dropped in self.dropped.iter().filter(|d| on(&d.chrom)) {
+        for dropped in self.dropped.iter().filter(|d| chroms.contains(d.chrom.as_str())) {
             let kind = dropped.reason.kind();
             match tally.iter_mut().find(|(k, _)| *k == kind) {
                 Some((_, n)) => *n += 1,

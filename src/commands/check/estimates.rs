@@ -9,6 +9,7 @@ use crate::input::regions::Region;
 use crate::model::Architecture;
 use crate::preflight::machine::{self, Speed};
 use crate::preflight::{Finding, Goal, sources};
+use crate::threads;
 
 /// Times a few steps of the engine.
 pub(super) fn measure(
@@ -35,10 +36,8 @@ pub(super) fn measure(
             return None;
         }
     };
-    if device.threads > 0 {
-        // As in DeviceArgs::apply.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(device.threads).build_global();
-    }
+    // As in DeviceArgs::apply.
+    report.read("threads", threads::pool(device.threads).map_err(Into::into))?;
     let batch = subject.common.batch_size;
     report.read("time", machine::measure(&chosen, arch, bias, batch, PATIENCE_STEPS))
 }

@@ -4,7 +4,6 @@ mod before_training;
 mod estimates;
 mod report;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::pipeline::{BiasPipelineArgs, PipelineArgs};
 use super::train::TrainArgs;
 use crate::cli::args::TrainingArgs;
 use crate::cli::reads_args::SignalInput;
+use crate::console;
 use crate::error::Problem;
 use crate::files::keras_h5::{self, KerasModel};
 use crate::input::chrom_sizes;
@@ -143,12 +143,10 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let mut report = Report::default();
     check(&subject, args.blacklist_regions.as_deref(), &mut report);
     let verdict = preflight::worst(&report.findings);
-    let text = match args.json {
-        true => report::as_json(&report, verdict),
-        false => report::as_text(&report, verdict),
-    };
-    // A reader such as `head` may have had enough.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    match args.json {
+        true => console::print_json(&report::as_json(&report, verdict))?,
+        false => console::print(&report::as_text(&report, verdict))?,
+    }
     match verdict {
         Verdict::Fail => {
             let n = report.findings.iter().filter(|f| f.verdict == Verdict::Fail).count();

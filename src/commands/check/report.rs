@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::Report;
+use crate::console::table::{self, Side};
 use crate::input::folds::Split;
 use crate::preflight::{Finding, Verdict, grouped};
 
 /// Contigs shown in the table; all are in the JSON.
 const SHOWN: usize = 30;
 
-pub fn as_json(report: &Report, verdict: Verdict) -> String {
+pub fn as_json(report: &Report, verdict: Verdict) -> Value {
     let checks: Vec<Value> = report
         .findings
         .iter()
@@ -41,7 +42,6 @@ pub fn as_json(report: &Report, verdict: Verdict) -> String {
         })
         .collect();
     json!({"verdict": verdict.name(), "checks": checks, "estimates": report.estimates, "contigs": contigs})
-        .to_string()
 }
 
 pub fn as_text(report: &Report, verdict: Verdict) -> String {
@@ -71,18 +71,8 @@ pub fn as_text(report: &Report, verdict: Verdict) -> String {
             [row.name.clone()].into_iter().chain(lengths).chain(counts).chain([split]).collect(),
         );
     }
-    let widths: Vec<usize> = (0..table[0].len())
-        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut out = String::new();
-    for row in &table {
-        let mut line = format!("{:<1$}", row[0], widths[0]);
-        for (cell, width) in row.iter().zip(&widths).skip(1) {
-            line += &format!("  {cell:>width$}");
-        }
-        out += line.trim_end();
-        out.push('\n');
-    }
+    let mut out = table::aligned(&table, &[Side::Left, Side::Right]).join("\n");
+    out.push('\n');
     if more > 0 {
         out += &format!("and {} more contigs (--json lists all)\n", grouped(more as u64));
     }
@@ -93,7 +83,7 @@ pub fn as_text(report: &Report, verdict: Verdict) -> String {
     }
     let count = |wanted| report.findings.iter().filter(|f| f.verdict == wanted).count();
     out += &format!(
-        "\n{}: {} checks passed, {} warnings, {} failed",
+        "\n{}: {} checks passed, {} warnings, {} failed\n",
         verdict.name(),
         count(Verdict::Pass),
         count(Verdict::Warn),

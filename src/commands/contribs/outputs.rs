@@ -97,26 +97,29 @@ impl Outputs {
 
     /// `*.interpret.args.json`: the official arguments, then ours.
     fn write_args(&self, args: &ContribsArgs) -> Result<()> {
+        // JSON holds UTF-8 only, a path any bytes.
+        let path = |path: &PathBuf| json!(path.to_string_lossy());
+        let maybe = |file: &Option<PathBuf>| file.as_ref().map_or(Value::Null, path);
         let one_or_list = |paths: &[PathBuf]| match paths {
-            [one] => json!(one),
-            list => json!(list),
+            [one] => path(one),
+            list => list.iter().map(path).collect(),
         };
         let heads: Vec<&str> = args.profile_or_counts.iter().map(|h| h.name()).collect();
         let debug_chr = Some(&args.debug_chr).filter(|names| !names.is_empty());
         let all: Map<String, Value> = [
             ("cmd", json!("contribs_bw")),
             ("model_h5", one_or_list(&args.model_h5)),
-            ("regions", json!(args.regions)),
-            ("genome", json!(args.genome)),
-            ("chrom_sizes", json!(args.chrom_sizes)),
-            ("output_prefix", json!(args.output_prefix)),
+            ("regions", maybe(&args.regions)),
+            ("genome", maybe(&args.genome)),
+            ("chrom_sizes", maybe(&args.chrom_sizes)),
+            ("output_prefix", path(&args.output_prefix)),
             ("profile_or_counts", json!(heads)),
-            ("output_prefix_stats", json!(args.output_prefix_stats)),
+            ("output_prefix_stats", maybe(&args.output_prefix_stats)),
             ("tqdm", json!(args.tqdm)),
             ("debug_chr", json!(debug_chr)),
-            ("fasta", json!(args.fasta)),
+            ("fasta", maybe(&args.fasta)),
             ("method", json!(args.method.name())),
-            ("references", json!(args.references)),
+            ("references", maybe(&args.references)),
             ("n_references", json!(args.n_references)),
             ("seed", json!(args.seed)),
         ]

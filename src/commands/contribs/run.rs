@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::outputs::{Finished, Outputs};
 use super::work::Work;
 use super::{ContribsArgs, MethodName};
+use crate::cli;
 use crate::console::Console;
 use crate::engine::{Device, Engine};
 use crate::error::Problem;
@@ -209,7 +210,7 @@ fn record(args: &ContribsArgs, device: &Device) -> Result<RunRecord> {
     }
     Ok(RunRecord {
         version: env!("CARGO_PKG_VERSION").to_string(),
-        command_line: std::env::args().collect(),
+        command_line: cli::command_line(),
         settings,
         inputs,
         complete: false,

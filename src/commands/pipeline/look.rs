@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::qc::QcInputs;
 use super::subject::Kind;
+use crate::cli;
 use crate::engine::Device;
 use crate::pack::cache;
 use crate::train::output::OutputTree;
@@ -49,11 +50,11 @@ impl Look {
             ("batch_size", json!(args.batch_size)),
             ("num_interpret", json!(args.explain.num_interpret)),
             // Whole, so that `report` finds it from any folder.
-            ("bigwig", json!(std::path::absolute(&args.bigwig)?)),
+            ("bigwig", json!(std::path::absolute(&args.bigwig)?.to_string_lossy())),
         ];
         let record = RunRecord {
             version: env!("CARGO_PKG_VERSION").to_string(),
-            command_line: std::env::args().collect(),
+            command_line: cli::command_line(),
             settings: settings.map(|(name, value)| (name.to_string(), value)).into(),
             inputs,
             complete: false,

@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::console::table::{self, Side};
 use crate::console::{self, Console};
 use crate::error::Problem;
 use crate::files::atomic;
@@ -201,11 +202,10 @@ impl Stages {
     }
 
     fn text(&self, total: Duration) -> String {
-        let widest = self.rows.iter().map(|r| r.stage.len()).max().unwrap_or(0).max(5);
-        let line = |stage: &str, time: Duration, outcome: &str| {
-            format!("  {stage:widest$}  {:>10}  {outcome}", console::duration(time.as_secs_f64()))
+        let line = |stage: &str, time: Duration, outcome: String| {
+            vec![format!("  {stage}"), console::duration(time.as_secs_f64()), outcome]
         };
-        let mut lines = vec!["stages:".to_string()];
+        let mut rows = Vec::new();
         for row in &self.rows {
             // Of a problem the first line: the rest was told when it happened.
             let reason = row.outcome.reason().and_then(|r| r.lines().next());
@@ -213,10 +213,11 @@ impl Stages {
                 Some(reason) => format!("{}: {reason}", row.outcome.name()),
                 None => row.outcome.name().to_string(),
             };
-            lines.push(line(row.stage, row.time, &outcome));
+            rows.push(line(row.stage, row.time, outcome));
         }
-        lines.push(line("total", total, "").trim_end().to_string());
-        lines.join("\n")
+        rows.push(line("total", total, String::new()));
+        let lines = table::aligned(&rows, &[Side::Left, Side::Right, Side::Left]);
+        format!("stages:\n{}", lines.join("\n"))
     }
 }
 

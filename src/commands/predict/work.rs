@@ -1,6 +1,7 @@
 //! What is predicted: windows of a genome or of sequences, the names of their rows, and the layout of
 //! their bigWig.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,9 +154,11 @@ impl Source {
                 .fix(format!("name contigs as the genome does: {}, ...", known.join(", ")))
                 .into());
         }
-        let wanted = |name: &String| names.is_empty() || names.contains(name);
+        let chosen: HashSet<&String> = names.iter().collect();
+        let wanted = |name: &String| chosen.is_empty() || chosen.contains(name);
         let listed = self.contigs();
-        if let Some(name) = names.iter().find(|name| listed.iter().all(|(n, _)| n != *name)) {
+        let there: HashSet<&String> = listed.iter().map(|(name, _)| name).collect();
+        if let Some(name) = names.iter().find(|name| !there.contains(name)) {
             return Err(self.not_listed(name).into());
         }
         let contigs: Vec<u32> = listed

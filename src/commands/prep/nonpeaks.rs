@@ -20,6 +20,7 @@ use crate::prep::exclude::{Exclusions, Interval};
 use crate::prep::gc::{self, Window, fraction};
 use crate::prep::nonpeaks::{self, Draw, GcRow, Nonpeaks};
 use crate::store::GenomePack;
+use crate::threads;
 
 /// Draw background regions that match the peaks in GC content.
 ///
@@ -102,6 +103,7 @@ struct Fold {
 
 pub fn run(args: &NonpeaksArgs) -> Result<()> {
     let console = args.console.console();
+    threads::pool(0)?;
     check_numbers(args)?;
     let folds = read_folds(args)?;
     for fold in &folds {

@@ -100,7 +100,10 @@ fn numbered(folds: Vec<Folds>) -> Vec<(String, Folds)> {
 
 /// `train 70 % of 3,088 Mb, valid ...`
 fn shares(folds: &Folds, sizes: &ChromSizes) -> String {
-    let bp = |split| folds.names(split).iter().filter_map(|name| sizes.get(name)).sum::<u64>();
+    let lengths = sizes.lengths();
+    let bp = |split| -> u64 {
+        folds.names(split).iter().filter_map(|name| lengths.get(name.as_str())).sum()
+    };
     let total: u64 = Split::ALL.iter().map(|&split| bp(split)).sum();
     let parts = Split::ALL.map(|split| {
         let percent = 100.0 * bp(split) as f64 / total.max(1) as f64;

@@ -61,7 +61,8 @@ impl Run<'_> {
         if let Some(sizes_path) = sizes {
             let sizes = chrom_sizes::read(sizes_path)?;
             inputs::check_sizes(&sizes, sizes_path, &genome)?;
-            found.retain(|peak| sizes.get(&peak.chrom).is_some());
+            let lengths = sizes.lengths();
+            found.retain(|peak| lengths.contains_key(peak.chrom.as_str()));
         }
         let elsewhere = all - found.len();
         let chosen = peaks::choose(

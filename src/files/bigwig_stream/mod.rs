@@ -16,9 +16,10 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use self::writer::Writer;
+use crate::{defect, threads};
 
 /// Slices of values that may wait.
 const QUEUE: usize = 64;
@@ -45,15 +46,12 @@ impl BigWigStream {
     pub fn create(path: &Path, contigs: &[(String, u64)]) -> Result<Self> {
         let mut writer = Writer::create(path, contigs)?;
         let (queue, slices) = sync_channel::<Slice>(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("bigwig".into())
-            .spawn(move || {
-                for Slice { contig, start, values } in slices {
-                    writer.add(contig, start, &values)?;
-                }
-                writer.finish()
-            })
-            .context("cannot start the thread that writes the bigWig")?;
+        let thread = threads::spawn("bigwig", move || {
+            for Slice { contig, start, values } in slices {
+                writer.add(contig, start, &values)?;
+            }
+            writer.finish()
+        })?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -81,7 +79,7 @@ impl BigWigStream {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(result)) => result,
-            Some(Err(_)) => Err(anyhow!("the thread that writes the bigWig stopped")),
+            Some(Err(panic)) => Err(defect::of(&*panic).into()),
         }
     }
 }

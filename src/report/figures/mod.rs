@@ -13,6 +13,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::defect;
 use crate::files::atomic;
 use crate::plot::Canvas;
 
@@ -63,7 +64,10 @@ pub fn fenced<T>(call: impl FnOnce() -> Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("{error:#}")),
-        Err(_) => Err("this part failed unexpectedly; the rest is whole".into()),
+        Err(panic) => {
+            let problem = defect::of(&*panic);
+            Err(format!("this part failed unexpectedly; the rest is whole ({problem:#})"))
+        }
     }
 }
 

@@ -1,5 +1,12 @@
 //! What a command says while it works: plain lines, a bar on a terminal, JSON lines, or nothing.
-//! Everything here goes to stderr; stdout is for data.
+//! Everything a `Console` says goes to stderr; stdout is for data (`print`, `print_json`). No message
+//! can end the work: `streams` has the two streams, `plain` what may be written to them.
+
+pub mod plain;
+mod streams;
+pub mod table;
+
+pub use self::streams::{print, print_json, printed, say, say_lines};
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -43,8 +50,8 @@ impl Console {
 
     fn line(&self, prefix: &str, text: &str) {
         match self.label {
-            Some(label) => eprintln!("{label}: {prefix}{text}"),
-            None => eprintln!("{prefix}{text}"),
+            Some(label) => say(&format!("{label}: {prefix}{text}")),
+            None => say(&format!("{prefix}{text}")),
         }
     }
 
@@ -54,7 +61,7 @@ impl Console {
             line.extend(self.label.map(|label| ("run".to_string(), json!(label))));
             line.extend(fields);
         }
-        eprintln!("{line}");
+        streams::say_json(&line);
     }
 
     /// A line for the user.
@@ -94,7 +101,7 @@ impl Console {
             if let Ok(style) = style {
                 bar.set_style(style);
             }
-            bar.set_prefix(what.to_string());
+            bar.set_prefix(plain::line(what).into_owned());
             bar
         });
         Progress {
@@ -138,7 +145,7 @@ impl Progress {
         let rate = self.done as f64 / seconds.max(1e-9);
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
-            bar.set_message(format!("{rate:.1} {}/s {note}", self.unit));
+            bar.set_message(format!("{rate:.1} {}/s {}", self.unit, plain::line(note)));
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
