@@ -159,6 +159,7 @@ fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             return Ok(());
         }
+        lines::used(line, "the command line").map_err(|problem| problem.at(at()))?;
         let (words, mut work) = parse(line).map_err(|problem| problem.at(at()))?;
         let common = work.common();
         common.command_line = Some(words);

@@ -8,7 +8,10 @@ pub mod table;
 
 pub use self::streams::{print, print_json, printed, say, say_lines};
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,6 +43,9 @@ impl Console {
             (false, true) => Style::Quiet,
             (false, false) => Style::Text,
         };
+        if log_json {
+            NOTICES_AS_JSON.store(true, Ordering::Relaxed);
+        }
         Self { style, label: None }
     }
 
@@ -114,6 +120,20 @@ impl Console {
             last_line: Instant::now(),
             bar,
         }
+    }
+}
+
+/// True once a command of this process logs JSON.
+static NOTICES_AS_JSON: AtomicBool = AtomicBool::new(false);
+/// Notices given so far.
+static NOTICES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// A warning from where no console is at hand: the readers of files. Said once in a process, since a
+/// file is often opened more than once.
+pub fn notice(message: &str) {
+    let is_new = NOTICES.lock().unwrap_or_else(PoisonError::into_inner).insert(message.to_string());
+    if is_new {
+        Console::new(true, NOTICES_AS_JSON.load(Ordering::Relaxed)).warning(message);
     }
 }
 

@@ -136,7 +136,7 @@ fn parse(line: &str) -> Result<Motif, Problem> {
         ))
         .fix("separate the name from the sequence by one tab"));
     };
-    Motif::new(name.trim(), bases.trim())
+    Motif::new(lines::used(name.trim(), "name of the motif")?, bases.trim())
 }
 
 /// Writes motifs as `read` reads them: the official `motif_to_pwm.tsv`.

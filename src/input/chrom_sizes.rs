@@ -65,6 +65,7 @@ fn parse(line: &str) -> Result<(&str, u64), Problem> {
     if name.is_empty() {
         return Err(Problem::new("chromosome name (column 1) is empty"));
     }
+    lines::used(name, "chromosome name (column 1)")?;
     match length.trim().parse::<u64>() {
         Ok(bp) if bp > 0 => Ok((name, bp)),
         _ => Err(Problem::new(format!(

@@ -1,19 +1,24 @@
-//! FASTA, streamed: plain, gzip or bgzip; any line width, CRLF, soft-masked, N and IUPAC letters.
+//! FASTA, streamed: plain, gzip or bgzip; any line width and line ends, soft-masked, N and IUPAC
+//! letters.
 //!
 //! In: a path. Out: pieces in file order, a contig's name and then its bases in chunks of about
-//! 256 KB as they stand in the file (letters, `-`, `*`; no line ends). Reading and decompression
-//! run on a thread of their own, beside whatever takes the pieces. Memory does not depend on the
-//! length of a line or a contig.
+//! 256 KB as they stand in the file (letters, `-`, `*`; no line ends), but `U` of RNA is `T`, with a
+//! warning that counts them. A file whose letters are those of proteins is refused. Reading and
+//! decompression run on a thread of their own, where one can be started, beside whatever takes the
+//! pieces. Memory does not depend on the length of a line or a contig.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 use anyhow::Result;
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
-use super::lines::{self, ContentHash, Text};
+use super::lines::{self, ContentHash, LONGEST_LINE, Text};
+use crate::console::{self, grouped};
 use crate::error::Problem;
 
 /// Bytes handed from the reading thread at a time, and how many of those may wait.
@@ -21,6 +26,11 @@ const BLOCK: usize = 1 << 20;
 const WAITING: usize = 4;
 /// Bases collected before they are passed on.
 const CHUNK: usize = 1 << 18;
+/// Letters of each contig that are looked at: are they those of nucleotides?
+const LOOKED_AT: usize = 1000;
+/// More than one in so many letters that no code of nucleotides has makes a file of proteins; real
+/// proteins have 4 in 10.
+const MOST_FOREIGN: u64 = 10;
 
 /// What a FASTA file consists of.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,17 +43,31 @@ pub enum Piece<'a> {
 
 /// Passes the pieces of `path` to `each`; returns the xxh3 of the file as it lies on disk.
 ///
-/// Errors, with file and line: no `>` first, an empty or repeated name, a byte that is no base, a
-/// truncated or damaged compressed file, an empty file; those of `each`.
+/// Errors, with file and line: no `>` first, an empty, endless or repeated name, a byte that is no
+/// base, proteins, a truncated or damaged compressed file, a file without a base; those of `each`.
 pub fn read(path: &Path, mut each: impl FnMut(Piece) -> Result<()>) -> Result<ContentHash> {
     let (text, hash) = lines::open_hashed(path)?;
     let mut parser = Parser::new(path);
+    // A thread that cannot be started drops what it was given, so the text waits outside.
+    let text = Mutex::new(Some(text));
+    let take = || text.lock().unwrap_or_else(PoisonError::into_inner).take();
     std::thread::scope(|scope| -> Result<()> {
         let (full, blocks) = mpsc::sync_channel(WAITING);
         let (empty, used) = mpsc::channel();
-        scope.spawn(move || read_blocks(text, &full, &used));
-        // The receiver dies with this closure, which ends the thread when we stop early.
-        take_blocks(path, blocks, &empty, |block| parser.feed(block, &mut each))?;
+        let read = move || take().map_or((), |text| read_blocks(text, &full, &used));
+        if Builder::new().name("fasta".into()).spawn_scoped(scope, read).is_ok() {
+            // The receiver dies with this closure, which ends the thread when we stop early.
+            take_blocks(path, blocks, &empty, |block| parser.feed(block, &mut each))?;
+        } else if let Some(mut text) = take() {
+            let mut block = Vec::new();
+            loop {
+                read_block(&mut text, &mut block).map_err(|e| lines::unreadable(path, &e))?;
+                if block.is_empty() {
+                    break;
+                }
+                parser.feed(&block, &mut each)?;
+            }
+        }
         parser.finish(&mut each)
     })?;
     Ok(hash)
@@ -66,24 +90,30 @@ pub fn read_all(path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(contigs)
 }
 
+/// Fills `block`; it is shorter than `BLOCK` only at the end of the text, or before an error.
+fn read_block(text: &mut Text, block: &mut Vec<u8>) -> io::Result<()> {
+    block.resize(BLOCK, 0);
+    let mut filled = 0;
+    let result = loop {
+        if filled == BLOCK {
+            break Ok(());
+        }
+        match text.read(&mut block[filled..]) {
+            Ok(0) => break Ok(()),
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => break Err(e),
+        }
+    };
+    block.truncate(filled);
+    result
+}
+
 fn read_blocks(mut text: Text, full: &SyncSender<io::Result<Vec<u8>>>, used: &Receiver<Vec<u8>>) {
     loop {
         let mut block = used.try_recv().unwrap_or_default();
-        block.resize(BLOCK, 0);
-        let mut filled = 0;
-        let result = loop {
-            match text.read(&mut block[filled..]) {
-                Ok(0) => break Ok(()),
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => break Err(e),
-            }
-            if filled == BLOCK {
-                break Ok(());
-            }
-        };
-        block.truncate(filled);
-        let last = filled < BLOCK;
+        let result = read_block(&mut text, &mut block);
+        let last = block.len() < BLOCK;
         // A send fails when the other side has stopped, which has its own error to tell.
         if full.send(Ok(block)).is_err() {
             return;
@@ -133,6 +163,25 @@ struct Parser<'p> {
     /// White space ended the last block; fine before a line end, else an error.
     blank: bool,
     any: bool,
+    /// The last byte was a CR that ended a line; an LF belongs to it.
+    after_cr: bool,
+    /// A CR without LF has ended a line, so both are looked for from there on.
+    bare_cr: bool,
+    letters: Letters,
+}
+
+/// Counts that tell whether a file holds nucleotides.
+#[derive(Default)]
+struct Letters {
+    /// bp of the file, and of the contig.
+    total: u64,
+    contig: u64,
+    /// `U`s, which were read as `T`.
+    uracil: u64,
+    /// Letters looked at, those no code of nucleotides has, and the first of these with its line.
+    looked_at: u64,
+    foreign: u64,
+    first_foreign: Option<(char, usize)>,
 }
 
 impl<'p> Parser<'p> {
@@ -146,6 +195,9 @@ impl<'p> Parser<'p> {
             bases: Vec::with_capacity(CHUNK + BLOCK),
             blank: false,
             any: false,
+            after_cr: false,
+            bare_cr: false,
+            letters: Letters::default(),
         }
     }
 
@@ -156,22 +208,49 @@ impl<'p> Parser<'p> {
     fn feed(&mut self, mut block: &[u8], each: &mut impl FnMut(Piece) -> Result<()>) -> Result<()> {
         if !self.any && !block.is_empty() {
             self.any = true;
-            block = block.strip_prefix(b"\xef\xbb\xbf").unwrap_or(block);
             check_start(block).map_err(|p| p.at(self.path.display()))?;
         }
         while let Some(&byte) = block.first() {
+            if std::mem::take(&mut self.after_cr) {
+                if byte == b'\n' {
+                    block = &block[1..];
+                    continue;
+                }
+                self.bare_cr = true;
+            }
             if self.state == State::LineStart {
                 self.state = if byte == b'>' { State::Header } else { State::Sequence };
                 if byte == b'>' {
                     block = &block[1..];
                 }
             }
-            let end = memchr(b'\n', block);
+            // A CR at the end of a sequence line goes with the white space, so that lines of bases
+            // are searched for LF alone until a CR has been found inside one.
+            let mut end = match self.bare_cr || self.state == State::Header {
+                true => memchr2(b'\n', b'\r', block),
+                // A CR that ends the block ends the line too, whatever the next block begins with.
+                false => memchr(b'\n', block)
+                    .or_else(|| (block.last() == Some(&b'\r')).then(|| block.len() - 1)),
+            };
             let text = &block[..end.unwrap_or(block.len())];
             match self.state {
-                State::Header => self.header.extend_from_slice(text),
-                _ => self.add_bases(text, end.is_some())?,
+                State::Header => {
+                    self.header.extend_from_slice(text);
+                    if self.header.len() > LONGEST_LINE {
+                        return Err(Problem::new("line of more than 1 MB after '>'")
+                            .at(self.here())
+                            .fix("check that the file is FASTA, and its line ends")
+                            .into());
+                    }
+                }
+                _ => {
+                    if let Some(at) = self.add_bases(text, end.is_some())? {
+                        self.bare_cr = true;
+                        end = Some(at);
+                    }
+                }
             }
+            self.after_cr = end.is_some_and(|end| block[end] == b'\r');
             block = &block[end.map_or(block.len(), |end| end + 1)..];
             if end.is_some() {
                 if self.state == State::Header {
@@ -187,13 +266,22 @@ impl<'p> Parser<'p> {
         Ok(())
     }
 
-    fn add_bases(&mut self, text: &[u8], whole: bool) -> Result<()> {
+    /// Takes a line of bases, or the part of one at the end of a block. Where a bare CR ends a line
+    /// inside of `text`, only that line is taken and the place of the CR returned.
+    fn add_bases(&mut self, text: &[u8], whole: bool) -> Result<Option<usize>> {
         let bases = text.trim_ascii_end();
         if bases.is_empty() && text.is_empty() {
             self.blank &= !whole;
-            return Ok(());
+            return Ok(None);
         }
-        if (self.blank && !bases.is_empty()) || !all_bases(bases) {
+        if !all_bases(bases) {
+            if let Some(at) = memchr(b'\r', bases) {
+                self.add_bases(&bases[..at], true)?;
+                return Ok(Some(at));
+            }
+            return Err(self.not_a_base(bases));
+        }
+        if self.blank && !bases.is_empty() {
             return Err(self.not_a_base(bases));
         }
         if self.seen.is_empty() && !bases.is_empty() {
@@ -203,8 +291,17 @@ impl<'p> Parser<'p> {
                 .into());
         }
         self.blank = !whole && bases.len() < text.len();
+        let before = self.bases.len();
         self.bases.extend_from_slice(bases);
-        Ok(())
+        if has_uracil(bases) {
+            for base in &mut self.bases[before..] {
+                let is_uracil = *base | 0x20 == b'u';
+                self.letters.uracil += u64::from(is_uracil);
+                *base -= u8::from(is_uracil);
+            }
+        }
+        self.letters.look(bases, self.line);
+        Ok(None)
     }
 
     fn not_a_base(&self, bases: &[u8]) -> anyhow::Error {
@@ -230,6 +327,7 @@ impl<'p> Parser<'p> {
         }
         let name = std::str::from_utf8(name)
             .map_err(|_| Problem::new("contig name is not UTF-8 text").at(self.here()))?;
+        self.letters.contig = 0;
         if let Some(first) = self.seen.insert(name.to_string(), self.line) {
             return Err(Problem::new(format!("contig {name} appears twice"))
                 .at(format!("{} lines {first} and {}", self.path.display(), self.line))
@@ -254,9 +352,72 @@ impl<'p> Parser<'p> {
         if self.seen.is_empty() {
             return Err(Problem::new("FASTA file is empty").at(self.path.display()).into());
         }
+        self.letters.check(self.path, self.seen.len())?;
         self.pass_on(each)
     }
 }
+
+impl Letters {
+    /// Counts the bases of a line, of which those at the start of a contig are looked at.
+    fn look(&mut self, bases: &[u8], line: usize) {
+        let left = (LOOKED_AT as u64).saturating_sub(self.contig) as usize;
+        for &base in &bases[..left.min(bases.len())] {
+            if FOREIGN[usize::from(base)] {
+                self.foreign += 1;
+                self.first_foreign.get_or_insert((char::from(base), line));
+            }
+            self.looked_at += u64::from(base.is_ascii_alphabetic());
+        }
+        self.contig += bases.len() as u64;
+        self.total += bases.len() as u64;
+    }
+
+    /// Refuses what is no genome, and warns of what surprises in one.
+    fn check(&self, path: &Path, contigs: usize) -> Result<(), Problem> {
+        if self.total == 0 {
+            let s = if contigs == 1 { "" } else { "s" };
+            return Err(Problem::new(format!(
+                "FASTA has {contigs} name{s} and no base: a sequence of 0 bp"
+            ))
+            .at(path.display())
+            .fix("pass a FASTA file with sequences; this one may be cut or badly converted"));
+        }
+        if let Some((letter, line)) = self.first_foreign {
+            let what = format!(
+                "{} of {} letters looked at (the first {LOOKED_AT} of each contig) stand for no                  nucleotide, e.g. {letter}",
+                grouped(self.foreign),
+                grouped(self.looked_at)
+            );
+            if self.foreign * MOST_FOREIGN > self.looked_at {
+                return Err(Problem::new(format!("{what}: these are proteins or no sequences"))
+                    .at(lines::place(path, line))
+                    .fix("pass a FASTA file of DNA (or RNA)"));
+            }
+            console::notice(&format!("{}: {what}; they are read as N", lines::place(path, line)));
+        }
+        if self.uracil > 0 {
+            console::notice(&format!(
+                "{}: {} of {} letters are U (RNA) and are read as T",
+                path.display(),
+                grouped(self.uracil),
+                grouped(self.total)
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// True for letters that neither IUPAC's codes of DNA and RNA nor the X of masked vectors has.
+const FOREIGN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < 9 {
+        table[b"EFIJLOPQZ"[i] as usize] = true;
+        table[b"efijlopqz"[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
 
 /// The first bytes of a file that is no FASTA usually tell what it is instead.
 fn check_start(block: &[u8]) -> Result<(), Problem> {
@@ -286,6 +447,11 @@ fn all_bases(bases: &[u8]) -> bool {
     bases.iter().fold(true, |good, &b| good & is_base(b))
 }
 
+/// Without early exit too.
+fn has_uracil(bases: &[u8]) -> bool {
+    bases.iter().fold(false, |any, &b| any | (b | 0x20 == b'u'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,16 +478,30 @@ mod tests {
             b">chr1\tx\r\nAC\r\ngtN\r\n\r\n>chr2\r\nR-*T",
             b"\n\n>chr1\nA\nC\ng\nt\nN\n\n\n>chr2 y\nR-*T  \n",
             b"\xef\xbb\xbf>chr1\nACgtN\n>chr2\nR-*T\n\n",
+            b">chr1 x\rACg\rtN\r>chr2\rR-*T\r",
+            b">chr1 x\rAC\ng\r\ntN\n>chr2\r\n\rR-\r*T",
+            b">chr1 x\nACg\rtN\r\r\n>chr2\nR-*T",
         ] {
             assert_eq!(contigs(text).unwrap(), wanted, "{:?}", String::from_utf8_lossy(text));
         }
-        let empty = [("a".to_string(), String::new()), ("b".into(), String::new())];
-        assert_eq!(contigs(b">a\n>b").unwrap(), empty);
+        let empty = [("a".to_string(), String::new()), ("b".into(), "A".to_string())];
+        assert_eq!(contigs(b">a\n>b\nA").unwrap(), empty);
+        let rna = [("a".to_string(), "ACGTacgt".to_string())];
+        assert_eq!(contigs(b">a\nACGUacgu").unwrap(), rna);
     }
 
     #[test]
     fn every_split_into_blocks_gives_the_same() {
-        let text = b"\r\n>chr1 d\r\nACG \r\nT\r\n>c2\nNN\n";
+        for text in [
+            &b"\r\n>chr1 d\r\nACG \r\nT\r\n>c2\nNN\n"[..],
+            b"\r>chr1 d\rACG\rT\r>c2\rNN\r",
+            b">chr1 d\nAC\rGT\n>c2\n\rN\r\nN\r\r\n",
+        ] {
+            every_split(text);
+        }
+    }
+
+    fn every_split(text: &[u8]) {
         let parse = |cut: usize| {
             let mut parser = Parser::new(Path::new("x.fa"));
             let mut out = Vec::new();
@@ -371,10 +551,15 @@ mod tests {
             (b">a\nAC GT\n", "white space inside a line"),
             (b">a\nAC\x00T\n", "byte 0x00"),
             (b">a\nAC>b\n", "character '>'"),
+            (b">a\n>b\n\n", "2 names and no base"),
+            (b">a\rAC\rA1\r", "line 3"),
+            (b">sp|P1\nMKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ\n", "these are proteins"),
         ] {
             let message = error(text);
             let text = String::from_utf8_lossy(text);
             assert!(message.contains(wanted), "{text:?}: {message}");
         }
+        let endless = [b">", &b"A".repeat(3 << 20)[..]].concat();
+        assert!(error(&endless).contains("line of more than 1 MB"));
     }
 }

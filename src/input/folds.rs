@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::Result;
@@ -86,8 +85,7 @@ impl Splits<'_> {
 /// Errors: invalid JSON (line and column), a missing key, a value that is no list of names, an
 /// empty train or valid list, a chromosome in two lists.
 pub fn read(path: &Path) -> Result<Folds> {
-    let mut text = Vec::new();
-    lines::open(path)?.read_to_end(&mut text).map_err(|e| lines::unreadable(path, &e))?;
+    let text = lines::read_whole(path, LARGEST)?;
     let value: Value = serde_json::from_slice(&text).map_err(|e| {
         // serde_json ends its text with the position, which belongs to `where`.
         let reason = e.to_string();
@@ -98,6 +96,9 @@ pub fn read(path: &Path) -> Result<Folds> {
     })?;
     check(&value).map_err(|p| p.at(path.display()).into())
 }
+
+/// Bytes of the largest fold file that is read: room for a million names.
+const LARGEST: usize = 64 << 20;
 
 const SHAPE: &str =
     "a fold file looks like {\"train\": [\"chr2\"], \"valid\": [\"chr8\"], \"test\": [\"chr1\"]}";

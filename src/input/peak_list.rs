@@ -58,6 +58,7 @@ fn parse(line: &str) -> Result<Peak, Problem> {
     if columns[0].is_empty() {
         return Err(Problem::new("chromosome name (column 1) is empty"));
     }
+    lines::used(columns[0], "chromosome name (column 1)")?;
     let start = regions::number_in(columns[1], "start (column 2)")?;
     let end = regions::number_in(columns[2], "end (column 3)")?;
     if start >= end {

@@ -105,6 +105,7 @@ fn parse(line: &str, number: usize) -> Result<Region, Problem> {
     if chrom.is_empty() {
         return Err(Problem::new("chromosome name (column 1) is empty"));
     }
+    lines::used(chrom, "chromosome name (column 1)")?;
     let start = number_in(start, "start (column 2)")?;
     let end = number_in(end, "end (column 3)")?;
     if start >= end {

@@ -65,9 +65,11 @@ impl Barcodes {
     /// Errors: those of `lines::for_each`, a list without a barcode.
     pub fn read(path: &Path) -> Result<Self> {
         let mut known = HashMap::new();
-        lines::for_each(path, |_, line| {
+        lines::for_each(path, |number, line| {
             let barcode = line.split(['\t', ',']).next().unwrap_or_default().trim();
             if !barcode.is_empty() && !barcode.starts_with('#') {
+                let barcode = lines::used(barcode, "barcode")
+                    .map_err(|p| p.at(lines::place(path, number)))?;
                 let next = known.len();
                 known.entry(barcode.as_bytes().into()).or_insert(next);
             }

@@ -33,7 +33,6 @@ pub use filters::{Barcodes, Filters};
 pub use tally::{Noted, Tally};
 
 use super::lines;
-use crate::error::Problem;
 use records::Records;
 
 /// Strand of a read on the reference.
@@ -152,14 +151,9 @@ pub fn read(
     Ok(tally)
 }
 
-/// bytes of a file, which must be one: detection and counting read it twice, a pipe allows it once.
+/// Bytes of a file, which must be one: detection and counting read it more than once, and it may be
+/// too large to be kept from a pipe.
 fn size(path: &Path) -> Result<u64> {
-    let metadata = lines::open_file(path)?.metadata().map_err(|e| lines::unreadable(path, &e))?;
-    if !metadata.is_file() {
-        return Err(Problem::new("expected a regular file of reads, found a pipe or device")
-            .at(path.display())
-            .fix("pass the file itself; gzip and bgzip are read as they are")
-            .into());
-    }
-    Ok(metadata.len())
+    let file = lines::open_regular(path, "reads")?;
+    Ok(file.metadata().map_err(|e| lines::unreadable(path, &e))?.len())
 }

@@ -1,12 +1,12 @@
 //! Which contigs files of reads name, as far as that is told without reading them whole.
 
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::{Format, Sources, bam};
-use crate::input::lines;
+use crate::input::lines::{self, Text};
 
 /// Text that is looked at: some 100,000 rows, well under a second.
 const PEEKED: u64 = 4 << 20;
@@ -22,6 +22,7 @@ pub fn contigs(sources: &Sources) -> Result<Vec<Named>> {
 }
 
 fn of_file(format: Format, path: &Path) -> Result<Named> {
+    super::size(path)?;
     let mut text = lines::open(path)?;
     if format == Format::Bam {
         let references = bam::references(&mut text, path)?;
@@ -31,19 +32,20 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
         return Ok(references.into_iter().map(named).collect());
     }
     let mut names: Named = Vec::new();
-    for line in text.take(PEEKED).split(b'\n') {
-        let line = line.map_err(|e| lines::unreadable(path, &e))?;
+    let mut text: Text = Box::new(text.take(PEEKED));
+    lines::for_each_bytes(&mut text, path, |_, line| {
         let mut columns = line.split(|&b| b == b'\t');
         // Comments and headers have one column, a line that the limit cut may have one too.
-        let (Some(name), Some(_)) = (columns.next(), columns.next()) else { continue };
+        let (Some(name), Some(_)) = (columns.next(), columns.next()) else { return Ok(()) };
         if name.first() == Some(&b'#') || names.last().is_some_and(|l| l.0.as_bytes() == name) {
-            continue;
+            return Ok(());
         }
         let name = String::from_utf8_lossy(name).into_owned();
         if !names.iter().any(|(known, _)| *known == name) {
             names.push((name, None));
         }
-    }
+        Ok(())
+    })?;
     Ok(names)
 }
 

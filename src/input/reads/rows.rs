@@ -4,14 +4,11 @@
 use std::io::BufRead;
 
 use anyhow::Result;
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 use super::records::{Records, shown};
 use crate::error::Problem;
 use crate::input::lines::{self, Text};
-
-/// A line of reads is some 100 bytes; one this long is something else, and may never end.
-const LONGEST: usize = 1 << 20;
 
 /// Positions beyond this are no genome's, and sums with a shift stay far from overflow.
 const LARGEST: u64 = 1 << 40;
@@ -26,8 +23,7 @@ pub(super) fn for_each(
     mut each: impl FnMut(&mut Records, u64, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let path = records.path;
-    let unreadable = |e: &std::io::Error| lines::unreadable(path, e);
-    let start = text.fill_buf().map_err(|e| unreadable(&e))?;
+    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
     if let Some(kind) = lines::foreign(start) {
         return Err(Problem::new(format!(
             "expected a {} (text), found {kind}",
@@ -40,48 +36,13 @@ pub(super) fn for_each(
         })
         .into());
     }
-    let mut number = 0;
-    let mut line = |records: &mut Records, line: &[u8]| -> Result<()> {
-        number += 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    lines::for_each_bytes(text, path, |number, line| {
         if line.is_empty() || line[0] == b'#' || is_header(line) {
             return Ok(());
         }
         records.begin();
         each(records, number, line)
-    };
-    // The part of a line that the last chunk ended with.
-    let mut carried: Vec<u8> = Vec::new();
-    loop {
-        let chunk = text.fill_buf().map_err(|e| unreadable(&e))?;
-        if chunk.is_empty() {
-            break;
-        }
-        let mut begin = 0;
-        for end in memchr_iter(b'\n', chunk) {
-            if carried.is_empty() {
-                line(records, &chunk[begin..end])?;
-            } else {
-                carried.extend_from_slice(&chunk[begin..end]);
-                line(records, &carried)?;
-                carried.clear();
-            }
-            begin = end + 1;
-        }
-        carried.extend_from_slice(&chunk[begin..]);
-        let length = chunk.len();
-        text.consume(length);
-        if carried.len() > LONGEST {
-            return Err(Problem::new("line of more than 1 MB: no row of reads is that long")
-                .at(path.display())
-                .fix("check the file's format and line ends")
-                .into());
-        }
-    }
-    if !carried.is_empty() {
-        line(records, &carried)?;
-    }
-    Ok(())
+    })
 }
 
 fn is_header(line: &[u8]) -> bool {

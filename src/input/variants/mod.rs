@@ -17,6 +17,15 @@ pub use self::schema::{Column, Schema};
 use super::lines;
 use crate::error::Problem;
 
+/// Longest line of a VCF that begins so, bytes: a record may have genotypes of millions of samples,
+/// and one line of the header their names.
+fn longest_line(start: &[u8]) -> usize {
+    match start.starts_with(b"##") {
+        true => lines::LONGEST_LINE,
+        false => 64 << 20,
+    }
+}
+
 /// One pair of alleles at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
@@ -69,6 +78,10 @@ pub fn for_each(
     let found = vcf::kind(start);
     match (found, schema) {
         (Some(kind), None | Some(Schema::Vcf)) => {
+            let bytes = match kind {
+                vcf::Kind::Vcf => lines::normalized(bytes, longest_line),
+                vcf::Kind::Bcf => bytes,
+            };
             vcf::for_each(bytes, kind, path, each)?;
             Ok(Schema::Vcf)
         }

@@ -40,6 +40,12 @@ fn parse(line: &str, number: usize, schema: Schema) -> Result<Entry, Problem> {
         ))
         .fix("write - for an allele without bases"));
     }
+    for &column in wanted.iter().filter(|c| **c != Column::Ignored) {
+        lines::used(
+            cell(column),
+            &format!("{} (column {})", column.name(), at(wanted, column) + 1),
+        )?;
+    }
     let pos = position(cell(Column::Pos), at(wanted, Column::Pos) + 1, schema)?;
     let [allele1, allele2] = [Column::Allele1, Column::Allele2].map(cell);
     let chrom = cell(Column::Chrom);

@@ -104,6 +104,7 @@ struct Builder {
 impl Builder {
     fn header(&mut self, name: &str) -> Result<(), Problem> {
         self.close()?;
+        lines::used(name, "name of the motif")?;
         if let Some(name) = name.strip_suffix("_plus") {
             self.begin(name, Strand::Plus);
         } else if let Some(name) = name.strip_suffix("_minus") {
