@@ -24,12 +24,13 @@
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), quality (verdicts on a
 //! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
-//! page), commands, cli, demo, doctor, bench. console, error and plot serve every stage.
+//! page), commands, cli, demo, doctor, bench. console, error, plot and signals serve every stage.
 //! ```
 
 pub mod console;
 pub mod error;
 pub mod plot;
+pub mod signals;
 
 // 1
 pub mod input;
