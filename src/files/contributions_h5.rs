@@ -352,6 +352,14 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_fails_anywhere_is_an_error() {
+        let steps = crate::files::atomic::faults::every_step("x.h5", |path| {
+            write(path, (11, LENGTH), &Named, 11_000, chunks)
+        });
+        assert!(steps > 10, "{steps}");
+    }
+
+    #[test]
     fn rows_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.counts_scores.h5");

@@ -95,8 +95,7 @@ impl Temporary {
         &self.file
     }
 
-    /// Gives it its name, in place of a file or symbolic link of that name. On an error it stays
-    /// temporary.
+    /// Gives it its name, in place of a file or symbolic link of that name. On an error it is gone.
     pub fn persist(mut self, name: &Path) -> io::Result<()> {
         fs::rename(&self.path, name)?;
         self.path = PathBuf::new();

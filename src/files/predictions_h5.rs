@@ -283,4 +283,23 @@ mod tests {
         let nowhere = folder.path().join("no/such/folder/x.h5");
         assert!(PredictionsWriter::create(&nowhere, 1, 2, options).is_err());
     }
+    #[test]
+    fn a_disk_that_fails_anywhere_is_an_error() {
+        let logits: Vec<f32> = (0..40_000).map(|i| (i % 97) as f32).collect();
+        let steps = crate::files::atomic::faults::every_step("x.h5", |path| {
+            let options = PredictionsOptions { peaks: false, logits: true };
+            let mut writer = PredictionsWriter::create(path, 40, 1000, options)?;
+            for batch in logits.chunks(20_000) {
+                writer.append(PredictionRows {
+                    chrom: &["chr1"; 20],
+                    center: &[7; 20],
+                    is_peak: &[],
+                    logits: batch,
+                    logcounts: &[1.0; 20],
+                })?;
+            }
+            writer.finish()
+        });
+        assert!(steps > 10, "{steps}");
+    }
 }
