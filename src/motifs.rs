@@ -10,20 +10,28 @@
 //! Nothing else depends on it. Its output goes to `logs/modisco_<head>.log`.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::OFlags;
 
 use crate::console::{Console, duration};
 use crate::error::Problem;
 use crate::files::atomic;
+use crate::files::leftovers::Temporary;
 use crate::report::folder::Folder;
+use crate::signals;
+use crate::train::stop::StopFlag;
 
 /// The version that this was tested with.
 pub const TESTED: &str = "2.4.0";
+
+/// How often a signal is looked for while modisco runs.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Which output of the model contributions explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -130,9 +138,10 @@ pub fn run(request: &Request, console: &Console) -> Result<Vec<PathBuf>> {
     let folder = Folder::open(request.folder, request.file_prefix)?;
     let modisco = find(request.modisco)?;
     let heads = heads(&folder, request.heads)?;
+    let stop = StopFlag::on_signals()?;
     let mut reports = Vec::new();
     for head in heads {
-        let job = Job { request, folder: &folder, modisco: &modisco, head, console };
+        let job = Job { request, folder: &folder, modisco: &modisco, head, console, stop: &stop };
         reports.push(job.run()?);
     }
     Ok(reports)
@@ -164,6 +173,7 @@ struct Job<'a> {
     modisco: &'a Path,
     head: Head,
     console: &'a Console,
+    stop: &'a StopFlag,
 }
 
 impl Job<'_> {
@@ -225,10 +235,8 @@ impl Job<'_> {
     /// `modisco report`, in a folder of its own that then takes the place of the old one.
     fn report(&self, results: &Path, report: &Path, log: &Path) -> Result<()> {
         let beside = report.parent().unwrap_or(Path::new("."));
-        let fresh = tempfile::Builder::new()
-            .prefix(".cbp-fast-modisco-")
-            .tempdir_in(beside)
-            .map_err(|e| atomic::unwritable(report, e.into()))?;
+        let fresh =
+            Temporary::folder_in(beside).map_err(|e| atomic::unwritable(report, e.into()))?;
         // modisco joins folder and file names as text in places.
         let folder = fresh.path().join("");
         let mut arguments: Vec<&OsStr> = vec![
@@ -258,33 +266,39 @@ impl Job<'_> {
             if report.exists() {
                 fs::remove_dir_all(report)?;
             }
-            Ok(fs::rename(fresh.path(), report)?)
+            fresh.persist(report)?;
+            Ok(atomic::sync_folder(beside)?)
         };
-        swap().map_err(|error| atomic::unwritable(report, error))?;
-        #[cfg(unix)]
-        {
-            // Temporary folders are for their owner only.
-            use std::os::unix::fs::PermissionsExt;
-            let _ = fs::set_permissions(report, fs::Permissions::from_mode(0o755));
-        }
-        Ok(())
+        swap().map_err(|error| atomic::unwritable(report, error))
     }
 
     fn modisco(&self, arguments: &[&OsStr], log: &Path, append: bool) -> Result<()> {
-        let output = fs::OpenOptions::new()
-            .create(true)
-            .write(true)
-            .append(append)
-            .truncate(!append)
-            .open(log)
-            .map_err(|e| atomic::unwritable(log, e.into()))?;
-        let status = Command::new(self.modisco)
+        let output = open_log(log, append).map_err(|e| atomic::unwritable(log, e.into()))?;
+        let mut child = Command::new(self.modisco)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            .status()
+            .spawn()
             .with_context(|| format!("cannot start {}", self.modisco.display()))?;
+        let at_signal = signals::terminate_at_end(&child);
+        let status = loop {
+            let ended = child.try_wait()?;
+            // A Ctrl-C may have ended modisco itself.
+            if self.stop.is_requested() && !ended.is_some_and(|status| status.success()) {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Problem::new("interrupted while modisco ran")
+                    .at(log.display())
+                    .fix("run the same command again to go on")
+                    .into());
+            }
+            if let Some(status) = ended {
+                break status;
+            }
+            std::thread::sleep(ASK_EVERY);
+        };
+        drop(at_signal);
         if status.success() {
             return Ok(());
         }
@@ -299,6 +313,18 @@ impl Job<'_> {
             ))
             .into())
     }
+}
+
+/// A new log in place of an old one, or the same one to append to; never through a symbolic link.
+fn open_log(log: &Path, append: bool) -> io::Result<fs::File> {
+    if !append {
+        match fs::remove_file(log) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    fs::OpenOptions::new().create(true).append(true).custom_flags(flags).open(log)
 }
 
 /// `made` exists and is no older than `from`.

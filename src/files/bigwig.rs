@@ -3,16 +3,16 @@
 //! In: contigs and one dense track each, or a signal pack. Out: a bigWig with runs of equal
 //! non-zero values; bases without a run are 0 to every reader. Written beside its name and renamed.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use bigtools::beddata::BedParserStreamingIterator;
-use bigtools::{BigWigWrite, Value};
+use anyhow::Result;
 
-use super::atomic;
+use super::atomic::{self, Pending};
+use super::bigwig_stream::{BigWigStream, Run};
 use crate::error::Problem;
 use crate::store::SignalPack;
+use crate::store::genome::Contig;
 
 /// Writes `dense[i]`, one value a base, as the track of `contigs[i]`.
 ///
@@ -22,12 +22,19 @@ use crate::store::SignalPack;
 /// Errors: a track of another length than its contig, a value that is not finite, no contigs, a
 /// contig of 2^32 bp or more, anything the disk says.
 pub fn write(path: &Path, contigs: &[(String, u64)], dense: &[Vec<f32>]) -> Result<()> {
-    let sizes = check(path, contigs, dense)?;
-    let values = contigs
-        .iter()
-        .zip(dense)
-        .flat_map(|((name, _), track)| Runs::new(track).map(move |run| (name.as_str(), run)));
-    write_values(path, sizes, values)
+    check(path, contigs, dense)?;
+    stream(path, contigs, |out| {
+        for (track, id) in dense.iter().zip(0..) {
+            let mut runs = Runs::new(track).peekable();
+            if runs.peek().is_none() {
+                out.push_contig(id, track.len() as u32, 0.0)?;
+            }
+            while runs.peek().is_some() {
+                out.push_runs(id, runs.by_ref().take(WINDOW).collect())?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Writes the counts of a signal pack, a window at a time: memory does not grow with the genome.
@@ -35,51 +42,49 @@ pub fn write(path: &Path, contigs: &[(String, u64)], dense: &[Vec<f32>]) -> Resu
 ///
 /// Errors: a contig of 2^32 bp or more, anything the disk says.
 pub fn write_pack(path: &Path, pack: &SignalPack) -> Result<()> {
-    let mut sizes = HashMap::new();
-    for contig in pack.contigs().iter().filter(|c| c.length > 0) {
-        let place = || format!("{} contig {}", path.display(), contig.name);
-        sizes.insert(contig.name.clone(), length_in_bigwig(contig.length, place)?);
-    }
-    let values = pack.contigs().iter().enumerate().flat_map(|(id, contig)| {
-        let length = contig.length;
-        let id = id as u32;
-        let empty = pack.sum(id, 0, length as i64) == 0.0;
-        let zero = Value { start: 0, end: length as u32, value: 0.0 };
-        let windows = (0..length).step_by(WINDOW).filter(move |_| !empty);
-        let runs = windows.flat_map(move |start| {
-            let mut track = vec![0.0; WINDOW.min((length - start) as usize)];
-            pack.counts(id, start as i64, false, &mut track);
-            let runs: Vec<Value> = Runs::new(&track).filter(|run| run.value != 0.0).collect();
-            runs.into_iter().map(move |run| Value {
-                start: run.start + start as u32,
-                end: run.end + start as u32,
-                value: run.value,
-            })
-        });
-        let zero = (empty && length > 0).then_some(zero);
-        zero.into_iter().chain(runs).map(move |run| (contig.name.as_str(), run))
-    });
-    write_values(path, sizes, values)
-}
-
-/// bp of a pack that are unpacked at once.
-const WINDOW: usize = 1 << 16;
-
-fn write_values<'a>(
-    path: &Path,
-    sizes: HashMap<String, u32>,
-    values: impl Iterator<Item = (&'a str, Value)> + Send,
-) -> Result<()> {
-    // bigtools wants a runtime of its own to compress on; two threads keep up with any disk.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .context("cannot start the threads that compress the bigWig")?;
-    atomic::write_with(path, |temporary| {
-        let values = BedParserStreamingIterator::wrap_infallible_iter(values, true);
-        BigWigWrite::create_file(temporary, sizes)?.write(values, runtime)?;
+    let listed: Vec<(u32, &Contig)> =
+        (0..).zip(pack.contigs()).filter(|(_, contig)| contig.length > 0).collect();
+    let contigs: Vec<(String, u64)> =
+        listed.iter().map(|(_, contig)| (contig.name.clone(), contig.length)).collect();
+    stream(path, &contigs, |out| {
+        let mut counts = vec![0.0; WINDOW];
+        for ((in_pack, contig), id) in listed.iter().zip(0..) {
+            if pack.sum(*in_pack, 0, contig.length as i64) == 0.0 {
+                out.push_contig(id, contig.length as u32, 0.0)?;
+                continue;
+            }
+            for start in (0..contig.length).step_by(WINDOW) {
+                let counts = &mut counts[..WINDOW.min((contig.length - start) as usize)];
+                pack.counts(*in_pack, start as i64, false, counts);
+                let shifted = |run: Run| Run {
+                    start: run.start + start as u32,
+                    end: run.end + start as u32,
+                    value: run.value,
+                };
+                out.push_runs(id, Runs::new(counts).map(shifted).collect())?;
+            }
+        }
         Ok(())
     })
+}
+
+/// Runs that are handed on at once, and bp of a pack that are unpacked at once.
+const WINDOW: usize = 1 << 16;
+
+fn stream(
+    path: &Path,
+    contigs: &[(String, u64)],
+    fill: impl FnOnce(&mut BigWigStream) -> Result<()>,
+) -> Result<()> {
+    let run = || -> Result<()> {
+        let pending = Pending::create(path)?;
+        let folder = atomic::folder_of(path);
+        let mut out = BigWigStream::create(pending.file(), folder, contigs)?;
+        fill(&mut out)?;
+        out.finish()?;
+        pending.finish()
+    };
+    run().map_err(|error| atomic::unwritable(path, error))
 }
 
 pub(super) fn length_in_bigwig(length: u64, place: impl Fn() -> String) -> Result<u32, Problem> {
@@ -88,21 +93,16 @@ pub(super) fn length_in_bigwig(length: u64, place: impl Fn() -> String) -> Resul
     })
 }
 
-fn check(
-    path: &Path,
-    contigs: &[(String, u64)],
-    dense: &[Vec<f32>],
-) -> Result<HashMap<String, u32>> {
+fn check(path: &Path, contigs: &[(String, u64)], dense: &[Vec<f32>]) -> Result<(), Problem> {
     if contigs.is_empty() || contigs.len() != dense.len() {
         return Err(Problem::new(format!(
             "a bigWig needs one track a contig, found {} contigs and {} tracks",
             contigs.len(),
             dense.len()
         ))
-        .at(path.display())
-        .into());
+        .at(path.display()));
     }
-    let mut sizes = HashMap::new();
+    let mut names = HashSet::new();
     for ((name, length), track) in contigs.iter().zip(dense) {
         let place = || format!("{} contig {name}", path.display());
         if track.len() as u64 != *length || track.is_empty() {
@@ -110,52 +110,43 @@ fn check(
                 "track has {} values, its contig {length} bp",
                 track.len()
             ))
-            .at(place())
-            .into());
+            .at(place()));
         }
         if let Some(at) = track.iter().position(|v| !v.is_finite()) {
-            return Err(Problem::new(format!("value at base {at} is {}", track[at]))
-                .at(place())
-                .into());
+            return Err(Problem::new(format!("value at base {at} is {}", track[at])).at(place()));
         }
-        let length = length_in_bigwig(*length, place)?;
-        if sizes.insert(name.clone(), length).is_some() {
-            return Err(Problem::new("contig is listed twice").at(place()).into());
+        length_in_bigwig(*length, place)?;
+        if !names.insert(name) {
+            return Err(Problem::new("contig is listed twice").at(place()));
         }
     }
-    Ok(sizes)
+    Ok(())
 }
 
-/// Runs of equal non-zero values; a track of zeros is one run of 0.
+/// Runs of equal non-zero values.
 struct Runs<'a> {
     track: &'a [f32],
     at: usize,
-    any: bool,
 }
 
 impl<'a> Runs<'a> {
     fn new(track: &'a [f32]) -> Self {
-        Self { track, at: 0, any: false }
+        Self { track, at: 0 }
     }
 }
 
 impl Iterator for Runs<'_> {
-    type Item = Value;
+    type Item = Run;
 
-    fn next(&mut self) -> Option<Value> {
+    fn next(&mut self) -> Option<Run> {
         let rest = self.track.get(self.at..)?;
-        let Some(skip) = rest.iter().position(|&v| v != 0.0) else {
-            self.at = self.track.len();
-            let all = !std::mem::replace(&mut self.any, true) && !rest.is_empty();
-            return all.then_some(Value { start: 0, end: self.track.len() as u32, value: 0.0 });
-        };
+        let skip = rest.iter().position(|&v| v != 0.0)?;
         let rest = &rest[skip..];
         let value = rest[0];
         let run = rest.iter().position(|&v| v != value).unwrap_or(rest.len());
         let start = self.at + skip;
         self.at = start + run;
-        self.any = true;
-        Some(Value { start: start as u32, end: self.at as u32, value })
+        Some(Run { start: start as u32, end: self.at as u32, value })
     }
 }
 
@@ -171,7 +162,7 @@ mod tests {
     fn runs_of_equal_values() {
         assert_eq!(runs(&[0.0, 2.0, 2.0, 1.0, 0.0, 3.0]), [(1, 3, 2.0), (3, 4, 1.0), (5, 6, 3.0)]);
         assert_eq!(runs(&[1.0, 0.0]), [(0, 1, 1.0)]);
-        assert_eq!(runs(&[0.0, 0.0]), [(0, 2, 0.0)]);
+        assert_eq!(runs(&[0.0, 0.0]), []);
     }
 
     #[test]
@@ -191,6 +182,19 @@ mod tests {
                 values.iter().map(|v| if v.is_nan() { 0.0 } else { *v }).collect();
             assert_eq!(&values, track);
         }
+        // A contig without data is no missing one.
+        let none: Vec<_> = read.get_interval("chr10", 0, 3).unwrap().map(Result::unwrap).collect();
+        assert_eq!(none, [bigtools::Value { start: 0, end: 3, value: 0.0 }]);
+    }
+
+    #[test]
+    fn a_disk_that_fails_anywhere_is_an_error() {
+        let track: Vec<f32> = (0..40_000).map(|i| ((i * 7919) % 97) as f32).collect();
+        let contigs = [("chr1".to_string(), 40_000), ("chr2".to_string(), 9)];
+        let dense = [track, vec![0.0; 9]];
+        let steps =
+            crate::files::atomic::faults::every_step("x.bw", |path| write(path, &contigs, &dense));
+        assert!(steps > 8, "{steps}");
     }
 
     #[test]

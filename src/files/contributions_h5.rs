@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
@@ -30,7 +30,8 @@ use hdf5_metno_sys::h5d::H5Dwrite_chunk;
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
 use ndarray::ArrayView1;
 
-use super::atomic::{self, Pending};
+use super::atomic;
+use super::h5_out::H5Out;
 use crate::error::Problem;
 
 /// gzip level of h5py's `compression="gzip"`.
@@ -128,7 +129,7 @@ pub trait Rows {
 /// Writes a scores file of `n` sequences of `length` bases; the file appears when it is complete.
 ///
 /// `chunks` gives the chunks of a row: `raw`, `shap`, `projected`. `bytes` is what they add up to:
-/// so much disk is reserved first, since HDF5 1.14 crashes when a disk fills up under it.
+/// so much disk is reserved first, so that a disk that is too small is known before the long work.
 pub fn write(
     path: &Path,
     (n, length): (usize, usize),
@@ -137,27 +138,27 @@ pub fn write(
     mut chunks: impl FnMut(usize) -> Result<[Vec<u8>; 3]>,
 ) -> Result<()> {
     let mut fill = || -> Result<()> {
-        let pending = Pending::create(path)?;
-        let file = File::create(pending.temporary())?;
+        let out = H5Out::create(path)?;
         // The index and the coordinates take less than 400 bytes a row.
-        reserve(pending.temporary(), bytes + 400 * n as u64 + (1 << 20))?;
+        out.reserve(bytes + 400 * n as u64 + (1 << 20))?;
         let shape = [n, 4, length];
-        let datasets = [
-            dataset::<i8>(&file, RAW, &shape)?,
-            dataset::<f16>(&file, SHAP, &shape)?,
-            dataset::<f16>(&file, PROJECTED, &shape)?,
-        ];
+        let datasets = out.attempt(|file| {
+            Ok([
+                dataset::<i8>(file, RAW, &shape)?,
+                dataset::<f16>(file, SHAP, &shape)?,
+                dataset::<f16>(file, PROJECTED, &shape)?,
+            ])
+        })?;
         for row in 0..n {
-            for (dataset, chunk) in datasets.iter().zip(chunks(row)?) {
-                write_chunk(dataset, row, &chunk)?;
-            }
+            let chunks = chunks(row)?;
+            out.attempt(|_| {
+                let mut pairs = datasets.iter().zip(chunks);
+                pairs.try_for_each(|(dataset, chunk)| write_chunk(dataset, row, &chunk))
+            })?;
         }
-        write_coords(&file, n, rows)?;
+        out.attempt(|file| write_coords(file, n, rows))?;
         drop(datasets);
-        file.flush()?;
-        file.close()?;
-        trim(pending.temporary())?;
-        pending.finish()
+        out.finish()
     };
     fill().map_err(|error| atomic::unwritable(path, error))
 }
@@ -213,29 +214,6 @@ fn write_coords(file: &File, n: usize, rows: &impl Rows) -> Result<()> {
         center.write_slice(ArrayView1::from(&centers), at)?;
     }
     Ok(())
-}
-
-/// Claims disk for a file that will grow to `bytes`. Where the file system cannot, we go on.
-fn reserve(path: &Path, bytes: u64) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{FallocateFlags, fallocate};
-        use rustix::io::Errno;
-        let file = std::fs::OpenOptions::new().write(true).open(path)?;
-        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) =
-            fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes)
-        {
-            return Err(std::io::Error::from(error)).context(format!("{bytes} bytes are needed"));
-        }
-    }
-    let _ = (path, bytes);
-    Ok(())
-}
-
-/// Gives back what was reserved beyond the end.
-fn trim(path: &Path) -> Result<()> {
-    let file = std::fs::OpenOptions::new().write(true).open(path)?;
-    Ok(file.set_len(file.metadata()?.len())?)
 }
 
 /// Reads a scores file, ours or any other of this layout whose compression is gzip or none.
@@ -371,6 +349,14 @@ mod tests {
 
     fn write_rows(path: &Path, n: usize) {
         write(path, (n, LENGTH), &Named, 1000 * n as u64, chunks).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_fails_anywhere_is_an_error() {
+        let steps = crate::files::atomic::faults::every_step("x.h5", |path| {
+            write(path, (11, LENGTH), &Named, 11_000, chunks)
+        });
+        assert!(steps > 10, "{steps}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use hdf5_metno::{Dataset, File, Group, H5Type};
 use ndarray::{ArrayView1, ArrayView2};
 
 use super::atomic::{self, Pending};
+use super::h5_out::H5Out;
 use crate::error::Problem;
 
 /// gzip level of h5py's `compression="gzip"`.
@@ -56,15 +57,14 @@ pub struct PredictionRows<'a> {
 ///
 /// Dropped before [`finish`](Self::finish), it leaves nothing behind.
 pub struct PredictionsWriter {
-    // Fields drop in order: HDF5 handles before the temporary file under them.
+    // Fields drop in order: datasets before their file.
     chrom: Dataset,
     center: Dataset,
     peak: Option<Dataset>,
     profs: Dataset,
     logcounts: Dataset,
     logits: Option<Dataset>,
-    file: File,
-    pending: Pending,
+    out: H5Out,
     rows: usize,
     outputlen: usize,
     written: usize,
@@ -87,10 +87,10 @@ impl PredictionsWriter {
         outputlen: usize,
         options: PredictionsOptions,
     ) -> Result<Self> {
-        let pending = Pending::create(path)?;
-        let file = File::create(pending.temporary())?;
-        let coords = file.create_group("coords")?;
-        let predictions = file.create_group("predictions")?;
+        let out = H5Out::create(path)?;
+        let groups =
+            |file: &File| Ok((file.create_group("coords")?, file.create_group("predictions")?));
+        let (coords, predictions) = out.attempt(groups)?;
         let list = [rows];
         let table = [rows, outputlen];
         Ok(Self {
@@ -106,8 +106,7 @@ impl PredictionsWriter {
                 true => Some(dataset::<f32>(&predictions, "logits", &table)?),
                 false => None,
             },
-            file,
-            pending,
+            out,
             rows,
             outputlen,
             written: 0,
@@ -116,7 +115,8 @@ impl PredictionsWriter {
 
     /// Appends the next rows.
     pub fn append(&mut self, rows: PredictionRows) -> Result<()> {
-        self.try_append(rows).map_err(|error| atomic::unwritable(self.pending.path(), error))
+        let appended = self.try_append(rows);
+        self.out.attempt(|_| appended).map_err(|error| atomic::unwritable(self.out.path(), error))
     }
 
     fn try_append(&mut self, rows: PredictionRows) -> Result<()> {
@@ -164,7 +164,7 @@ impl PredictionsWriter {
 
     /// Flushes and checks that every row came; the file still lacks its name.
     pub fn complete(self) -> Result<Pending> {
-        let path = self.pending.path().to_path_buf();
+        let path = self.out.path().to_path_buf();
         self.try_complete().map_err(|error| atomic::unwritable(&path, error))
     }
 
@@ -173,11 +173,9 @@ impl PredictionsWriter {
             let what = format!("{} rows were predicted, expected {}", self.written, self.rows);
             return Err(Problem::new(what).into());
         }
-        let Self { chrom, center, peak, profs, logcounts, logits, file, pending, .. } = self;
+        let Self { chrom, center, peak, profs, logcounts, logits, out, .. } = self;
         drop((chrom, center, peak, profs, logcounts, logits));
-        file.flush()?;
-        file.close()?;
-        Ok(pending)
+        out.complete()
     }
 }
 
@@ -284,5 +282,24 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let nowhere = folder.path().join("no/such/folder/x.h5");
         assert!(PredictionsWriter::create(&nowhere, 1, 2, options).is_err());
+    }
+    #[test]
+    fn a_disk_that_fails_anywhere_is_an_error() {
+        let logits: Vec<f32> = (0..40_000).map(|i| (i % 97) as f32).collect();
+        let steps = crate::files::atomic::faults::every_step("x.h5", |path| {
+            let options = PredictionsOptions { peaks: false, logits: true };
+            let mut writer = PredictionsWriter::create(path, 40, 1000, options)?;
+            for batch in logits.chunks(20_000) {
+                writer.append(PredictionRows {
+                    chrom: &["chr1"; 20],
+                    center: &[7; 20],
+                    is_peak: &[],
+                    logits: batch,
+                    logcounts: &[1.0; 20],
+                })?;
+            }
+            writer.finish()
+        });
+        assert!(steps > 10, "{steps}");
     }
 }

@@ -13,14 +13,13 @@
 //! tool, leave no base to the ones in the middle.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::atomic::{self, Pending};
+use super::atomic::{self, OutFile, Pending};
 use super::bigwig_stream::BigWigStream;
 use super::track_stats::{self, TrackStats};
 use crate::error::Problem;
@@ -159,7 +158,7 @@ enum Sink {
 
 /// Values at their place in coordinate order.
 struct Spool {
-    file: File,
+    file: OutFile,
     /// First value of each piece.
     offsets: Vec<u64>,
     /// Where the file stands.
@@ -172,7 +171,8 @@ impl RegionTrack {
         let create = || -> Result<Self> {
             let pending = Pending::create(path)?;
             let sink = if layout.places.is_empty() && !with_stats {
-                Sink::Stream(BigWigStream::create(pending.temporary(), &layout.contigs)?)
+                let folder = atomic::folder_of(path);
+                Sink::Stream(BigWigStream::create(pending.file(), folder, &layout.contigs)?)
             } else {
                 Sink::Spool(Spool::create(path, layout)?)
             };
@@ -241,7 +241,8 @@ impl RegionTrack {
             }
         };
         let stats = track_stats::of(|each| spool.read(&layout, |_, values| each(values)))?;
-        let mut stream = BigWigStream::create(pending.temporary(), &layout.contigs)?;
+        let folder = atomic::folder_of(pending.path());
+        let mut stream = BigWigStream::create(pending.file(), folder, &layout.contigs)?;
         spool.read(&layout, |piece, values| stream.push(piece.contig, piece.start, values))?;
         stream.finish()?;
         Ok((pending, Some(stats)))
@@ -250,17 +251,13 @@ impl RegionTrack {
 
 impl Spool {
     fn create(beside: &Path, layout: &TrackLayout) -> Result<Self> {
-        let mut folder = beside.parent().map(Path::to_path_buf).unwrap_or_default();
-        if folder.as_os_str().is_empty() {
-            folder = PathBuf::from(".");
-        }
         let mut offsets = Vec::with_capacity(layout.pieces.len());
         let mut sum = 0;
         for piece in &layout.pieces {
             offsets.push(sum);
             sum += u64::from(piece.length);
         }
-        Ok(Self { file: tempfile::tempfile_in(folder)?, offsets, at: 0 })
+        Ok(Self { file: atomic::scratch(atomic::folder_of(beside))?, offsets, at: 0 })
     }
 
     fn write(&mut self, place: usize, values: &[f32]) -> Result<()> {
@@ -281,7 +278,7 @@ impl Spool {
     ) -> Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
         self.at = u64::MAX;
-        let mut file = BufReader::with_capacity(1 << 20, &self.file);
+        let mut file = BufReader::with_capacity(1 << 20, self.file.clone());
         let mut values = vec![0.0f32; layout.width];
         for piece in &layout.pieces {
             let values = &mut values[..piece.length as usize];
@@ -372,6 +369,17 @@ mod tests {
             write(&path, &regions, &values, stats).unwrap();
             prop_assert_eq!(read(&path), naive(&regions, &values));
             prop_assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_anywhere_is_an_error() {
+        let regions = [Span { contig: 2, start: 5 }, Span { contig: 0, start: 7 }];
+        for stats in [false, true] {
+            let steps = crate::files::atomic::faults::every_step("x.bw", |path| {
+                write(path, &regions, &values_of(&regions), stats)
+            });
+            assert!(steps > 6, "{steps}");
         }
     }
 

@@ -9,15 +9,22 @@
 //! ```
 //!
 //! A row counts once its record is whole. Opening looks at every record and cuts off what a kill
-//! or a power failure left half-written, so that the rows are always a prefix of the run's.
-//! Memory: 8 bytes a row. Numbers are little-endian.
+//! or a power failure left half-written, so that the rows are always a prefix of the run's. The last
+//! part of a row is its note, of a few bytes, and stays in memory beside where the row lies.
+//! Numbers are little-endian.
+//!
+//! The file is opened in place, so it is never opened through a symbolic link, and a file that does
+//! not begin with the magic is never written to.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::atomic;
@@ -38,11 +45,15 @@ pub struct RowSpool {
     parts: usize,
     /// First byte of each record.
     starts: Vec<u64>,
+    /// Last part of each record.
+    notes: Vec<Box<[u8]>>,
     /// First byte after the last record.
     end: u64,
     /// Bytes of each part, over all records.
     part_bytes: Vec<u64>,
     synced: Instant,
+    /// The folder knows the file, whatever happens to the power.
+    folder_synced: bool,
 }
 
 impl RowSpool {
@@ -54,9 +65,9 @@ impl RowSpool {
         Self::open_or_replace(path, key, parts, false)
     }
 
-    /// Makes the spool of run `key` in place of whatever was there.
+    /// Makes the spool of run `key` in place of another run's.
     ///
-    /// Errors: a file that another process writes, anything that the disk says.
+    /// Errors: a file of no run, a file that another process writes, anything that the disk says.
     pub fn replace(path: &Path, key: &str, parts: usize) -> Result<Self> {
         Self::open_or_replace(path, key, parts, true)
     }
@@ -64,18 +75,14 @@ impl RowSpool {
     fn open_or_replace(path: &Path, key: &str, parts: usize, replace: bool) -> Result<Self> {
         assert_eq!(key.len(), 16, "the key of a run has 16 bytes");
         let open = || -> Result<Self> {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)?;
+            let mut file = open_in_place(path)?;
             if let Err(TryLockError::WouldBlock) = file.try_lock() {
                 return Err(Problem::new("another process is writing the same output")
                     .at(path.display())
                     .fix("wait for it, or choose another output prefix")
                     .into());
             }
+            check_magic(&mut file, path)?;
             if replace {
                 file.set_len(0)?;
             }
@@ -84,9 +91,11 @@ impl RowSpool {
                 path: path.to_path_buf(),
                 parts,
                 starts: Vec::new(),
+                notes: Vec::new(),
                 end: HEADER,
                 part_bytes: vec![0; parts],
                 synced: Instant::now(),
+                folder_synced: false,
             };
             spool.recover(key)?;
             Ok(spool)
@@ -102,18 +111,16 @@ impl RowSpool {
         if length < HEADER {
             // New, or killed before its first row.
             self.file.set_len(0)?;
+            self.file.seek(SeekFrom::Start(0))?;
             self.file.write_all(&header)?;
             return Ok(());
         }
+        self.file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::with_capacity(1 << 20, &self.file);
         let mut found = vec![0; HEADER as usize];
         reader.read_exact(&mut found)?;
         if found != header {
-            let what = match found.starts_with(MAGIC) {
-                true => "holds the rows of a run with other settings or inputs",
-                false => "is not a file of finished rows",
-            };
-            return Err(Problem::new(what)
+            return Err(Problem::new("holds the rows of a run with other settings or inputs")
                 .at(self.path.display())
                 .fix("pass --force to start over, or choose another output prefix")
                 .into());
@@ -122,6 +129,7 @@ impl RowSpool {
         while let Some(size) = read_record(&mut reader, self.parts, length - self.end, &mut record)?
         {
             self.starts.push(self.end);
+            self.notes.push(note(&record, self.parts));
             self.end += size;
             count(&mut self.part_bytes, lengths(&record, self.parts));
         }
@@ -143,6 +151,11 @@ impl RowSpool {
         self.part_bytes[part]
     }
 
+    /// Last parts of the rows, in order.
+    pub fn notes(&self) -> impl Iterator<Item = &[u8]> {
+        self.notes.iter().map(|note| &**note)
+    }
+
     /// Forgets rows from `rows` on.
     pub fn truncate(&mut self, rows: usize) -> Result<()> {
         if let Some(&end) = self.starts.get(rows) {
@@ -154,6 +167,7 @@ impl RowSpool {
             }
             self.file.set_len(end).map_err(|e| atomic::unwritable(&self.path, e.into()))?;
             self.starts.truncate(rows);
+            self.notes.truncate(rows);
             self.end = end;
         }
         Ok(())
@@ -181,6 +195,7 @@ impl RowSpool {
         };
         write().map_err(|error| atomic::unwritable(&self.path, error))?;
         self.starts.push(self.end);
+        self.notes.push(note(&record, self.parts));
         self.end += record.len() as u64;
         count(&mut self.part_bytes, lengths(&record, self.parts));
         match self.synced.elapsed() > SYNC_EVERY {
@@ -217,7 +232,15 @@ impl RowSpool {
     /// Brings every row to the disk.
     pub fn sync(&mut self) -> Result<()> {
         self.synced = Instant::now();
-        self.file.sync_data().map_err(|error| atomic::unwritable(&self.path, error.into()))
+        let mut sync = || -> std::io::Result<()> {
+            self.file.sync_data()?;
+            if !self.folder_synced {
+                atomic::sync_folder(atomic::folder_of(&self.path))?;
+                self.folder_synced = true;
+            }
+            Ok(())
+        };
+        sync().map_err(|error| atomic::unwritable(&self.path, error.into()))
     }
 
     /// The rows are elsewhere now.
@@ -225,6 +248,48 @@ impl RowSpool {
         std::fs::remove_file(&self.path)
             .map_err(|error| atomic::unwritable(&self.path, error.into()))
     }
+}
+
+/// Opens a file that will be written where it is, or makes it.
+///
+/// Errors: a symbolic link, a name that is no file's.
+fn open_in_place(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            return Err(foreign("is a symbolic link, and rows are not written through one", path));
+        }
+        file => file?,
+    };
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(foreign("is a pipe or device, and rows are kept in a file", path)),
+    }
+}
+
+/// Errors for a file that this module did not begin. An empty one has nothing to lose.
+fn check_magic(file: &mut File, path: &Path) -> Result<()> {
+    let mut start = Vec::with_capacity(MAGIC.len());
+    file.seek(SeekFrom::Start(0))?;
+    Read::take(&mut *file, MAGIC.len() as u64).read_to_end(&mut start)?;
+    match MAGIC.starts_with(&start) {
+        true => Ok(()),
+        false => Err(foreign("is not a file of finished rows", path)),
+    }
+}
+
+fn foreign(what: &str, path: &Path) -> anyhow::Error {
+    Problem::new(what)
+        .at(path.display())
+        .fix("move it away, or choose another output prefix; --force does not write over it either")
+        .into()
+}
+
+fn note(record: &[u8], parts: usize) -> Box<[u8]> {
+    let length = lengths(record, parts).last().unwrap_or(0);
+    record[record.len() - length..].into()
 }
 
 fn count(bytes: &mut [u64], lengths: impl Iterator<Item = usize>) {
@@ -297,6 +362,10 @@ mod tests {
         let path = folder.path().join("rows");
         let spool = filled(&path, 0..5);
         assert_eq!(spool.read(4).unwrap(), row(4));
+        assert_eq!(
+            spool.notes().collect::<Vec<_>>(),
+            (0..5).map(|i| row(i)[1].clone()).collect::<Vec<_>>()
+        );
         assert_eq!(spool.read(0).unwrap(), row(0));
         drop(spool);
         let mut spool = filled(&path, 5..9);
@@ -308,6 +377,8 @@ mod tests {
         spool.truncate(2).unwrap();
         drop(spool);
         let spool = filled(&path, 2..3);
+        assert_eq!(spool.notes().count(), 3);
+        assert_eq!(spool.notes().last().unwrap(), row(2)[1]);
         let bytes: usize = (0..3).map(|i| row(i)[0].len()).sum();
         assert_eq!([spool.part_bytes(0), spool.part_bytes(1)], [bytes as u64, 3 * 40]);
         spool.remove().unwrap();
@@ -347,12 +418,29 @@ mod tests {
         assert!(open(KEY).contains("another process"), "{}", open(KEY));
         drop(spool);
         assert!(open("fedcba9876543210").contains("other settings"));
-        std::fs::write(&path, [7; 100]).unwrap();
-        assert!(open(KEY).contains("not a file of finished rows"));
         let spool = RowSpool::replace(&path, KEY, 2).unwrap();
         assert!(spool.is_empty() && RowSpool::replace(&path, KEY, 2).is_err());
         drop(spool);
         drop(filled(&path, 0..2));
+
+        // What is nobody's rows stays as it is, whatever its length and whatever is asked for.
+        let at = |name: &str| folder.path().join(name);
+        for victim in [&b"precious\n"[..], &[7; 100], b"CBPROWX"] {
+            std::fs::write(at("victim"), victim).unwrap();
+            for make in [RowSpool::open, RowSpool::replace] {
+                let refused = |path: &Path, wanted: &str| {
+                    let message = make(path, KEY, 2).map(|_| ()).unwrap_err().to_string();
+                    assert!(message.contains(wanted), "{message}");
+                    assert_eq!(std::fs::read(at("victim")).unwrap(), victim);
+                };
+                refused(&at("victim"), "not a file of finished rows");
+                let _ = std::os::unix::fs::symlink("victim", at("link"));
+                refused(&at("link"), "is a symbolic link");
+            }
+        }
+        let _ = std::os::unix::fs::symlink("nothing", at("dangling"));
+        assert!(RowSpool::open(&at("dangling"), KEY, 2).is_err() && !at("nothing").exists());
+
         let nowhere = folder.path().join("no/such/rows");
         assert!(RowSpool::open(&nowhere, KEY, 2).is_err_and(|e| format!("{e}").contains("cannot")));
     }

@@ -1,16 +1,15 @@
 //! A tab-separated table that is written row by row under a temporary name.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::atomic::{self, Pending};
+use super::atomic::{self, OutFile, Pending};
 
 /// Dropped before [`finish`](Self::finish), it leaves nothing behind.
 pub struct Table {
-    out: BufWriter<File>,
+    out: BufWriter<OutFile>,
     pending: Pending,
 }
 
@@ -19,8 +18,7 @@ impl Table {
     pub fn create(path: &Path, header: &str) -> Result<Self> {
         let create = || -> Result<Self> {
             let pending = Pending::create(path)?;
-            let file = File::options().write(true).truncate(true).open(pending.temporary())?;
-            Ok(Self { out: BufWriter::with_capacity(1 << 18, file), pending })
+            Ok(Self { out: BufWriter::with_capacity(1 << 18, pending.file()), pending })
         };
         let mut table = create().map_err(|e| atomic::unwritable(path, e))?;
         table.row(header)?;

@@ -20,27 +20,25 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use half::f16;
+use hdf5_metno::Dataset;
 use hdf5_metno::types::VarLenUnicode;
-use hdf5_metno::{Dataset, File};
 use ndarray::{ArrayView1, ArrayView2, ArrayView3};
 
-use super::atomic::{self, Pending};
+use super::atomic;
+use super::h5_out::H5Out;
 use super::predictions_h5::dataset;
 use crate::error::Problem;
 
 /// Rows of a file of known length, of which some have come.
 struct Rows {
-    file: File,
-    pending: Pending,
+    out: H5Out,
     wanted: usize,
     written: usize,
 }
 
 impl Rows {
     fn create(path: &Path, wanted: usize) -> Result<Self> {
-        let pending = Pending::create(path)?;
-        let file = File::create(pending.temporary())?;
-        Ok(Self { file, pending, wanted, written: 0 })
+        Ok(Self { out: H5Out::create(path)?, wanted, written: 0 })
     }
 
     fn finish(self) -> Result<()> {
@@ -48,10 +46,7 @@ impl Rows {
             let what = format!("{} variants were written, expected {}", self.written, self.wanted);
             return Err(Problem::new(what).into());
         }
-        let Self { file, pending, .. } = self;
-        file.flush()?;
-        file.close()?;
-        pending.finish()
+        self.out.finish()
     }
 }
 
@@ -68,7 +63,7 @@ impl VariantPredictionsWriter {
     pub fn create(path: &Path, variants: usize, outputlen: usize) -> Result<Self> {
         let create = || -> Result<Self> {
             let rows = Rows::create(path, variants)?;
-            let group = rows.file.create_group("observed")?;
+            let group = rows.out.attempt(|file| Ok(file.create_group("observed")?))?;
             let pair = |what: &str, width: usize| -> Result<[Dataset; 2]> {
                 let one = |allele| {
                     let name = format!("allele{allele}_pred_{what}");
@@ -95,7 +90,10 @@ impl VariantPredictionsWriter {
             }
             Ok(())
         };
-        write().map_err(|e| atomic::unwritable(self.rows.pending.path(), e))?;
+        self.rows
+            .out
+            .attempt(|_| write())
+            .map_err(|e| atomic::unwritable(self.rows.out.path(), e))?;
         self.rows.written += n;
         Ok(())
     }
@@ -103,7 +101,7 @@ impl VariantPredictionsWriter {
     pub fn finish(self) -> Result<()> {
         let Self { counts, profiles, rows, .. } = self;
         drop((counts, profiles));
-        let path = rows.pending.path().to_path_buf();
+        let path = rows.out.path().to_path_buf();
         rows.finish().map_err(|e| atomic::unwritable(&path, e))
     }
 }
@@ -123,14 +121,18 @@ impl VariantShapWriter {
         let create = || -> Result<Self> {
             let rows = Rows::create(path, variants)?;
             let shape = [2 * variants, 4, inputlen];
-            let group = |name: &str| rows.file.create_group(name);
-            let raw = dataset::<i8>(&group("raw")?, "seq", &shape)?;
-            let shap = dataset::<f16>(&group("shap")?, "seq", &shape)?;
-            let projected = dataset::<f16>(&group("projected_shap")?, "seq", &shape)?;
-            let ids = dataset::<VarLenUnicode>(&rows.file, "variant_ids", &shape[..1])?;
-            let alleles = dataset::<i64>(&rows.file, "alleles", &shape[..1])?;
-            let numbers: Vec<i64> = (0..2 * variants).map(|i| i64::from(i >= variants)).collect();
-            alleles.write(ArrayView1::from(&numbers))?;
+            let (raw, shap, projected, ids) = rows.out.attempt(|file| {
+                let raw = dataset::<i8>(&file.create_group("raw")?, "seq", &shape)?;
+                let shap = dataset::<f16>(&file.create_group("shap")?, "seq", &shape)?;
+                let projected = file.create_group("projected_shap")?;
+                let projected = dataset::<f16>(&projected, "seq", &shape)?;
+                let ids = dataset::<VarLenUnicode>(file, "variant_ids", &shape[..1])?;
+                let alleles = dataset::<i64>(file, "alleles", &shape[..1])?;
+                let numbers: Vec<i64> =
+                    (0..2 * variants).map(|i| i64::from(i >= variants)).collect();
+                alleles.write(ArrayView1::from(&numbers))?;
+                Ok((raw, shap, projected, ids))
+            })?;
             Ok(Self { raw, shap, projected, ids, rows, inputlen })
         };
         create().map_err(|e| atomic::unwritable(path, e))
@@ -175,7 +177,10 @@ impl VariantShapWriter {
             self.ids.write_slice(ArrayView1::from(&ids), at.clone())?;
             Ok(())
         };
-        write().map_err(|e| atomic::unwritable(self.rows.pending.path(), e))?;
+        self.rows
+            .out
+            .attempt(|_| write())
+            .map_err(|e| atomic::unwritable(self.rows.out.path(), e))?;
         self.rows.written += n * allele;
         Ok(())
     }
@@ -183,7 +188,7 @@ impl VariantShapWriter {
     pub fn finish(self) -> Result<()> {
         let Self { raw, shap, projected, ids, rows, .. } = self;
         drop((raw, shap, projected, ids));
-        let path = rows.pending.path().to_path_buf();
+        let path = rows.out.path().to_path_buf();
         rows.finish().map_err(|e| atomic::unwritable(&path, e))
     }
 }

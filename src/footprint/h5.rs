@@ -15,19 +15,18 @@ use hdf5_metno::types::{FixedAscii, TypeDescriptor};
 use hdf5_metno::{Extents, File, Group, Location};
 
 use super::Footprint;
-use crate::files::atomic;
+use crate::files::h5_out;
 
 /// Longer than any text below.
 const MAX_TEXT: usize = 16;
 
 /// Writes all footprints, the control among them.
 pub fn write(path: &Path, footprints: &[Footprint]) -> Result<()> {
-    atomic::write_with(path, |temporary| {
-        let file = File::create(temporary)?;
-        text(&file, "CLASS", "GROUP")?;
-        text(&file, "VERSION", "1.0")?;
-        text(&file, "TITLE", "")?;
-        text(&file, "PYTABLES_FORMAT_VERSION", "2.1")?;
+    h5_out::write(path, |file| {
+        text(file, "CLASS", "GROUP")?;
+        text(file, "VERSION", "1.0")?;
+        text(file, "TITLE", "")?;
+        text(file, "PYTABLES_FORMAT_VERSION", "2.1")?;
         file.new_attr::<i64>().create("DEEPDISH_IO_VERSION")?.write_scalar(&12)?;
         for footprint in footprints {
             let group = file.create_group(&footprint.name)?;
@@ -37,8 +36,7 @@ pub fn write(path: &Path, footprints: &[Footprint]) -> Result<()> {
             array(&group, "i0", &footprint.profile)?;
             array(&group, "i1", &[footprint.counts])?;
         }
-        file.flush()?;
-        Ok(file.close()?)
+        Ok(())
     })
 }
 

@@ -56,6 +56,9 @@ pub struct Scores {
     /// [n]: what the scores of the bases that are there must sum to, where there is such a sum.
     pub delta_counts: Vec<f64>,
     pub delta_profile: Vec<f64>,
+    /// [n]: how far the sums are off, see [`SumCheck`]; `None` for a sequence that has no sum. Empty
+    /// for methods without one.
+    pub sum_errors: Vec<Option<f64>>,
 }
 
 impl Scores {
@@ -78,15 +81,32 @@ pub struct SumCheck {
 }
 
 impl SumCheck {
-    /// Looks at one sequence and head: `codes` [length], `scores` [length, 4].
-    fn add(&mut self, codes: &[u8], scores: &[f32], delta: f64) {
-        let columns = scores.chunks_exact(4).zip(codes);
-        let sum: f64 = columns.map(|(column, &code)| f64::from(column[usize::from(code)])).sum();
-        let largest = scores.iter().fold(0f32, |max, s| max.max(s.abs()));
-        let error = (sum - delta).abs() / f64::from(largest).max(f64::MIN_POSITIVE);
-        // A NaN must show.
-        self.worst = if error > self.worst || error.is_nan() { error } else { self.worst };
+    /// Of all sequences, from what [`note`](Self::note) said of each.
+    pub fn of_notes<'a>(notes: impl Iterator<Item = &'a [u8]>) -> Self {
+        let errors = notes.filter_map(|note| note.try_into().ok().map(f64::from_le_bytes));
+        errors.fold(Self::default(), |Self { rows, worst }, error| Self {
+            rows: rows + 1,
+            worst: worse(worst, error),
+        })
     }
+
+    /// What is kept with the scores of a sequence, so that a run that goes on knows of those before.
+    pub fn note(error: Option<f64>) -> Vec<u8> {
+        error.map_or(Vec::new(), |error| error.to_le_bytes().to_vec())
+    }
+}
+
+/// A NaN must show.
+fn worse(worst: f64, error: f64) -> f64 {
+    if error > worst || error.is_nan() { error } else { worst }
+}
+
+/// How far the scores of one sequence and head are off: `codes` [length], `scores` [length, 4].
+fn sum_error(codes: &[u8], scores: &[f32], delta: f64) -> f64 {
+    let columns = scores.chunks_exact(4).zip(codes);
+    let sum: f64 = columns.map(|(column, &code)| f64::from(column[usize::from(code)])).sum();
+    let largest = scores.iter().fold(0f32, |max, s| max.max(s.abs()));
+    (sum - delta).abs() / f64::from(largest).max(f64::MIN_POSITIVE)
 }
 
 /// Explains sequences with every model and takes the mean.
@@ -98,8 +118,6 @@ pub struct Explainer {
     pub inputlen: usize,
     /// bp of a profile.
     pub outputlen: usize,
-    /// Of the sequences explained so far.
-    pub sums: SumCheck,
 }
 
 impl Explainer {
@@ -143,32 +161,39 @@ impl Explainer {
                         profile: out.profile,
                         delta_counts: out.delta_counts,
                         delta_profile: out.delta_profile,
+                        sum_errors: Vec::new(),
                     }
                 }
             });
         }
-        let scores = mean(all);
+        let mut scores = mean(all);
         if let Some((references, per_sequence)) = &references {
-            self.check_sums(codes, references, *per_sequence, &scores);
+            scores.sum_errors = self.sum_errors(codes, references, *per_sequence, &scores);
         }
         Ok(Some(scores))
     }
 
-    fn check_sums(&mut self, codes: &[u8], references: &[u8], per_sequence: usize, all: &Scores) {
+    fn sum_errors(
+        &self,
+        codes: &[u8],
+        references: &[u8],
+        per_sequence: usize,
+        all: &Scores,
+    ) -> Vec<Option<f64>> {
         let length = self.inputlen;
         let rows = codes.chunks_exact(length).zip(references.chunks_exact(length * per_sequence));
-        for (row, (codes, references)) in rows.enumerate() {
+        let of_row = |(row, (codes, references)): (usize, (&[u8], &[u8]))| {
             if codes.contains(&4) || references.contains(&4) {
-                continue;
+                return None;
             }
-            self.sums.rows += 1;
             let heads = [(&all.counts, &all.delta_counts), (&all.profile, &all.delta_profile)];
-            for (scores, deltas) in heads {
-                if let Some(&delta) = deltas.get(row) {
-                    self.sums.add(codes, &scores[row * length * 4..][..length * 4], delta);
-                }
-            }
-        }
+            let errors = heads.into_iter().filter_map(|(scores, deltas)| {
+                let delta = *deltas.get(row)?;
+                Some(sum_error(codes, &scores[row * length * 4..][..length * 4], delta))
+            });
+            Some(errors.fold(0.0, worse))
+        };
+        rows.enumerate().map(of_row).collect()
     }
 }
 
@@ -191,5 +216,6 @@ fn mean(mut all: Vec<Scores>) -> Scores {
         profile: f32s(|s| &s.profile),
         delta_counts: f64s(|s| &s.delta_counts),
         delta_profile: f64s(|s| &s.delta_profile),
+        sum_errors: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::Scores;
+use super::{Scores, SumCheck};
 use crate::console::Progress;
 use crate::engine::Heads;
 use crate::error::Problem;
@@ -33,9 +33,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// Parts of a spool's record: raw, then shap and projected of each head.
+    /// Parts of a spool's record: raw, then shap and projected of each head, then the note of the sum
+    /// check.
     pub fn parts(&self) -> usize {
-        1 + 2 * (usize::from(self.heads.counts) + usize::from(self.heads.profile))
+        2 + 2 * (usize::from(self.heads.counts) + usize::from(self.heads.profile))
     }
 }
 
@@ -135,6 +136,7 @@ fn write(groups: Receiver<Group>, length: usize, spool: &mut RowSpool) -> Result
                         })?;
                     parts.extend([shap, projected]);
                 }
+                parts.push(SumCheck::note(scores.sum_errors.get(row).copied().flatten()));
                 Ok(parts)
             })
             .collect();

@@ -1,6 +1,5 @@
 //! `PREFIX_predicted_counts.tsv`: one row per prediction, with the observed counts where known.
 
-use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -10,14 +9,14 @@ use super::count_transform::CountTransform;
 use super::outputs::Subject;
 use super::rows::{Row, Rows};
 use crate::batch::Example;
-use crate::files::atomic::{self, Pending};
+use crate::files::atomic::{self, OutFile, Pending};
 
 /// A table that is being written.
 pub struct CountsTable<'a> {
     rows: &'a Rows,
     transform: CountTransform,
     // Closed before the temporary file under it goes.
-    out: BufWriter<File>,
+    out: BufWriter<OutFile>,
     pending: Pending,
 }
 
@@ -41,8 +40,7 @@ impl<'a> CountsTable<'a> {
     ) -> Result<Self> {
         let create = || -> Result<Self> {
             let pending = Pending::create(path)?;
-            let file = OpenOptions::new().write(true).open(pending.temporary())?;
-            let mut out = BufWriter::new(file);
+            let mut out = BufWriter::new(pending.file());
             out.write_all(b"chrom\tstart\tend\tsummit\tis_peak\tlogcounts\tpredicted_counts")?;
             out.write_all(if spread { b"\tlogcounts_sd" } else { b"" })?;
             out.write_all(if observed { b"\tobserved_counts\n" } else { b"\n" })?;

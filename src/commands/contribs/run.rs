@@ -115,7 +115,6 @@ impl Run {
             heads: job.heads,
             inputlen: work.inputlen,
             outputlen: work.outputlen,
-            sums: SumCheck::default(),
         };
         let shown = if args.tqdm == 0 { Console::new(true, false) } else { *console };
         let to_do = (job.n - spool.len() / group * group) as u64;
@@ -147,13 +146,14 @@ impl Run {
             .fix("run the same command again to go on")
             .into());
         }
-        report(to_do, rate, &explainer, console);
+        let sums = SumCheck::of_notes(spool.notes());
+        report(to_do, rate, sums, console);
         let finished = Finished { work, spool: &spool, console: shown, stop: &requested };
         self.outputs.write(args, &finished)?;
         self.record.complete = true;
         self.record.outcome = json!({"regions": job.n, "left_out": work.left_out,
             "regions_per_s": rate, "engine": describe,
-            "sum_check": {"regions": explainer.sums.rows, "worst": explainer.sums.worst}});
+            "sum_check": {"regions": sums.rows, "worst": sums.worst}});
         self.record.write(&self.outputs.record())?;
         spool.remove()?;
         let written: Vec<String> =
@@ -163,8 +163,8 @@ impl Run {
     }
 }
 
-fn report(done: u64, rate: f64, explainer: &Explainer, console: &Console) {
-    let SumCheck { rows, worst } = explainer.sums;
+fn report(done: u64, rate: f64, sums: SumCheck, console: &Console) {
+    let SumCheck { rows, worst } = sums;
     let sums = match rows {
         0 => String::new(),
         _ => format!(

@@ -2,8 +2,7 @@
 
 use std::io::{self, Write};
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use libdeflater::{CompressionLvl, Compressor};
 
 /// Where a compressed block lies, and the bases it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +36,26 @@ impl<W: Write> Counted<W> {
     }
 }
 
-/// `bytes` as zlib.
-pub fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = ZlibEncoder::new(Vec::with_capacity(bytes.len()), Compression::default());
-    encoder.write_all(bytes)?;
-    encoder.finish()
+/// Makes zlib streams, in memory that is used again.
+pub struct Deflate {
+    compressor: Compressor,
+    buffer: Vec<u8>,
+}
+
+impl Deflate {
+    pub fn new() -> Self {
+        Self { compressor: Compressor::new(CompressionLvl::default()), buffer: Vec::new() }
+    }
+
+    /// `bytes` as zlib.
+    pub fn zlib(&mut self, bytes: &[u8]) -> io::Result<&[u8]> {
+        self.buffer.resize(self.compressor.zlib_compress_bound(bytes.len()), 0);
+        match self.compressor.zlib_compress(bytes, &mut self.buffer) {
+            Ok(size) => Ok(&self.buffer[..size]),
+            // The bound is one.
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
 }
 
 /// Children of a node, and blocks of a leaf.

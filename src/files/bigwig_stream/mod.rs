@@ -1,14 +1,15 @@
-//! A bigWig that takes a value a base as they come, in coordinate order.
+//! A bigWig that takes values as they come, in coordinate order: one a base, or runs of equal values.
 //!
-//! Beside `bigwig`, which hands runs of values to a library: here every contig is listed, in the
-//! order given, with data or without, as the official tools do; a value takes 4 bytes before
-//! compression instead of 12; and values are pushed. A thread compresses and writes, behind a short
-//! queue, so that whoever pushes waits for the disk rather than for memory. Memory: 24 bytes for each
-//! 1,024 bases, for the index.
+//! Every contig is listed, in the order given (by name where there are more than 65,535), with data or
+//! without, as the official tools do. A value a base takes 4 bytes before compression, a run 12, or 8
+//! where all runs of a block have one length. A thread compresses and writes, behind a short queue, so
+//! that whoever pushes waits for the disk rather than for memory. Memory: 24 bytes for each 1,024
+//! values or runs, for the index.
 //!
 //! Format: Kent et al. 2010, "BigWig and BigBed", supplementary tables.
 
 mod blocks;
+mod contigs;
 mod writer;
 mod zoom;
 
@@ -19,16 +20,36 @@ use std::thread::JoinHandle;
 use anyhow::{Result, anyhow};
 
 use self::writer::Writer;
+use super::atomic::OutFile;
 use crate::{defect, threads};
 
 /// Slices of values that may wait.
 const QUEUE: usize = 64;
 
-struct Slice {
-    contig: u32,
-    start: u32,
+/// One value on `[start, end)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run {
+    pub start: u32,
+    pub end: u32,
+    pub value: f32,
+}
+
+enum Slice {
     /// One a base.
-    values: Vec<f32>,
+    Values {
+        contig: u32,
+        start: u32,
+        values: Vec<f32>,
+    },
+    Runs {
+        contig: u32,
+        runs: Vec<Run>,
+    },
+    Contig {
+        contig: u32,
+        length: u32,
+        value: f32,
+    },
 }
 
 /// Writes one bigWig.
@@ -39,16 +60,24 @@ pub struct BigWigStream {
 }
 
 impl BigWigStream {
-    /// Writes to `path` itself: the caller has made it a temporary name. `contigs`: names and
-    /// lengths, in the order of the file's list.
+    /// Writes to `file`, which is empty; overviews wait in an unnamed file in `folder`. `contigs`: names
+    /// and lengths, in the order of the file's list.
     ///
-    /// Errors: a contig of 2^32 bp or more, more than 65,535 contigs, a file that cannot be made.
-    pub fn create(path: &Path, contigs: &[(String, u64)]) -> Result<Self> {
-        let mut writer = Writer::create(path, contigs)?;
+    /// Errors: a contig of 2^32 bp or more, a file that cannot be made.
+    pub fn create(file: OutFile, folder: &Path, contigs: &[(String, u64)]) -> Result<Self> {
+        let mut writer = Writer::create(file, folder, contigs)?;
         let (queue, slices) = sync_channel::<Slice>(QUEUE);
         let thread = threads::spawn("bigwig", move || {
-            for Slice { contig, start, values } in slices {
-                writer.add(contig, start, &values)?;
+            for slice in slices {
+                match slice {
+                    Slice::Values { contig, start, values } => {
+                        writer.add(contig, start, &values)?;
+                    }
+                    Slice::Runs { contig, runs } => writer.add_runs(contig, &runs)?,
+                    Slice::Contig { contig, length, value } => {
+                        writer.add_contig(contig, length, value)?;
+                    }
+                }
             }
             writer.finish()
         })?;
@@ -60,7 +89,23 @@ impl BigWigStream {
         if values.is_empty() {
             return Ok(());
         }
-        let slice = Slice { contig, start, values: values.to_vec() };
+        self.send(Slice::Values { contig, start, values: values.to_vec() })
+    }
+
+    /// Runs in order, after all bases pushed before.
+    pub fn push_runs(&mut self, contig: u32, runs: Vec<Run>) -> Result<()> {
+        match runs.is_empty() {
+            true => Ok(()),
+            false => self.send(Slice::Runs { contig, runs }),
+        }
+    }
+
+    /// One value on a whole contig of at least 1 bp, after all bases pushed before.
+    pub fn push_contig(&mut self, contig: u32, length: u32, value: f32) -> Result<()> {
+        self.send(Slice::Contig { contig, length, value })
+    }
+
+    fn send(&mut self, slice: Slice) -> Result<()> {
         if self.queue.as_ref().is_some_and(|queue| queue.send(slice).is_ok()) {
             return Ok(());
         }
@@ -86,9 +131,12 @@ impl BigWigStream {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use bigtools::BigWigRead;
 
     use super::*;
+    use crate::files::atomic::Pending;
 
     fn contigs() -> Vec<(String, u64)> {
         [("chr2", 300_000), ("none", 7), ("a longer name", 5_000)]
@@ -104,11 +152,13 @@ mod tests {
     fn write(slices: &[(u32, u32, u32)]) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.bw");
-        let mut stream = BigWigStream::create(&path, &contigs()).unwrap();
+        let pending = Pending::create(&path).unwrap();
+        let mut stream = BigWigStream::create(pending.file(), folder.path(), &contigs()).unwrap();
         for &(contig, start, end) in slices {
             stream.push(contig, start, &(start..end).map(value).collect::<Vec<_>>()).unwrap();
         }
         stream.finish().unwrap();
+        pending.finish().unwrap();
         (folder, path)
     }
 
@@ -186,13 +236,93 @@ mod tests {
     #[test]
     fn refuses_what_a_bigwig_cannot_list() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.bw");
-        let refused = |contigs: &[(String, u64)]| match BigWigStream::create(&path, contigs) {
+        let file = crate::files::atomic::scratch(folder.path()).unwrap();
+        match BigWigStream::create(file, folder.path(), &[("chr1".into(), 1 << 32)]) {
             Ok(_) => panic!("was taken"),
-            Err(error) => error.to_string(),
+            Err(error) => assert!(error.to_string().contains("4294967296 bp")),
+        }
+    }
+
+    #[test]
+    fn any_number_of_contigs_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        for count in [0usize, 1, 65_535, 65_536, 70_001] {
+            let path = folder.path().join(format!("{count}.bw"));
+            let contigs: Vec<(String, u64)> =
+                (0..count).map(|i| (format!("c{i}"), 5 + i as u64)).collect();
+            let pending = Pending::create(&path).unwrap();
+            let mut stream = BigWigStream::create(pending.file(), folder.path(), &contigs).unwrap();
+            for contig in 0..count as u32 {
+                stream
+                    .push_runs(contig, vec![Run { start: 1, end: 3, value: contig as f32 }])
+                    .unwrap();
+            }
+            stream.finish().unwrap();
+            pending.finish().unwrap();
+            let mut file = BigWigRead::open_file(&path).unwrap();
+            let listed: HashMap<&str, u64> =
+                file.chroms().iter().map(|c| (c.name.as_str(), u64::from(c.length))).collect();
+            assert_eq!((listed.len(), file.chroms().len()), (count, count));
+            assert!(contigs.iter().all(|(name, length)| listed.get(name.as_str()) == Some(length)));
+            for id in [0, 1, 255, 256, 65_535, count.saturating_sub(1)] {
+                if let Some((name, _)) = contigs.get(id) {
+                    let values = file.values(name, 0, 5).unwrap();
+                    assert!(values[0].is_nan() && values[3].is_nan());
+                    assert_eq!(values[1..3], [id as f32; 2]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn runs_values_and_whole_contigs_in_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.bw");
+        let contigs = contigs();
+        let pending = Pending::create(&path).unwrap();
+        let mut stream = BigWigStream::create(pending.file(), folder.path(), &contigs).unwrap();
+        // More than a block of runs of one length, then of several, across bins, then values.
+        let ones = (0..1500).map(|i| Run { start: 3 * i, end: 3 * i + 1, value: value(i) });
+        let mixed = (0..1500).map(|i| Run {
+            start: 10_000 + 100 * i,
+            end: 10_000 + 100 * i + 1 + i % 100,
+            value: value(i),
+        });
+        let runs: Vec<Run> = ones.chain(mixed).collect();
+        stream.push_runs(0, runs[..700].to_vec()).unwrap();
+        stream.push_runs(0, runs[700..].to_vec()).unwrap();
+        stream.push(0, 200_000, &[1.0, 2.0]).unwrap();
+        stream.push_contig(1, 7, 0.0).unwrap();
+        stream.push_runs(2, vec![Run { start: 0, end: 5_000, value: 2.5 }]).unwrap();
+        stream.finish().unwrap();
+        pending.finish().unwrap();
+
+        let mut file = BigWigRead::open_file(&path).unwrap();
+        let mut found = |name: &str, length| -> Vec<Run> {
+            let intervals = file.get_interval(name, 0, length).unwrap().map(Result::unwrap);
+            intervals.map(|v| Run { start: v.start, end: v.end, value: v.value }).collect()
         };
-        assert!(refused(&[("chr1".into(), 1 << 32)]).contains("4294967296 bp"));
-        let many: Vec<_> = (0..70_000).map(|i| (format!("c{i}"), 5)).collect();
-        assert!(refused(&many).contains("70000 contigs"));
+        let mut wanted = runs.clone();
+        wanted.push(Run { start: 200_000, end: 200_001, value: 1.0 });
+        wanted.push(Run { start: 200_001, end: 200_002, value: 2.0 });
+        assert_eq!(found("chr2", 300_000), wanted);
+        assert_eq!(found("none", 7), [Run { start: 0, end: 7, value: 0.0 }]);
+        assert_eq!(found("a longer name", 5_000), [Run { start: 0, end: 5_000, value: 2.5 }]);
+        let bases = wanted.iter().map(|r| u64::from(r.end - r.start)).sum::<u64>() + 7 + 5_000;
+        assert_eq!(file.get_summary().unwrap().bases_covered, bases);
+        for reduction in [64, 256, 1_024, 65_536] {
+            let mut sum = |name: &str, length| -> (u64, f64) {
+                let zoom = file.get_zoom_interval(name, 0, length, reduction).unwrap();
+                let bins = zoom.map(|bin| bin.unwrap().summary);
+                bins.fold((0, 0.0), |(n, sum), s| (n + s.bases_covered, sum + s.sum))
+            };
+            let (covered, total) = sum("chr2", 300_000);
+            assert_eq!(covered, bases - 5_007);
+            let exact: f64 =
+                wanted.iter().map(|r| f64::from(r.end - r.start) * f64::from(r.value)).sum();
+            assert!((total - exact).abs() < 1e-6 * exact.abs() + 1.0, "{total} {exact}");
+            assert_eq!(sum("none", 7), (7, 0.0));
+            assert_eq!(sum("a longer name", 5_000), (5_000, 12_500.0));
+        }
     }
 }

@@ -4,88 +4,74 @@
 //! header 64 | zoom headers 10 x 24 | summary 40 | contigs | values | index | zoom data, index | ... | magic
 //! ```
 
-use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::blocks::{Block, Counted, compressed, write_index};
+use super::Run;
+use super::blocks::{Block, Counted, Deflate, write_index};
+use super::contigs;
 use super::zoom::{self, MAX_LEVELS, Record, ZoomHeader, Zooms};
-use crate::error::Problem;
-use crate::files::bigwig::length_in_bigwig;
+use crate::files::atomic::OutFile;
 
 const MAGIC: u32 = 0x888F_FC26;
 const VERSION: u16 = 4;
-const CONTIGS_MAGIC: u32 = 0x78CA_8C91;
 const HEADER_BYTES: u64 = 64;
 const SUMMARY_OFFSET: u64 = HEADER_BYTES + MAX_LEVELS as u64 * 24;
 const CONTIGS_OFFSET: u64 = SUMMARY_OFFSET + 40;
-/// Values of a block, as UCSC's tools have it.
+/// Values or runs of a block, as UCSC's tools have it.
 const VALUES_PER_BLOCK: usize = 1024;
 const BLOCK_HEADER_BYTES: usize = 24;
+/// A block of runs with start, end and value.
+const BED_GRAPH: u8 = 1;
+/// A block of runs of one length, with start and value.
+const VARIABLE_STEP: u8 = 2;
 /// A block of values one base apart, without positions.
 const FIXED_STEP: u8 = 3;
 
 /// A bigWig that is being written.
 pub struct Writer {
-    out: Counted<BufWriter<File>>,
+    out: Counted<BufWriter<OutFile>>,
+    deflate: Deflate,
     values_offset: u64,
-    /// The block that may still grow: contig, first base, values.
+    /// The block of values that may still grow: contig, first base, values.
     open: (u32, u32, Vec<f32>),
+    /// The block of runs that may still grow. One of the two is empty.
+    runs: (u32, Vec<Run>),
     blocks: Vec<Block>,
     zooms: Zooms,
     summary: Option<Record>,
 }
 
 impl Writer {
-    pub fn create(path: &Path, contigs: &[(String, u64)]) -> Result<Self> {
-        let mut lengths = Vec::with_capacity(contigs.len());
-        for (name, length) in contigs {
-            lengths.push(length_in_bigwig(*length, || format!("contig {name}"))?);
-        }
-        let count = u16::try_from(contigs.len()).map_err(|_| {
-            Problem::new(format!("{} contigs, a bigWig lists at most 65,535", contigs.len()))
-                .fix("list the contigs that have regions in a file of chromosome sizes (-c)")
-        })?;
-        let mut out = Counted::new(BufWriter::new(File::create(path)?));
+    /// Writes to `file`, which is empty; a scratch file of a hundredth of its size lies in `folder`.
+    pub fn create(file: OutFile, folder: &Path, contigs: &[(String, u64)]) -> Result<Self> {
+        let lengths = contigs::lengths(contigs)?;
+        let mut out = Counted::new(BufWriter::new(file));
         out.write(&[0; CONTIGS_OFFSET as usize])?;
-        // A tree of one leaf. Contigs are numbered, and listed, in the order given.
-        let key_bytes = contigs.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(1);
-        out.write(&CONTIGS_MAGIC.to_le_bytes())?;
-        out.write(&u32::from(count.max(256)).to_le_bytes())?;
-        out.write(&(key_bytes as u32).to_le_bytes())?;
-        out.write(&8u32.to_le_bytes())?;
-        out.write(&u64::from(count).to_le_bytes())?;
-        out.write(&[0; 8])?;
-        out.write(&[1, 0])?;
-        out.write(&count.to_le_bytes())?;
-        for (((name, _), length), id) in contigs.iter().zip(&lengths).zip(0u32..) {
-            let mut key = name.as_bytes().to_vec();
-            key.resize(key_bytes, 0);
-            out.write(&key)?;
-            out.write(&id.to_le_bytes())?;
-            out.write(&length.to_le_bytes())?;
-        }
+        contigs::write(&mut out, contigs, &lengths)?;
         let values_offset = out.at;
         out.write(&[0; 8])?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
         let longest = lengths.into_iter().max().unwrap_or(0);
         Ok(Self {
             out,
+            deflate: Deflate::new(),
             values_offset,
             open: (0, 0, Vec::with_capacity(VALUES_PER_BLOCK)),
+            runs: (0, Vec::with_capacity(VALUES_PER_BLOCK)),
             blocks: Vec::new(),
-            zooms: Zooms::create(folder.unwrap_or(Path::new(".")), longest)?,
+            zooms: Zooms::create(folder, longest)?,
             summary: None,
         })
     }
 
     /// Values one a base from `start` on, after all that came before.
     pub fn add(&mut self, contig: u32, start: u32, mut values: &[f32]) -> Result<()> {
+        self.close_runs()?;
         let (open_contig, open_start, open) = &self.open;
         if contig != *open_contig || start != open_start + open.len() as u32 {
-            self.close_block()?;
+            self.close_values()?;
             self.open.0 = contig;
             self.open.1 = start;
         }
@@ -94,46 +80,125 @@ impl Writer {
             let (now, later) = values.split_at(room.min(values.len()));
             self.open.2.extend_from_slice(now);
             if self.open.2.len() == VALUES_PER_BLOCK {
-                self.close_block()?;
+                self.close_values()?;
             }
             values = later;
         }
         Ok(())
     }
 
-    /// Writes the open block; the next one begins behind it.
-    fn close_block(&mut self) -> Result<()> {
-        let (contig, start, values) = &mut self.open;
-        if values.is_empty() {
+    /// Runs in order, after all that came before.
+    pub fn add_runs(&mut self, contig: u32, runs: &[Run]) -> Result<()> {
+        self.close_values()?;
+        if contig != self.runs.0 {
+            self.close_runs()?;
+            self.runs.0 = contig;
+        }
+        for &run in runs {
+            self.runs.1.push(run);
+            if self.runs.1.len() == VALUES_PER_BLOCK {
+                self.close_runs()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One value on a whole contig, after all that came before.
+    pub fn add_contig(&mut self, contig: u32, length: u32, value: f32) -> Result<()> {
+        self.close_values()?;
+        self.close_runs()?;
+        self.write_runs(contig, &[Run { start: 0, end: length, value }])?;
+        self.zooms.add_contig(contig, length, value)?;
+        Ok(())
+    }
+
+    fn close_runs(&mut self) -> Result<()> {
+        if self.runs.1.is_empty() {
             return Ok(());
         }
-        let (contig, start, count) = (*contig, *start, values.len());
-        let end = start + count as u32;
-        let mut bytes = Vec::with_capacity(BLOCK_HEADER_BYTES + 4 * count);
+        let (contig, mut runs) = (self.runs.0, std::mem::take(&mut self.runs.1));
+        self.write_runs(contig, &runs)?;
+        for run in &runs {
+            self.zooms.add_run(contig, run.start, run.end, run.value)?;
+        }
+        runs.clear();
+        self.runs.1 = runs;
+        Ok(())
+    }
+
+    /// Writes a block of runs.
+    fn write_runs(&mut self, contig: u32, runs: &[Run]) -> Result<()> {
+        let (start, end) = (runs[0].start, runs[runs.len() - 1].end);
+        let length = |run: &Run| run.end - run.start;
+        let same = runs.iter().all(|run| length(run) == length(&runs[0]));
+        let (kind, span) = if same { (VARIABLE_STEP, length(&runs[0])) } else { (BED_GRAPH, 0) };
+        let mut bytes = Vec::with_capacity(BLOCK_HEADER_BYTES + 12 * runs.len());
+        // contig, start, end, step, span
+        for word in [contig, start, end, 0, span] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend([kind, 0]);
+        bytes.extend((runs.len() as u16).to_le_bytes());
+        let mut all: Option<Record> = None;
+        for run in runs {
+            bytes.extend(run.start.to_le_bytes());
+            if kind == BED_GRAPH {
+                bytes.extend(run.end.to_le_bytes());
+            }
+            bytes.extend(run.value.to_le_bytes());
+            let record = Record::constant(contig, run.start, run.end, run.value);
+            match &mut all {
+                Some(all) => all.merge(&record),
+                None => all = Some(record),
+            }
+        }
+        self.write_block((contig, start, end), &bytes)?;
+        self.count(all);
+        Ok(())
+    }
+
+    fn write_block(&mut self, (contig, start, end): (u32, u32, u32), bytes: &[u8]) -> Result<()> {
+        let bytes = self.deflate.zlib(bytes)?;
+        let size = bytes.len() as u32;
+        self.blocks.push(Block { contig, start, end, size, offset: self.out.at });
+        Ok(self.out.write(bytes)?)
+    }
+
+    /// Adds a block's record to the summary of the file.
+    fn count(&mut self, record: Option<Record>) {
+        match (&mut self.summary, record) {
+            (Some(summary), Some(record)) => summary.merge(&record),
+            (summary, record) => *summary = summary.or(record),
+        }
+    }
+
+    /// Writes the open block of values; the next one begins behind it.
+    fn close_values(&mut self) -> Result<()> {
+        if self.open.2.is_empty() {
+            return Ok(());
+        }
+        let (contig, start, mut values) =
+            (self.open.0, self.open.1, std::mem::take(&mut self.open.2));
+        let end = start + values.len() as u32;
+        let mut bytes = Vec::with_capacity(BLOCK_HEADER_BYTES + 4 * values.len());
         // contig, start, end, step, span
         for word in [contig, start, end, 1, 1] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend([FIXED_STEP, 0]);
-        bytes.extend((count as u16).to_le_bytes());
+        bytes.extend((values.len() as u16).to_le_bytes());
         values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
-        let bytes = compressed(&bytes)?;
-        let size = bytes.len() as u32;
-        self.blocks.push(Block { contig, start, end, size, offset: self.out.at });
-        self.out.write(&bytes)?;
-        self.zooms.add(contig, start, values)?;
-        let record = Record::of(contig, start, values);
-        match &mut self.summary {
-            Some(summary) => summary.merge(&record),
-            None => self.summary = Some(record),
-        }
+        self.write_block((contig, start, end), &bytes)?;
+        self.zooms.add(contig, start, &values)?;
+        self.count(Some(Record::of(contig, start, &values)));
         values.clear();
-        self.open.1 = end;
+        self.open = (contig, end, values);
         Ok(())
     }
 
     pub fn finish(mut self) -> Result<()> {
-        self.close_block()?;
+        self.close_values()?;
+        self.close_runs()?;
         let Self { mut out, values_offset, blocks, zooms, summary, .. } = self;
         let index_offset = out.at;
         write_index(&mut out, &blocks, VALUES_PER_BLOCK as u32)?;
@@ -159,7 +224,7 @@ impl Writer {
 
 /// Header and zoom headers.
 fn header(zooms: &[ZoomHeader], values_offset: u64, index_offset: u64) -> Vec<u8> {
-    let block_bytes = zoom::BLOCK_BYTES.max(BLOCK_HEADER_BYTES + 4 * VALUES_PER_BLOCK);
+    let block_bytes = zoom::BLOCK_BYTES.max(BLOCK_HEADER_BYTES + 12 * VALUES_PER_BLOCK);
     let mut bytes = Vec::with_capacity(SUMMARY_OFFSET as usize);
     bytes.extend(MAGIC.to_le_bytes());
     bytes.extend(VERSION.to_le_bytes());

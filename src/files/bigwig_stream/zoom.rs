@@ -2,11 +2,11 @@
 //! times as wide, made from the records of the level below. Finished blocks wait in one unnamed
 //! temporary file.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::blocks::{Block, Counted, compressed, write_index};
+use super::blocks::{Block, Counted, Deflate, write_index};
+use crate::files::atomic::{self, OutFile};
 
 const FIRST_REDUCTION: u32 = 64;
 const FACTOR: u32 = 4;
@@ -52,6 +52,14 @@ impl Record {
         record
     }
 
+    /// One value on all of `[start, end)`.
+    pub fn constant(contig: u32, start: u32, end: u32, value: f32) -> Self {
+        let valid = u64::from(end - start);
+        let (n, x) = (valid as f64, f64::from(value));
+        let (min, max) = (value, value);
+        Self { contig, start, end, valid, min, max, sum: n * x, sum_squares: n * x * x }
+    }
+
     /// Adds what lies further right.
     pub fn merge(&mut self, right: &Self) {
         self.end = right.end;
@@ -85,7 +93,8 @@ struct Level {
 /// All levels of one file.
 pub struct Zooms {
     levels: Vec<Level>,
-    spool: Counted<BufWriter<File>>,
+    spool: Counted<BufWriter<OutFile>>,
+    deflate: Deflate,
 }
 
 /// Reduction, offset of data, offset of index: a line of the file's header.
@@ -113,8 +122,8 @@ impl Zooms {
                 records: 0,
             })
             .collect();
-        let spool = Counted::new(BufWriter::new(tempfile::tempfile_in(folder)?));
-        Ok(Self { levels, spool })
+        let spool = Counted::new(BufWriter::new(atomic::scratch(folder)?));
+        Ok(Self { levels, spool, deflate: Deflate::new() })
     }
 
     /// Adds values, one a base.
@@ -125,6 +134,28 @@ impl Zooms {
             self.merge(0, Record::of(contig, start, bin))?;
             start += bin.len() as u32;
             values = rest;
+        }
+        Ok(())
+    }
+
+    /// Adds one value on all of `[start, end)`.
+    pub fn add_run(&mut self, contig: u32, mut start: u32, end: u32, value: f32) -> io::Result<()> {
+        while start < end && !self.levels.is_empty() {
+            let stop = end.min((start / FIRST_REDUCTION + 1).saturating_mul(FIRST_REDUCTION));
+            self.merge(0, Record::constant(contig, start, stop, value))?;
+            start = stop;
+        }
+        Ok(())
+    }
+
+    /// Adds a contig that has one value throughout. One record of each level says so: bins would be
+    /// 300 MB for an empty human genome.
+    pub fn add_contig(&mut self, contig: u32, length: u32, value: f32) -> io::Result<()> {
+        for level in 0..self.levels.len() {
+            if let Some(record) = self.levels[level].open.take() {
+                self.close(level, record)?;
+            }
+            self.push(level, Record::constant(contig, 0, length, value))?;
         }
         Ok(())
     }
@@ -145,12 +176,17 @@ impl Zooms {
     }
 
     fn close(&mut self, level: usize, record: Record) -> io::Result<()> {
+        self.push(level, record)?;
+        self.merge(level + 1, record)
+    }
+
+    fn push(&mut self, level: usize, record: Record) -> io::Result<()> {
         let at = &mut self.levels[level];
         at.done.push(record);
-        if at.done.len() == RECORDS_PER_BLOCK {
-            at.flush(&mut self.spool)?;
+        match at.done.len() == RECORDS_PER_BLOCK {
+            true => at.flush(&mut self.spool, &mut self.deflate),
+            false => Ok(()),
         }
-        self.merge(level + 1, record)
     }
 
     /// Writes every level's data and index to the bigWig.
@@ -159,7 +195,7 @@ impl Zooms {
             if let Some(record) = self.levels[level].open.take() {
                 self.close(level, record)?;
             }
-            self.levels[level].flush(&mut self.spool)?;
+            self.levels[level].flush(&mut self.spool, &mut self.deflate)?;
         }
         self.spool.inner().flush()?;
         let spool = self.spool.inner().get_mut();
@@ -184,11 +220,15 @@ impl Zooms {
 
 impl Level {
     /// Writes the closed bins, contig by contig, since a block lies on one.
-    fn flush(&mut self, spool: &mut Counted<BufWriter<File>>) -> io::Result<()> {
+    fn flush(
+        &mut self,
+        spool: &mut Counted<BufWriter<OutFile>>,
+        deflate: &mut Deflate,
+    ) -> io::Result<()> {
         for records in self.done.chunk_by(|a, b| a.contig == b.contig) {
             let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
             records.iter().for_each(|record| record.write(&mut bytes));
-            let bytes = compressed(&bytes)?;
+            let bytes = deflate.zlib(&bytes)?;
             let (first, last) = (records[0], records[records.len() - 1]);
             self.blocks.push(Block {
                 contig: first.contig,
@@ -197,7 +237,7 @@ impl Level {
                 size: bytes.len() as u32,
                 offset: spool.at,
             });
-            spool.write(&bytes)?;
+            spool.write(bytes)?;
             self.records += records.len() as u32;
         }
         self.done.clear();

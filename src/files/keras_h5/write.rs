@@ -1,21 +1,17 @@
 //! Networks -> a complete Keras 2 model file, laid out as the official tool's.
 //!
-//! Same networks, same bytes: creation times are not recorded. HDF5 builds the file in memory and
-//! we store it: on a disk that fills up, HDF5 1.14 crashes when it closes a dataset.
+//! Same networks, same bytes: creation times are not recorded.
 
-use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use hdf5_metno::types::{FixedAscii, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5_metno::{File, Group, Location};
-use hdf5_metno_sys::LOCK;
-use hdf5_metno_sys::h5f::H5Fget_file_image;
 
 use super::names::Naming;
 use super::write_config::{self, Layers};
 use crate::error::Problem;
-use crate::files::atomic;
+use crate::files::h5_out;
 use crate::model::{Network, Tensor};
 
 /// The Keras of TensorFlow 2.8, which the official tool pins; newer ones read it too.
@@ -33,8 +29,8 @@ pub fn write_single(path: &Path, network: &Network, naming: Naming) -> Result<()
         Naming::Bias => "model",
         Naming::WithoutBias => "model_wo_bias",
     };
-    store(path, || {
-        let file = create(&layers, name)?;
+    h5_out::write(path, |file| {
+        create(file, &layers, name)?;
         let weights = file.group("model_weights")?;
         for (layer, tensors) in by_layer(network) {
             let layer = naming.layer(&layer);
@@ -42,8 +38,7 @@ pub fn write_single(path: &Path, network: &Network, naming: Naming) -> Result<()
             let written = write_layer(&group, &layer, &tensors)?;
             names_attribute(&group, "weight_names", &written)?;
         }
-        fill_weight_names(&weights, &layers.names())?;
-        Ok(file)
+        fill_weight_names(&weights, &layers.names())
     })
 }
 
@@ -69,8 +64,8 @@ pub fn write_full(path: &Path, main: &Network, bias: &Network) -> Result<()> {
         (branches[0].0, &nested[0]),
         (branches[1].0, &nested[1]),
     );
-    store(path, || {
-        let file = create(&layers, "model_1")?;
+    h5_out::write(path, |file| {
+        create(file, &layers, "model_1")?;
         let weights = file.group("model_weights")?;
         for (name, network, naming, _) in branches {
             let group = weights.group(name)?;
@@ -80,8 +75,7 @@ pub fn write_full(path: &Path, main: &Network, bias: &Network) -> Result<()> {
             }
             names_attribute(&group, "weight_names", &written)?;
         }
-        fill_weight_names(&weights, &layers.names())?;
-        Ok(file)
+        fill_weight_names(&weights, &layers.names())
     })
 }
 
@@ -111,33 +105,12 @@ fn by_layer(network: &Network) -> Vec<(String, Vec<&Tensor>)> {
     layers
 }
 
-/// Writes the file that `build` makes in memory.
-fn store(path: &Path, build: impl FnOnce() -> Result<File>) -> Result<()> {
-    let image = image(&build()?)?;
-    atomic::write(path, |out| Ok(out.write_all(&image)?))
-}
-
-/// The bytes of a file in memory.
-fn image(file: &File) -> Result<Vec<u8>> {
-    file.flush()?;
-    let _library = LOCK.lock();
-    // SAFETY: the handle is open; without a buffer the call returns the size it needs.
-    let size = unsafe { H5Fget_file_image(file.id(), std::ptr::null_mut(), 0) };
-    let mut image = vec![0u8; usize::try_from(size).context("HDF5 gives no image of the file")?];
-    // SAFETY: the buffer has the size asked for, and the lock keeps the file as it was then.
-    let copied = unsafe { H5Fget_file_image(file.id(), image.as_mut_ptr().cast(), image.len()) };
-    ensure!(copied == size, "HDF5 copied {copied} of {size} bytes of the file");
-    Ok(image)
-}
-
 /// Root attributes, `model_weights` and an empty group per layer.
-fn create(layers: &Layers, name: &str) -> Result<File> {
-    // The name is a label only: nothing is written there.
-    let file = File::with_options().with_fapl(|p| p.core_filebacked(false)).create("model.h5")?;
-    unicode_attribute(&file, "keras_version", KERAS_VERSION)?;
-    unicode_attribute(&file, "backend", "tensorflow")?;
+fn create(file: &File, layers: &Layers, name: &str) -> Result<()> {
+    unicode_attribute(file, "keras_version", KERAS_VERSION)?;
+    unicode_attribute(file, "backend", "tensorflow")?;
     let config = serde_json::to_string(&layers.functional(name))?;
-    ascii_attribute(&file, "model_config", &config)?;
+    ascii_attribute(file, "model_config", &config)?;
     let weights = file.create_group("model_weights")?;
     names_attribute(&weights, "layer_names", &layers.names())?;
     ascii_attribute(&weights, "backend", "tensorflow")?;
@@ -147,8 +120,7 @@ fn create(layers: &Layers, name: &str) -> Result<File> {
     }
     // Keras keeps weights that belong to no layer here; there are none, but it looks.
     let top = weights.create_group("top_level_model_weights")?;
-    names_attribute(&top, "weight_names", &[])?;
-    Ok(file)
+    names_attribute(&top, "weight_names", &[])
 }
 
 /// `<group>/<layer>/{kernel:0, bias:0}`; in single models `group` is the layer's own group.
