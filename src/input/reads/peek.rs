@@ -1,12 +1,13 @@
 //! Which contigs files of reads name, as far as that is told without reading them whole.
 
+use std::collections::HashSet;
 use std::io::{BufRead, Read};
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::{Format, Sources, bam};
-use crate::input::lines;
+use crate::input::{lines, sniff};
 
 /// Text that is looked at: some 100,000 rows, well under a second.
 const PEEKED: u64 = 4 << 20;
@@ -25,12 +26,17 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
     let mut text = lines::open(path)?;
     if format == Format::Bam {
         let references = bam::references(&mut text, path)?;
-        let named = |(name, length): (Vec<u8>, u64)| {
-            (String::from_utf8_lossy(&name).into_owned(), Some(length))
+        let named = |(name, length): (&[u8], u64)| {
+            (String::from_utf8_lossy(name).into_owned(), Some(length))
         };
-        return Ok(references.into_iter().map(named).collect());
+        return Ok(references.iter().map(named).collect());
+    }
+    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
+    if let Some(kind) = sniff::of(start).filter(|&kind| !format.takes(kind)) {
+        return Err(format.recognised(kind).at(path.display()).into());
     }
     let mut names: Named = Vec::new();
+    let mut seen = HashSet::new();
     for line in text.take(PEEKED).split(b'\n') {
         let line = line.map_err(|e| lines::unreadable(path, &e))?;
         let mut columns = line.split(|&b| b == b'\t');
@@ -40,7 +46,7 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
             continue;
         }
         let name = String::from_utf8_lossy(name).into_owned();
-        if !names.iter().any(|(known, _)| *known == name) {
+        if seen.insert(name.clone()) {
             names.push((name, None));
         }
     }

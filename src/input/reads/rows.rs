@@ -9,6 +9,7 @@ use memchr::{memchr, memchr_iter};
 use super::records::{Records, shown};
 use crate::error::Problem;
 use crate::input::lines::{self, Text};
+use crate::input::sniff;
 
 /// A line of reads is some 100 bytes; one this long is something else, and may never end.
 const LONGEST: usize = 1 << 20;
@@ -28,17 +29,8 @@ pub(super) fn for_each(
     let path = records.path;
     let unreadable = |e: &std::io::Error| lines::unreadable(path, e);
     let start = text.fill_buf().map_err(|e| unreadable(&e))?;
-    if let Some(kind) = lines::foreign(start) {
-        return Err(Problem::new(format!(
-            "expected a {} (text), found {kind}",
-            records.tally.format.name()
-        ))
-        .at(path.display())
-        .fix(match kind {
-            "a BAM file" => "pass it with -ibam",
-            _ => "pass the file that the flag's help describes",
-        })
-        .into());
+    if let Some(kind) = sniff::head(start) {
+        return Err(records.recognised(kind).at(path.display()).into());
     }
     let mut number = 0;
     let mut line = |records: &mut Records, line: &[u8]| -> Result<()> {
@@ -48,6 +40,7 @@ pub(super) fn for_each(
             return Ok(());
         }
         records.begin();
+        records.look(line)?;
         each(records, number, line)
     };
     // The part of a line that the last chunk ended with.
@@ -152,6 +145,7 @@ fn position(text: &[u8], what: &str) -> Result<i64, Problem> {
 
 /// A malformed row, shown whole.
 pub(super) fn bad(records: &mut Records, number: u64, line: &[u8], problem: Problem) -> Result<()> {
+    records.judge()?;
     let place = format!("{}: {}", place(records, number), shown(line));
     records.bad(problem.at(place))
 }
