@@ -54,12 +54,14 @@ pub fn open(
     let mut wanted = regions::read(path)?;
     inputs::check_regions(&wanted, path, &tracks.genome)?;
     if let Some(folds) = filter.folds {
-        wanted.retain(|r| folds.split_of(&r.chrom) == Some(Split::Test));
+        let split_of = folds.by_name();
+        wanted.retain(|r| split_of.get(r.chrom.as_str()) == Some(&Split::Test));
     }
     if let Some(chroms) = filter.chroms {
         warn_of_missing(chroms, &wanted, path, console);
         wanted.retain(|r| chroms.contains(&r.chrom));
     }
+    inputs::refuse_disputed(&tracks.disputed, wanted.iter().map(|r| r.chrom.as_str()))?;
     let found = wanted.len();
     let (kept, dropped) = edges::filter(&wanted, tracks, filter.width, kind);
     if let Some(first) = dropped.first() {

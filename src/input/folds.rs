@@ -3,6 +3,7 @@
 //! In: JSON `{"train": [names], "valid": [names], "test": [names]}` as the official tool writes it.
 //! Out: three lists that share no name. A chromosome in none of them is simply not used.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -11,6 +12,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::lines;
+use super::sniff::{self, Kind};
 use crate::error::Problem;
 
 /// One part of a fold.
@@ -54,6 +56,13 @@ impl Folds {
         Split::ALL.into_iter().find(|&split| self.names(split).iter().any(|n| n == chrom))
     }
 
+    /// The part of each chromosome, for whoever asks for many of them.
+    pub fn by_name(&self) -> HashMap<&str, Split> {
+        let all = Split::ALL.into_iter().rev();
+        all.flat_map(|split| self.names(split).iter().map(move |name| (name.as_str(), split)))
+            .collect()
+    }
+
     pub fn names(&self, split: Split) -> &[String] {
         match split {
             Split::Train => &self.train,
@@ -70,14 +79,15 @@ impl Folds {
 pub fn read(path: &Path) -> Result<Folds> {
     let mut text = Vec::new();
     lines::open(path)?.read_to_end(&mut text).map_err(|e| lines::unreadable(path, &e))?;
-    let value: Value = serde_json::from_slice(&text).map_err(|e| {
+    let value: Result<Value, Problem> = serde_json::from_slice(&text).map_err(|e| {
         // serde_json ends its text with the position, which belongs to `where`.
         let reason = e.to_string();
         let reason = reason.split(" at line ").next().unwrap_or_default();
         Problem::new(format!("not valid JSON: {reason}"))
             .at(format!("{} line {} column {}", path.display(), e.line(), e.column()))
             .fix(SHAPE)
-    })?;
+    });
+    let value = value.map_err(|p| sniff::explain(path, p.into(), &[Kind::Json]))?;
     check(&value).map_err(|p| p.at(path.display()).into())
 }
 
@@ -98,7 +108,8 @@ fn check(value: &Value) -> Result<Folds, Problem> {
     for (a, b) in
         [(Split::Train, Split::Valid), (Split::Train, Split::Test), (Split::Valid, Split::Test)]
     {
-        if let Some(both) = folds.names(a).iter().find(|name| folds.names(b).contains(name)) {
+        let of_b: HashSet<&String> = folds.names(b).iter().collect();
+        if let Some(both) = folds.names(a).iter().find(|name| of_b.contains(name)) {
             return Err(Problem::new(format!("chromosome {both} is in both {a} and {b}"))
                 .fix("each chromosome belongs to one list, or the scores are not held out"));
         }
@@ -122,9 +133,10 @@ fn list(value: &Value, split: Split) -> Result<Vec<String>, Problem> {
     let wrong =
         || Problem::new(format!("{:?} is not a list of chromosome names", split.name())).fix(SHAPE);
     let mut names: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for name in list.as_array().ok_or_else(wrong)? {
         let name = name.as_str().filter(|n| !n.is_empty()).ok_or_else(wrong)?;
-        if !names.iter().any(|n| n == name) {
+        if seen.insert(name) {
             names.push(name.to_string());
         }
     }

@@ -17,6 +17,9 @@ use crate::error::Problem;
 /// Rows that are enough to tell a table by.
 pub const ROWS: usize = 25;
 
+/// Bases a line of a FASTA, at least: an index is told from cells that are numbered.
+const SHORTEST_LINE: u64 = 10;
+
 /// A format that is known by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -98,7 +101,9 @@ impl Kind {
             Kind::GenBank => "a GenBank file",
             Kind::Gff => "a GFF or GTF file",
             Kind::Json => "a JSON file",
-            Kind::Bedpe => "a BEDPE file (pairs of intervals: column 4 is a contig, 5 and 6 are numbers)",
+            Kind::Bedpe => {
+                "a BEDPE file (pairs of intervals: column 4 is a contig, 5 and 6 are numbers)"
+            }
             Kind::TagAlign => "single reads with a strand (tagAlign or BED6: column 6 is + or -)",
             Kind::Fragments => "a text file of fragments",
             Kind::NarrowPeak => "a narrowPeak file",
@@ -116,21 +121,27 @@ impl Kind {
             Kind::Cram => {
                 "convert it: samtools view -b -T GENOME.fa -o reads.bam reads.cram, and pass the BAM as -ibam"
             }
-            Kind::Sam => "convert it: samtools view -b -o reads.bam reads.sam, and pass the BAM as -ibam",
+            Kind::Sam => {
+                "convert it: samtools view -b -o reads.bam reads.sam, and pass the BAM as -ibam"
+            }
             Kind::Bcf | Kind::Vcf => "pass it as -l to cbp-fast variants",
             Kind::HeadlessVcf => {
                 "put the line ##fileformat=VCFv4.2 first, as every VCF begins, and pass it as -l to cbp-fast variants"
             }
             Kind::BigWig => "pass it as --bigwig (-bw), where a command takes counts",
             Kind::BigBed => "convert it: bigBedToBed in.bb out.bed",
-            Kind::TwoBit => "convert it: twoBitToFa genome.2bit genome.fa, and pass the FASTA as -g",
+            Kind::TwoBit => {
+                "convert it: twoBitToFa genome.2bit genome.fa, and pass the FASTA as -g"
+            }
             Kind::Tabix | Kind::Csi | Kind::Bai => {
                 "pass the file that it is the index of: the same name without .tbi, .csi or .bai"
             }
             Kind::Hdf5 => "pass it as the model (-m; -b for a bias model), if it is one",
             Kind::GenomePack => "pass it as -g",
             Kind::SignalPack => "pass it as --bigwig (-bw)",
-            Kind::Safetensors => "pass the model's .h5; safetensors files hold the state of a training",
+            Kind::Safetensors => {
+                "pass the model's .h5; safetensors files hold the state of a training"
+            }
             Kind::Tar => "unpack it (tar -xf) and pass the file that is wanted",
             Kind::Zip => "unpack it (unzip) and pass the file that is wanted",
             Kind::Bzip2 => "unpack it (bunzip2); gzip and bgzip are read as they are",
@@ -150,8 +161,12 @@ impl Kind {
             Kind::TagAlign => "pass it as -itag, which counts the one end that each read has",
             Kind::Fragments => "pass it as -ifrag, where a command takes reads",
             Kind::NarrowPeak | Kind::BroadPeak => "pass peaks as -p (-r where regions are meant)",
-            Kind::BedGraph => "convert it: bedGraphToBigWig in.bedGraph chrom.sizes out.bw, and pass that as --bigwig",
-            Kind::Bed => "pass reads as -ifrag (fragments) or -itag (tagAlign), peaks as -p, other intervals as --blacklist-regions",
+            Kind::BedGraph => {
+                "convert it: bedGraphToBigWig in.bedGraph chrom.sizes out.bw, and pass that as --bigwig"
+            }
+            Kind::Bed => {
+                "pass reads as -ifrag (fragments) or -itag (tagAlign), peaks as -p, other intervals as --blacklist-regions"
+            }
             Kind::ChromSizes => "pass it as -c (--chrom-sizes)",
         }
     }
@@ -296,7 +311,9 @@ fn text_head(start: &[u8]) -> Option<Kind> {
     match text.first()? {
         b'>' => return Some(Kind::Fasta),
         b'{' | b'[' => return Some(Kind::Json),
-        b'@' if lines.nth(2).is_some_and(|line| line.starts_with(b"+")) => return Some(Kind::Fastq),
+        b'@' if lines.nth(2).is_some_and(|line| line.starts_with(b"+")) => {
+            return Some(Kind::Fastq);
+        }
         b'L' if text.starts_with(b"LOCUS ") => return Some(Kind::GenBank),
         b'#' => {}
         _ => return None,
@@ -314,9 +331,11 @@ pub fn of_rows(rows: &[&[u8]]) -> Option<Kind> {
         rows.iter().map(|row| row.split(|&b| b == b'\t').collect()).collect();
     let contigs: HashSet<&[u8]> = split.iter().map(|columns| columns[0]).collect();
     let kinds: Vec<Option<Kind>> = split.iter().map(|columns| of_row(columns, &contigs)).collect();
-    let kind = kinds.iter().flatten().copied().max_by_key(|kind| {
-        kinds.iter().filter(|k| **k == Some(*kind)).count()
-    })?;
+    let kind = kinds
+        .iter()
+        .flatten()
+        .copied()
+        .max_by_key(|kind| kinds.iter().filter(|k| **k == Some(*kind)).count())?;
     let votes = kinds.iter().filter(|k| **k == Some(kind)).count();
     if 2 * votes <= rows.len() {
         return None;
@@ -342,19 +361,22 @@ fn of_row(c: &[&[u8]], contigs: &HashSet<&[u8]>) -> Option<Kind> {
         return Some(Kind::ChromSizes);
     }
     let is_pair = n >= 6 && position(c[1]) && position(c[2]) && position(c[4]) && position(c[5]);
-    let is_contig = |name: &[u8]| name == b"." || name.starts_with(b"chr") || contigs.contains(name);
+    let is_contig =
+        |name: &[u8]| name == b"." || name.starts_with(b"chr") || contigs.contains(name);
     if is_pair && is_contig(c[3]) {
         return Some(Kind::Bedpe);
     }
-    if n < 3 || !whole(c[1]) || !whole(c[2]) {
-        return None;
-    }
+    let (Some(start), Some(end)) = (value(c.get(1)), value(c.get(2))) else { return None };
     // name, length, offset, bases a line, bytes a line: an index of a FASTA is a list of sizes too.
     if let (5, Some(bases), Some(bytes)) = (n, value(c.get(3)), value(c.get(4)))
-        && bases > 0
-        && (bytes == bases + 1 || bytes == bases + 2)
+        && bases >= SHORTEST_LINE
+        && bytes > bases
+        && bytes <= bases + 2
     {
         return Some(Kind::ChromSizes);
+    }
+    if start > end {
+        return None;
     }
     let scores = |from: usize| c[from..n.min(9)].iter().all(|x| number(x));
     if n == 10 && number(c[4]) && is_strand(c[5]) && scores(6) && position(c[9]) {
@@ -382,7 +404,8 @@ fn is_bedgraph(rows: &[Vec<&[u8]>]) -> bool {
 }
 
 fn value(text: Option<&&[u8]>) -> Option<u64> {
-    std::str::from_utf8(text?).ok()?.parse().ok()
+    let text = text.filter(|text| whole(text))?;
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn whole(text: &[u8]) -> bool {
@@ -486,6 +509,8 @@ mod tests {
             (b"chr1\t1000\r\nchr2\t900\r\n", Some(Kind::ChromSizes)),
             (b"chr1\t1000\t6\t60\t61\n", Some(Kind::ChromSizes)),
             (b"chr1\t1000\t1200\t7\t2\n", Some(Kind::Bed)),
+            (b"chr1\t1000\t1200\t1\t2\n", Some(Kind::Bed)),
+            (b"chr1\t1000\t12\n", None),
             (b"AAACGTGGTACA-1\n", None),
             (b"some words\n", None),
             (b"", None),

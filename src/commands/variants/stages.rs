@@ -1,5 +1,6 @@
 //! The stages of a run: counts of peaks, scores of shuffled windows, scores of variants.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -55,8 +56,11 @@ impl Run<'_> {
         };
         if let Some(sizes_path) = sizes {
             let sizes = chrom_sizes::read(sizes_path)?;
-            inputs::check_sizes(&sizes, sizes_path, &genome)?;
-            found.retain(|peak| sizes.get(&peak.chrom).is_some());
+            let disputed = inputs::check_sizes(&sizes, sizes_path, &genome, &self.console)?;
+            inputs::refuse_disputed(&disputed, found.iter().map(|peak| peak.chrom.as_str()))?;
+            let listed: HashSet<&str> =
+                sizes.entries.iter().map(|(name, _)| name.as_str()).collect();
+            found.retain(|peak| listed.contains(peak.chrom.as_str()));
         }
         let elsewhere = all - found.len();
         let chosen = peaks::choose(

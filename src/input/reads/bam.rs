@@ -216,10 +216,12 @@ pub(super) fn references(text: &mut Text, path: &Path) -> Result<References> {
     skip(header.text, length).map_err(|e| header.error(&e))?;
     let count = header.length("its list of references", u64::MAX)?;
     if count == 0 {
-        return Err(Problem::new("the BAM's header lists no references (@SQ), so no read has a place")
-            .at(path.display())
-            .fix("align the reads, or put the @SQ lines back (samtools reheader)")
-            .into());
+        return Err(Problem::new(
+            "the BAM's header lists no references (@SQ), so no read has a place",
+        )
+        .at(path.display())
+        .fix("align the reads, or put the @SQ lines back (samtools reheader)")
+        .into());
     }
     if count > MOST_REFERENCES {
         return Err(header.too_much(format!("lists {count} references")).into());
@@ -259,13 +261,15 @@ fn read_header(text: &mut Text, records: &mut Records) -> Result<Vec<Reference>>
             continue;
         };
         known += 1;
-        references.push(match contigs.dispute(id).cloned().or_else(|| other_length(contigs, id, length)) {
-            None => Reference::Known(id),
-            Some(problem) => {
-                records.tally.other_length.note(|| problem.what().to_string());
-                Reference::OtherLength(Box::new(problem))
-            }
-        });
+        references.push(
+            match contigs.dispute(id).cloned().or_else(|| other_length(contigs, id, length)) {
+                None => Reference::Known(id),
+                Some(problem) => {
+                    records.tally.other_length.note(|| problem.what().to_string());
+                    Reference::OtherLength(Box::new(problem))
+                }
+            },
+        );
     }
     if known == 0 {
         let here = super::contigs::some(
