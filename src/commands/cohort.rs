@@ -34,7 +34,7 @@ pub struct CohortArgs {
     /// Command lines, one a run: `train`, `bias train`, `pipeline` or `bias pipeline` with its flags
     ///
     /// As on a command line, with or without `cbp-fast` in front, quotes as in a shell. Empty lines and lines that begin
-    /// with # are skipped. Each run needs an output folder (-o) of its own, after which it is named in messages.
+    /// with # are skipped; a backslash at the end of a line joins the next to it. Each run needs an output folder (-o) of its own, after which it is named in messages.
     #[arg(value_name = "RUNS")]
     pub runs: PathBuf,
 
@@ -154,13 +154,10 @@ fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     let mut folders = HashSet::new();
     let mut names = HashSet::new();
-    lines::for_each(path, |number, line| {
+    for (number, line) in joined_lines(path)? {
         let at = || lines::place(path, number);
-        if line.trim().is_empty() || line.trim_start().starts_with('#') {
-            return Ok(());
-        }
-        lines::used(line, "the command line").map_err(|problem| problem.at(at()))?;
-        let (words, mut work) = parse(line).map_err(|problem| problem.at(at()))?;
+        lines::used(&line, "the command line").map_err(|problem| problem.at(at()))?;
+        let (words, mut work) = parse(&line).map_err(|problem| problem.at(at()))?;
         let common = work.common();
         common.command_line = Some(words);
         let folder = common.output_dir.clone();
@@ -179,14 +176,36 @@ fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
         let label: &'static str = Box::leak(name.clone().into_boxed_str());
         common.console = ConsoleArgs { label: Some(label), ..console };
         runs.push(Run { name, work });
-        Ok(())
-    })?;
+    }
     if runs.is_empty() {
         return Err(Problem::new("no run in the file")
             .at(path.display())
             .fix("write one command line a run, e.g. train -g genome.fa ... -fl fold_0.json -o fold_0")
             .into());
     }
+    Ok(runs)
+}
+
+/// Command lines and the number of the first line of each; as in a shell, a line that ends in a
+/// backslash goes on in the next.
+fn joined_lines(path: &Path) -> Result<Vec<(usize, String)>> {
+    let mut runs: Vec<(usize, String)> = Vec::new();
+    let mut goes_on = false;
+    lines::for_each(path, |number, line| {
+        if !goes_on && (line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(());
+        }
+        let text = line.trim_end();
+        let backslashes = text.len() - text.trim_end_matches('\\').len();
+        let open = backslashes % 2 == 1;
+        let text = if open { &text[..text.len() - 1] } else { text };
+        match runs.last_mut().filter(|_| goes_on) {
+            Some((_, run)) => *run += text,
+            None => runs.push((number, text.to_string())),
+        }
+        goes_on = open;
+        Ok(())
+    })?;
     Ok(runs)
 }
 
@@ -213,8 +232,7 @@ fn parse(line: &str) -> Result<(Vec<String>, Work), Problem> {
         }
         Err(_) => Err(Problem::new(wrong)),
     };
-    let fix =
-        "a line is train, bias train, pipeline or bias pipeline with its flags; try it on its own";
+    let fix = "write each run on one line, or with a backslash at the end of a line that goes on: train, bias train, pipeline or bias pipeline with its flags; try it on its own";
     work.map(|work| (words, work)).map_err(|problem| problem.fix(fix))
 }
 

@@ -13,6 +13,7 @@ use crate::input::folds::{Folds, Split};
 use crate::input::regions::Region;
 use crate::pack::cache;
 use crate::store::genome::Contig;
+use crate::store::tracks::Disputed;
 use crate::store::{GenomePack, Tracks};
 
 /// Opens genome and signal (packing them into `cache_dir` where needed) and matches their contigs.
@@ -24,7 +25,11 @@ pub fn open_tracks(
 ) -> Result<Tracks> {
     let genome_pack = open_genome(genome, cache_dir, console)?;
     match signal {
-        Some(signal) => with_signal(genome_pack, genome, signal, cache_dir, console),
+        Some(signal) => {
+            let tracks = with_signal(genome_pack, genome, signal, cache_dir, console)?;
+            warn_of(&tracks.disputed, console);
+            Ok(tracks)
+        }
         None => Ok(Tracks::new(genome_pack, None)),
     }
 }
@@ -33,7 +38,8 @@ pub fn open_genome(genome: &Path, cache_dir: &Path, console: &Console) -> Result
     Ok(Arc::new(cache::open_genome(genome, cache_dir, &mut |line| console.info(line))?))
 }
 
-/// Adds a signal to a genome that is open already; `genome` is its path, for messages.
+/// Adds a signal to a genome that is open already; `genome` is its path, for messages. Contigs that
+/// differ in length are left to the caller: they matter where something lies on them.
 pub fn with_signal(
     genome_pack: Arc<GenomePack>,
     genome: &Path,
@@ -43,51 +49,79 @@ pub fn with_signal(
 ) -> Result<Tracks> {
     let mut report = |line: &str| console.info(line);
     let signal_pack = Arc::new(cache::open_signal(signal, cache_dir, &mut report)?);
-    same_assembly(genome_pack.contigs(), genome, signal_pack.contigs(), signal)?;
-    Ok(Tracks::new(genome_pack, Some(signal_pack)))
+    let lengths = signal_pack.contigs().iter().map(|c| (c.name.as_str(), c.length));
+    let disputed = same_assembly(genome_pack.contigs(), genome, lengths, signal)?;
+    Ok(Tracks::new(genome_pack, Some(signal_pack)).dispute(disputed))
 }
 
-/// Contigs that both know must have one length, and there must be some.
-fn same_assembly(
+/// Contigs that genome and `other` know with different lengths, with the problem of whatever lies
+/// on one. There must be a shared name.
+fn same_assembly<'a>(
     genome: &[Contig],
     genome_path: &Path,
-    other: &[Contig],
+    other: impl Iterator<Item = (&'a str, u64)> + Clone,
     other_path: &Path,
-) -> Result<(), Problem> {
+) -> Result<Disputed, Problem> {
     let place = format!("{} and {}", genome_path.display(), other_path.display());
-    let by_name: HashMap<&str, &Contig> = genome.iter().map(|c| (c.name.as_str(), c)).collect();
+    let known: HashMap<&str, u64> = genome.iter().map(|c| (c.name.as_str(), c.length)).collect();
     let mut shared = 0;
-    for contig in other {
-        let Some(known) = by_name.get(contig.name.as_str()) else { continue };
+    let mut disputed = Disputed::new();
+    for (name, length) in other.clone() {
+        let Some(&known) = known.get(name) else { continue };
         shared += 1;
-        if known.length != contig.length {
-            return Err(Problem::new(format!(
-                "{} is {} bp long in the genome but {} bp here: another assembly?",
-                contig.name, known.length, contig.length
-            ))
-            .at(place)
-            .fix("use files made from one assembly"));
+        if known != length {
+            let what = format!(
+                "{name} is {known} bp long in the genome but {length} bp here: another assembly?"
+            );
+            let problem = Problem::new(what).at(&place).fix("use files made from one assembly");
+            disputed.insert(name.to_string(), problem);
         }
     }
     if shared == 0 {
-        return Err(different_names(
-            "the files share no contig name",
-            names(genome),
-            other.iter().map(|c| c.name.clone()).collect(),
-        )
-        .at(place));
+        let other = other.take(4).map(|(name, _)| name.to_string()).collect();
+        return Err(
+            different_names("the files share no contig name", names(genome), other).at(place)
+        );
     }
-    Ok(())
+    Ok(disputed)
 }
 
-/// chrom.sizes against the genome: lengths must agree, and there must be a shared name.
-pub fn check_sizes(sizes: &ChromSizes, path: &Path, genome: &GenomePack) -> Result<(), Problem> {
-    let contigs: Vec<Contig> = sizes
-        .entries
-        .iter()
-        .map(|(name, length)| Contig { name: name.clone(), length: *length })
-        .collect();
-    same_assembly(genome.contigs(), Path::new("the genome"), &contigs, path)
+/// chrom.sizes against the genome: there must be a shared name, and contigs of another length are
+/// returned.
+pub fn check_sizes(
+    sizes: &ChromSizes,
+    path: &Path,
+    genome: &GenomePack,
+    console: &Console,
+) -> Result<Disputed, Problem> {
+    let lengths = sizes.entries.iter().map(|(name, length)| (name.as_str(), *length));
+    let disputed = same_assembly(genome.contigs(), Path::new("the genome"), lengths, path)?;
+    warn_of(&disputed, console);
+    Ok(disputed)
+}
+
+/// Refuses what lies on a contig whose length is disputed.
+pub fn refuse_disputed<'a>(
+    disputed: &Disputed,
+    used: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Problem> {
+    if disputed.is_empty() {
+        return Ok(());
+    }
+    match used.into_iter().find_map(|name| disputed.get(name)) {
+        Some(problem) => Err(problem.clone()),
+        None => Ok(()),
+    }
+}
+
+fn warn_of(disputed: &Disputed, console: &Console) {
+    // The same example in every run.
+    if let Some(first) = disputed.values().min_by_key(|p| p.what()) {
+        console.warning(format!(
+            "{} contigs differ in length and must not be used, e.g. {first}",
+            disputed.len()
+        ));
+    }
 }
 
 /// Every part of the fold must exist in the genome; single missing names are a warning.
@@ -155,13 +189,16 @@ mod tests {
 
     #[test]
     fn another_assembly_and_other_names_are_told_apart() {
-        let check = |other: &[Contig]| {
+        let check = |other: &[(&str, u64)]| {
+            let other = other.iter().copied();
             same_assembly(&[contig("chr1", 100)], Path::new("a"), other, Path::new("b"))
         };
-        assert!(check(&[contig("chr1", 100), contig("chrUn", 5)]).is_ok());
-        let text = check(&[contig("chr1", 99)]).unwrap_err().to_string();
+        assert!(check(&[("chr1", 100), ("chrUn", 5)]).unwrap().is_empty());
+        let disputed = check(&[("chr1", 99), ("chrUn", 5)]).unwrap();
+        assert!(refuse_disputed(&disputed, ["chr2", "chrUn"]).is_ok());
+        let text = refuse_disputed(&disputed, ["chr2", "chr1"]).unwrap_err().to_string();
         assert!(text.contains("100 bp long in the genome but 99 bp"), "{text}");
-        let text = check(&[contig("1", 100)]).unwrap_err().to_string();
+        let text = check(&[("1", 100)]).unwrap_err().to_string();
         assert!(text.contains("share no contig name (genome: chr1; here: 1)"), "{text}");
     }
 }

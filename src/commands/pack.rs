@@ -193,10 +193,13 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
     let sizes = args.chrom_sizes.as_deref().map(chrom_sizes::read).transpose()?;
     let contigs = match (&genome, sizes) {
         (Some(genome), sizes) => {
+            let mut contigs = reads::contigs(genome.contigs());
             if let (Some(sizes), Some(path)) = (&sizes, &args.chrom_sizes) {
-                inputs::check_sizes(sizes, path, genome)?;
+                for (name, problem) in inputs::check_sizes(sizes, path, genome, &console)? {
+                    contigs.disputed(&name, problem);
+                }
             }
-            reads::contigs(genome.contigs())
+            contigs
         }
         (None, Some(sizes)) => Contigs::new(sizes.entries),
         (None, None) => {

@@ -63,6 +63,7 @@ pub fn open(
         let chroms: HashSet<&String> = chroms.iter().collect();
         wanted.retain(|r| chroms.contains(&r.chrom));
     }
+    inputs::refuse_disputed(&tracks.disputed, wanted.iter().map(|r| r.chrom.as_str()))?;
     let found = wanted.len();
     let (kept, dropped) = edges::filter(&wanted, tracks, filter.width, kind);
     if let Some(first) = dropped.first() {

@@ -77,11 +77,14 @@ pub fn run(args: ShiftQcArgs) -> Result<()> {
             vec![first]
         }
         None if args.chromosomes.is_empty() => {
-            let shared = genome.contigs().iter().filter(|c| signal.contig_id(&c.name).is_some());
+            let shared = genome.contigs().iter().filter(|c| {
+                signal.contig_id(&c.name).is_some() && !tracks.disputed.contains_key(&c.name)
+            });
             shared.map(|c| c.name.clone()).collect()
         }
         None => args.chromosomes,
     };
+    inputs::refuse_disputed(&tracks.disputed, chromosomes.iter().map(String::as_str))?;
     let qc = ShiftQc::new(genome, signal, &chromosomes, args.data_type, &motifs)?;
     qc.write(&args.output_prefix)?;
     say(&qc, &console);

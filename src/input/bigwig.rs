@@ -3,38 +3,51 @@
 //! bigtools trusts a file's counts and offsets and stops the program on some damaged ones, so the
 //! structure is checked first (`bigwig_check`), its calls are guarded against panics, and
 //! what it returns is checked against the contig: sorted, apart, inside. A damaged file is an
-//! error here, whatever the damage.
+//! error here, whatever the damage. bigtools looks a contig up by going through all of them, so it
+//! is handed the one that is asked for: a scaffold-level assembly has hundreds of thousands.
 
-use std::cell::Cell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use anyhow::Result;
-use bigtools::{BigWigRead, Value};
+use bigtools::{BBIFileInfo, BigWigRead, ChromInfo, Value};
 
-use super::{bigwig_check, lines};
+use super::guard::guarded;
+use super::{bigwig_check, lines, sniff};
 use crate::error::Problem;
 
 /// An open bigWig.
 pub struct BigWig {
     path: PathBuf,
-    read: BigWigRead<BufReader<File>>,
+    file: BufReader<File>,
+    /// Without its contigs, which are these:
+    info: BBIFileInfo,
+    chroms: Vec<ChromInfo>,
     contigs: Vec<(String, u64)>,
+    /// Place of each name in the two lists.
+    ids: HashMap<String, usize>,
 }
 
 impl BigWig {
-    /// Errors: not a bigWig (says what it is instead), truncated, damaged.
+    /// Errors: not a bigWig (says what it is instead), truncated, damaged, without any value.
     pub fn open(path: &Path) -> Result<Self> {
         let file = lines::open_file(path)?;
+        if !bigwig_check::is_bigwig(&file).map_err(|e| lines::unreadable(path, &e))? {
+            return Err(not_a_bigwig(path, &file).at(path.display()).into());
+        }
         bigwig_check::check(&file).map_err(|p| p.at(path.display()))?;
         let read = guarded(|| BigWigRead::open(BufReader::new(file)))
             .map_err(|reason| damaged(path, &reason))?
             .map_err(|e| damaged(path, &e.to_string()))?;
-        let contigs = read.chroms().iter().map(|c| (c.name.clone(), u64::from(c.length))).collect();
-        Ok(Self { path: path.to_path_buf(), read, contigs })
+        let mut info = read.info().clone();
+        let chroms = std::mem::take(&mut info.chrom_info);
+        let contigs: Vec<(String, u64)> =
+            chroms.iter().map(|c| (c.name.clone(), u64::from(c.length))).collect();
+        let ids = contigs.iter().enumerate().map(|(id, (name, _))| (name.clone(), id)).collect();
+        let file = read.into_inner();
+        Ok(Self { path: path.to_path_buf(), file, info, chroms, contigs, ids })
     }
 
     /// Names and lengths (bp) in the file's order.
@@ -42,10 +55,27 @@ impl BigWig {
         &self.contigs
     }
 
+    /// bp of a contig; `None` for one that the file does not have.
+    pub fn length(&self, contig: &str) -> Option<u64> {
+        self.ids.get(contig).map(|&id| self.contigs[id].1)
+    }
+
+    /// A reader that knows this contig alone.
+    ///
+    /// Errors: an unknown contig.
+    fn of_contig(&mut self, contig: &str) -> Result<BigWigRead<&mut BufReader<File>>, Problem> {
+        let Some(&id) = self.ids.get(contig) else {
+            let problem = Problem::new(format!("bigWig has no contig {contig}"));
+            return Err(problem.at(self.path.display()));
+        };
+        let info = BBIFileInfo { chrom_info: vec![self.chroms[id].clone()], ..self.info.clone() };
+        Ok(BigWigRead::with_info(info, &mut self.file))
+    }
+
     /// Sum of all values, as the file's own summary has it; `None` where it has none that can be
     /// read. Nothing depends on it, so a damaged one is no error.
     pub fn total(&mut self) -> Option<f64> {
-        let read = &mut self.read;
+        let mut read = BigWigRead::with_info(self.info.clone(), &mut self.file);
         let summary = guarded(|| read.get_summary()).ok()?.ok()?;
         (summary.bases_covered > 0 && summary.sum.is_finite()).then_some(summary.sum)
     }
@@ -92,8 +122,8 @@ impl BigWig {
     ) -> Result<()> {
         let path = self.path.clone();
         let fail = |reason: &str| damaged(&path, &format!("contig {contig}: {reason}"));
-        let read = &mut self.read;
-        let mut values = guarded(|| read.get_interval(contig, start, end))
+        let read = self.of_contig(contig)?;
+        let mut values = guarded(|| read.get_interval_move(contig, start, end))
             .map_err(|reason| fail(&reason))?
             .map_err(|e| fail(&e.to_string()))?;
         while let Some(value) = guarded(|| values.next()).map_err(|reason| fail(&reason))? {
@@ -115,16 +145,12 @@ impl BigWig {
         contig: &str,
         mut each: impl FnMut(u32, u32, f32) -> Result<()>,
     ) -> Result<()> {
-        let Some(&(_, length)) = self.contigs.iter().find(|(name, _)| name == contig) else {
-            return Err(Problem::new(format!("bigWig has no contig {contig}"))
-                .at(self.path.display())
-                .into());
-        };
+        let length = self.length(contig).unwrap_or_default();
         let path = self.path.clone();
         let fail = |reason: &str| damaged(&path, &format!("contig {contig}: {reason}"));
-        let read = &mut self.read;
+        let read = self.of_contig(contig)?;
         // Asking beyond the contig keeps bigtools from trimming what lies outside of it.
-        let mut values = guarded(|| read.get_interval(contig, 0, u32::MAX))
+        let mut values = guarded(|| read.get_interval_move(contig, 0, u32::MAX))
             .map_err(|reason| fail(&reason))?
             .map_err(|e| fail(&e.to_string()))?;
         let mut last = 0;
@@ -144,34 +170,26 @@ impl BigWig {
     }
 }
 
+fn not_a_bigwig(path: &Path, file: &File) -> Problem {
+    const WANTED: &str = "a bigWig";
+    if file.metadata().is_ok_and(|m| m.len() == 0) {
+        return Problem::new(format!("expected {WANTED}, found an empty file"))
+            .fix("check how the file was made");
+    }
+    match sniff::of_file(path) {
+        // A bigWig that was compressed on top is one when it is decompressed.
+        Some(sniff::Kind::BigWig) => {
+            Problem::new(format!("expected {WANTED}, found one that was compressed with gzip"))
+                .fix("unpack it once (gunzip)")
+        }
+        Some(kind) => sniff::unexpected(WANTED, kind),
+        None => Problem::new(format!("expected {WANTED}, found something else"))
+            .fix("pass a bigWig of insertion counts per base (.bw)"),
+    }
+}
+
 fn damaged(path: &Path, reason: &str) -> Problem {
     Problem::new(format!("bigWig is damaged: {reason}"))
         .at(path.display())
         .fix("copy or make the file again")
-}
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `call`; a panic inside becomes its message, and nothing is printed.
-fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    // What `call` borrowed is not used again: every error ends the reading.
-    let result = catch_unwind(AssertUnwindSafe(call));
-    QUIET.set(false);
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        text.unwrap_or("its data cannot be decoded").to_string()
-    })
 }

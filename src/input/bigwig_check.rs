@@ -9,11 +9,9 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::lines;
 use crate::error::Problem;
 
 const BIGWIG: u32 = 0x888f_fc26;
-const BIGBED: u32 = 0x8789_f2eb;
 const CHROM_TREE: u32 = 0x78ca_8c91;
 const INDEX_TREE: u32 = 0x2468_ace0;
 /// A block holds at most 65,535 items of 12 bytes; anything near this is a damaged number.
@@ -22,38 +20,36 @@ const DEEPEST_TREE: usize = 32;
 /// Longest contig name in bytes.
 const LONGEST_NAME: u32 = 4096;
 
-/// Checks the structure of `file`.
+/// True when the file begins as a bigWig does.
+pub fn is_bigwig(file: &File) -> std::io::Result<bool> {
+    let mut magic = [0; 4];
+    match file.read_exact_at(&mut magic, 0) {
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+        Ok(()) => Ok([u32::from_le_bytes(magic), u32::from_be_bytes(magic)].contains(&BIGWIG)),
+    }
+}
+
+/// Checks the structure of a bigWig.
 pub fn check(file: &File) -> Result<(), Problem> {
     let length = file.metadata().map_err(|e| unreadable(&e))?.len();
     let mut start = [0; 64];
-    let n = length.min(64) as usize;
-    file.read_exact_at(&mut start[..n], 0).map_err(|e| unreadable(&e))?;
-    let Some(little) = byte_order(&start[..n], length)? else {
+    if length < 64 {
         return Err(Problem::new("bigWig is truncated: its header is not whole")
             .fix("copy or make the file again"));
-    };
-    Bytes { file, length, little }.check().map_err(|reason| {
+    }
+    file.read_exact_at(&mut start, 0).map_err(|e| unreadable(&e))?;
+    let little = start[..4] == BIGWIG.to_le_bytes();
+    let bytes = Bytes { file, length, little };
+    let damaged = |reason| {
         Problem::new(format!("bigWig is truncated or damaged: {reason}"))
             .fix("copy or make the file again")
-    })
-}
-
-/// Little-endian? `None` when the file ends within its header.
-fn byte_order(start: &[u8], length: u64) -> Result<Option<bool>, Problem> {
-    let wrong = |found: &str| {
-        Err(Problem::new(format!("expected a bigWig, found {found}"))
-            .fix("pass a bigWig of insertion counts per base (.bw)"))
     };
-    let Some(&magic) = start.first_chunk::<4>() else {
-        return wrong(if length == 0 { "an empty file" } else { "something else" });
-    };
-    let little = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
-        (BIGWIG, _) => true,
-        (_, BIGWIG) => false,
-        (BIGBED, _) | (_, BIGBED) => return wrong("a bigBed file"),
-        _ => return wrong(lines::foreign(start).unwrap_or("something else")),
-    };
-    Ok((start.len() == 64).then_some(little))
+    if bytes.is_header_only(&start).map_err(damaged)? {
+        return Err(Problem::new("bigWig has no values: only its header was written")
+            .fix("check the sample that it was made of; programs leave such a file when there are no reads"));
+    }
+    bytes.check().map_err(damaged)
 }
 
 fn unreadable(error: &std::io::Error) -> Problem {
@@ -67,6 +63,16 @@ struct Bytes<'f> {
 }
 
 impl Bytes<'_> {
+    /// True of a header without an index and without a block, as pyBigWig closes a file that no
+    /// entry was added to.
+    fn is_header_only(&self, header: &[u8; 64]) -> Result<bool, String> {
+        if self.u64(header, 24) != 0 {
+            return Ok(false);
+        }
+        let blocks = self.at(self.u64(header, 16), 8, "data")?;
+        Ok(self.u64(&blocks, 0) == 0)
+    }
+
     fn check(&self) -> Result<(), String> {
         let header = self.at(0, 64, "header")?;
         let zooms = u64::from(self.u16(&header, 6));
@@ -139,6 +145,9 @@ impl Bytes<'_> {
                 }
                 let size = self.u64(item, 24);
                 self.inside(place, size, "data")?;
+                if size > 2 * u64::from(LARGEST_BLOCK) {
+                    return Err(format!("a block of {size} bytes"));
+                }
                 blocks += 1;
                 bytes = bytes.saturating_add(size);
             }

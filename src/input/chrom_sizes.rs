@@ -4,11 +4,13 @@
 //! file order.
 
 use std::collections::HashMap;
+use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::lines;
+use super::sniff::{self, Kind};
 use crate::error::Problem;
 
 /// Names and lengths (bp) in file order.
@@ -28,9 +30,17 @@ impl ChromSizes {
 ///
 /// Errors, with file and line: one column, a length that is no positive number, a name twice.
 pub fn read(path: &Path) -> Result<ChromSizes> {
+    let mut text = lines::open(path)?;
+    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
+    // Column 2 of these is a number too, and no length.
+    if let Some(kind) = sniff::of(start).filter(|&kind| has_positions(kind)) {
+        return Err(sniff::unexpected("chromosome sizes (2 columns)", kind)
+            .at(path.display())
+            .into());
+    }
     let mut entries: Vec<(String, u64)> = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
-    lines::for_each(path, |number, line| {
+    lines::for_each_of(text, path, |number, line| {
         if line.trim().is_empty() || line.starts_with('#') {
             return Ok(());
         }
@@ -43,7 +53,8 @@ pub fn read(path: &Path) -> Result<ChromSizes> {
         }
         entries.push((name.to_string(), length));
         Ok(())
-    })?;
+    })
+    .map_err(|e| sniff::explain(path, e, &[Kind::ChromSizes]))?;
     if entries.is_empty() {
         return Err(Problem::new("file lists no chromosomes")
             .at(path.display())
@@ -51,6 +62,21 @@ pub fn read(path: &Path) -> Result<ChromSizes> {
             .into());
     }
     Ok(ChromSizes { entries })
+}
+
+fn has_positions(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Bed
+            | Kind::BedGraph
+            | Kind::Bedpe
+            | Kind::BroadPeak
+            | Kind::Fragments
+            | Kind::HeadlessVcf
+            | Kind::NarrowPeak
+            | Kind::TagAlign
+            | Kind::Vcf
+    )
 }
 
 fn parse(line: &str) -> Result<(&str, u64), Problem> {

@@ -18,6 +18,7 @@ use anyhow::Result;
 use memchr::{memchr, memchr2};
 
 use super::lines::{self, ContentHash, LONGEST_LINE, Text};
+use super::sniff;
 use crate::console::{self, grouped};
 use crate::error::Problem;
 
@@ -425,15 +426,16 @@ fn check_start(block: &[u8]) -> Result<(), Problem> {
     if text.first().is_none_or(|&b| b == b'>') {
         return Ok(());
     }
-    let found = match lines::foreign(block) {
-        Some(kind) => kind.to_string(),
-        None if text.starts_with(b"LOCUS") => "a GenBank file".to_string(),
-        None if text.starts_with(b"@") => "a FASTQ or SAM file ('@' first)".to_string(),
-        None if text.starts_with(b"##gff") => "a GFF file".to_string(),
-        None if text[0].is_ascii_graphic() => format!("'{}' first", char::from(text[0])),
-        None => format!("byte 0x{:02x} first", text[0]),
+    const WANTED: &str = "a FASTA file ('>' first)";
+    if let Some(kind) = sniff::of(block) {
+        return Err(sniff::unexpected(WANTED, kind));
+    }
+    let found = match text[0] {
+        b'@' => "a FASTQ or SAM file ('@' first)".to_string(),
+        byte if byte.is_ascii_graphic() => format!("'{}' first", char::from(byte)),
+        byte => format!("byte 0x{byte:02x} first"),
     };
-    Err(Problem::new(format!("expected a FASTA file ('>' first), found {found}"))
+    Err(Problem::new(format!("expected {WANTED}, found {found}"))
         .fix("pass a FASTA file: plain, gzip or bgzip"))
 }
 

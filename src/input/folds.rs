@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::lines;
+use super::sniff::{self, Kind};
 use crate::error::Problem;
 
 /// One part of a fold.
@@ -86,14 +87,15 @@ impl Splits<'_> {
 /// empty train or valid list, a chromosome in two lists.
 pub fn read(path: &Path) -> Result<Folds> {
     let text = lines::read_whole(path, LARGEST)?;
-    let value: Value = serde_json::from_slice(&text).map_err(|e| {
+    let value: Result<Value, Problem> = serde_json::from_slice(&text).map_err(|e| {
         // serde_json ends its text with the position, which belongs to `where`.
         let reason = e.to_string();
         let reason = reason.split(" at line ").next().unwrap_or_default();
         Problem::new(format!("not valid JSON: {reason}"))
             .at(format!("{} line {} column {}", path.display(), e.line(), e.column()))
             .fix(SHAPE)
-    })?;
+    });
+    let value = value.map_err(|p| sniff::explain(path, p.into(), &[Kind::Json]))?;
     check(&value).map_err(|p| p.at(path.display()).into())
 }
 

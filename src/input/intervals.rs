@@ -3,13 +3,25 @@
 //! In: lines `chrom start end ...`. Out: the intervals, and the columns after the third as they
 //! stand.
 
+use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::lines;
 use super::regions::{is_header, number_in};
+use super::sniff::{self, Kind};
 use crate::error::Problem;
+
+/// What has rows of contig, start, end.
+const ROWS: &[Kind] = &[
+    Kind::Bed,
+    Kind::BedGraph,
+    Kind::BroadPeak,
+    Kind::Fragments,
+    Kind::NarrowPeak,
+    Kind::TagAlign,
+];
 
 /// One row. Coordinates are 0-based and half-open, in bp.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +40,21 @@ pub struct BedRow {
 ///
 /// Errors: any row that is no interval, with file and line.
 pub fn read(path: &Path) -> Result<Vec<BedRow>> {
+    const WANTED: &str = "intervals (BED)";
+    let mut text = lines::open(path)?;
+    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
+    // Rows of these begin like intervals and mean something else.
+    if let Some(kind @ (Kind::Bedpe | Kind::Vcf | Kind::HeadlessVcf)) = sniff::of(start) {
+        return Err(sniff::unexpected(WANTED, kind).at(path.display()).into());
+    }
     let mut rows = Vec::new();
-    lines::for_each(path, |number, line| {
+    lines::for_each_of(text, path, |number, line| {
         if !is_header(line) {
             rows.push(parse(line, number).map_err(|p| p.at(lines::place(path, number)))?);
         }
         Ok(())
-    })?;
+    })
+    .map_err(|e| sniff::explain(path, e, ROWS))?;
     Ok(rows)
 }
 

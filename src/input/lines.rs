@@ -16,7 +16,7 @@ use anyhow::Result;
 use memchr::{memchr2, memchr2_iter};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{gzip, pipe};
+use super::{gzip, pipe, sniff};
 use crate::error::Problem;
 
 /// Longest line, bytes. A line is some 100 bytes; one this long is something else, and may never
@@ -196,10 +196,8 @@ pub fn for_each_of(
     mut each: impl FnMut(usize, &str) -> Result<()>,
 ) -> Result<()> {
     let start = text.fill_buf().map_err(|e| unreadable(path, &e))?;
-    if let Some(kind) = foreign(start) {
-        return Err(Problem::new(format!("expected a text file, found {kind}"))
-            .at(path.display())
-            .into());
+    if let Some(kind) = sniff::not_text(start) {
+        return Err(sniff::unexpected("a text file", kind).at(path.display()).into());
     }
     for_each_bytes(&mut text, path, |number, line| {
         each(number as usize, &String::from_utf8_lossy(line))
@@ -348,47 +346,6 @@ impl Read for Normalized {
 /// `peaks.bed line 12`, as every error names a line.
 pub fn place(path: &Path, line: usize) -> String {
     format!("{} line {line}", path.display())
-}
-
-/// What a file that should have been text looks like, from its first (decompressed) bytes.
-pub fn foreign(start: &[u8]) -> Option<&'static str> {
-    const BINARY: [(&[u8], &str); 17] = [
-        (b"BAM\x01", "a BAM file"),
-        (b"CRAM", "a CRAM file"),
-        (b"BCF", "a BCF file"),
-        (b"TBI\x01", "a tabix index"),
-        (b"CSI\x01", "a CSI index"),
-        (b"BAI\x01", "a BAM index"),
-        (&[0x43, 0x27, 0x41, 0x1a], "a 2bit file"),
-        (&[0x1a, 0x41, 0x27, 0x43], "a 2bit file"),
-        (&[0x26, 0xfc, 0x8f, 0x88], "a bigWig file"),
-        (&[0x88, 0x8f, 0xfc, 0x26], "a bigWig file"),
-        (&[0xeb, 0xf2, 0x89, 0x87], "a bigBed file"),
-        (&[0x87, 0x89, 0xf2, 0xeb], "a bigBed file"),
-        (b"\x89HDF", "an HDF5 file"),
-        (b"PK\x03\x04", "a zip archive"),
-        (b"BZh", "a bzip2 file"),
-        (b"\xfd7zXZ", "an xz file"),
-        (&[0x28, 0xb5, 0x2f, 0xfd], "a zstd file"),
-    ];
-    if let Some((_, kind)) = BINARY.iter().find(|(magic, _)| start.starts_with(magic)) {
-        return Some(kind);
-    }
-    if start.starts_with(b"CBPFGENO") || start.starts_with(b"CBPFSIGN") {
-        return Some("a cbp-fast pack");
-    }
-    if start.starts_with(&[0x1f, 0x8b]) {
-        return Some("a file that was compressed twice");
-    }
-    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
-        return Some("UTF-16 text (save it as UTF-8)");
-    }
-    let text = start.trim_ascii_start();
-    let head: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
-    if head.starts_with(b"<!doctype") || head.starts_with(b"<html") || head.starts_with(b"<?xml") {
-        return Some("a web page (the download may have failed)");
-    }
-    None
 }
 
 #[cfg(test)]

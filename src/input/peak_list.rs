@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::sniff::{self, Kind};
 use super::{lines, regions};
 use crate::error::Problem;
 
@@ -34,6 +35,10 @@ pub fn read(path: &Path) -> Result<Vec<Peak>> {
             peaks.push(parse(line).map_err(|p| p.at(lines::place(path, number)))?);
         }
         Ok(())
+    })
+    .map_err(|e| {
+        let wanted = [Kind::Bed, Kind::BroadPeak, Kind::NarrowPeak, Kind::TagAlign];
+        sniff::explain(path, e, &wanted)
     })?;
     if peaks.is_empty() {
         return Err(Problem::new("file has no peaks")

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::lines;
+use super::sniff::{self, Kind};
 use crate::error::Problem;
 
 /// One row of a regions file. Coordinates are 0-based, half-open, in bp.
@@ -74,7 +75,8 @@ pub fn read(path: &Path) -> Result<Vec<Region>> {
             regions.push(region);
         }
         Ok(())
-    })?;
+    })
+    .map_err(|e| sniff::explain(path, e, &[Kind::NarrowPeak, Kind::Bed]))?;
     if regions.is_empty() {
         return Err(Problem::new("file has no regions")
             .at(path.display())

@@ -153,7 +153,13 @@ impl ContigTable {
     pub fn findings(&self) -> Vec<Finding> {
         let Some((reference, others)) = self.lists.split_first() else { return Vec::new() };
         let mut found = Vec::new();
-        found.extend(others.iter().filter_map(|list| reference.against(list)));
+        let used = |name: &str| {
+            // Without regions there is no telling.
+            self.users.is_empty() || self.users.iter().any(|u| u.by_chrom.contains_key(name))
+        };
+        for list in others {
+            found.extend(reference.against(list, used));
+        }
         for user in &self.users {
             found.extend(user.against(reference));
             // Sizes and a genome that was read in part need not have everything.
@@ -190,17 +196,18 @@ impl List {
         self.contigs.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Shared contigs must have one length, and there must be some.
-    fn against(&self, other: &List) -> Option<Finding> {
+    /// Shared contigs that rows lie on must have one length, and there must be some that are shared.
+    fn against(&self, other: &List, used: impl Fn(&str) -> bool) -> Option<Finding> {
         let mut shared = 0usize;
-        let mut different = Vec::new();
+        let (mut different, mut unused) = (Vec::new(), Vec::new());
         for (name, length) in &other.contigs {
             let Some(known) = self.lengths.get(name) else { continue };
             shared += 1;
             if let (Some(known), Some(length)) = (*known, *length)
                 && known != length
             {
-                different.push((name, known, length));
+                let of_use = if used(name) { &mut different } else { &mut unused };
+                of_use.push((name, known, length));
             }
         }
         let place = format!("{} and {}", self.place, other.place);
@@ -209,17 +216,23 @@ impl List {
                 other_names("the files share no contig name", self, other.names(), &other.place);
             return Some(Finding::fail(CHECK, problem.at(place)));
         }
-        let (name, known, length) = different.first()?;
+        let (name, known, length) = different.first().or(unused.first())?;
         let named = |length: u64| assembly(length).map_or(String::new(), |a| format!(" ({a})"));
         let problem = Problem::new(format!(
             "{} of {shared} shared contigs differ in length: {name} is {known} bp long in the {}{} but {length} bp in the {}{}: another assembly?",
-            different.len(),
+            different.len() + unused.len(),
             self.role,
             named(*known),
             other.role,
             named(*length),
         ));
-        Some(Finding::fail(CHECK, problem.at(place).fix("use files made from one assembly")))
+        let problem = problem.at(place);
+        Some(match different.is_empty() {
+            true => Finding::warn(CHECK, problem.fix(
+                "no region lies on it, so this run can go on; use files made from one assembly if one should",
+            )),
+            false => Finding::fail(CHECK, problem.fix("use files made from one assembly")),
+        })
     }
 }
 
@@ -407,6 +420,17 @@ mod tests {
         for wanted in ["1 of 2 shared", "(GRCh38/hg38)", "(GRCh37/hg19)", "g.fa and s.bw", "fix:"] {
             assert!(text.contains(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn a_length_matters_where_rows_lie() {
+        let mut all = table(GENOME, &[("chr1", 248_956_422), ("chr2", 49)]);
+        all.add_rows("peaks", Path::new("p.bed"), [("chr1", 9, 1)]);
+        let (verdict, text) = only(&all);
+        assert_eq!(verdict, Verdict::Warn, "{text}");
+        assert!(text.contains("chr2 is 50 bp long") && text.contains("no region lies on it"));
+        all.add_rows("nonpeaks", Path::new("n.bed"), [("chr2", 9, 1)]);
+        assert_eq!(only(&all).0, Verdict::Fail);
     }
 
     #[test]

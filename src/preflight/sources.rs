@@ -140,11 +140,7 @@ impl Signal {
                 fractional: pack.value_type() == ValueType::F32,
             })),
             Self::BigWig(bigwig) => {
-                let Some(length) =
-                    bigwig.contigs().iter().find(|(name, _)| name == chrom).map(|&(_, l)| l)
-                else {
-                    return Ok(None);
-                };
+                let Some(length) = bigwig.length(chrom) else { return Ok(None) };
                 let inside = |at: i64| at.clamp(0, length as i64) as u32;
                 let mut window = Window::default();
                 bigwig.values(chrom, inside(start), inside(end), |bases, value| {

@@ -210,8 +210,8 @@ impl Header {
         let Some(kind) = Kind::of(start) else {
             let found = match start {
                 [] => "an empty file".to_string(),
-                _ => crate::input::lines::foreign(start)
-                    .map_or_else(|| "something else".to_string(), str::to_string),
+                _ => crate::input::sniff::of(start)
+                    .map_or_else(|| "something else".to_string(), |kind| kind.to_string()),
             };
             return Err(Problem::new(format!("expected a cbp-fast pack, found {found}"))
                 .fix(format!("make one with: {}", Kind::Genome.command())));

@@ -76,6 +76,10 @@ pub fn open(path: &Path, kind: Kind) -> Result<(Bytes, Header)> {
             header.kind.name()
         ))
         .at(path.display())
+        .fix(match header.kind {
+            Kind::Genome => "pass a genome pack as -g",
+            Kind::Signal => "pass a signal pack as --bigwig (-bw)",
+        })
         .into());
     }
     format::check_body(&file, &header, path)?;

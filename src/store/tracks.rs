@@ -1,9 +1,11 @@
 //! What an engine reads examples from: a genome pack and, for training, a signal pack.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{GenomePack, SignalPack};
 use crate::batch::Example;
+use crate::error::Problem;
 
 /// Genome and signal with their contigs matched by name. Cheap to clone.
 #[derive(Clone)]
@@ -12,7 +14,12 @@ pub struct Tracks {
     pub signal: Option<Arc<SignalPack>>,
     /// Signal contig of each genome contig; `None` where the signal does not know the name.
     signal_contigs: Arc<[Option<u32>]>,
+    /// Contigs that the inputs know with different lengths: whoever uses one gets its problem.
+    pub disputed: Arc<Disputed>,
 }
+
+/// The problem of each contig whose length is not the same in all inputs, by name.
+pub type Disputed = HashMap<String, Problem>;
 
 impl Tracks {
     pub fn new(genome: Arc<GenomePack>, signal: Option<Arc<SignalPack>>) -> Self {
@@ -21,7 +28,15 @@ impl Tracks {
             .iter()
             .map(|c| signal.as_ref().and_then(|s| s.contig_id(&c.name)))
             .collect();
-        Self { genome, signal, signal_contigs }
+        Self { genome, signal, signal_contigs, disputed: Arc::default() }
+    }
+
+    /// Adds contigs whose length differs between the genome and another input.
+    pub fn dispute(mut self, more: Disputed) -> Self {
+        if !more.is_empty() {
+            Arc::make_mut(&mut self.disputed).extend(more);
+        }
+        self
     }
 
     /// Contig of the signal for a contig of the genome; `None` where the signal does not know it.

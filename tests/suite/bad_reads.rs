@@ -148,7 +148,11 @@ fn text_cases() -> Vec<Case> {
         ),
         frag("CRLF", "chr1\t10\t40\r\nchr2\t10\t40\r\n", Ok(4)),
         frag("three columns", "chr1\t10\t40", Ok(2)),
-        frag("SnapATAC with a strand", "chr1\t10\t40\tb\t1\t+\n", Ok(2)),
+        frag(
+            "SnapATAC with a strand",
+            "chr1\t10\t40\tb\t1\t+\n",
+            Err(&["expected a fragment file (text), found single reads with a strand", "-itag"]),
+        ),
         frag("unsorted", "chr2\t10\t40\nchr1\t900\t940\nchr1\t1\t2\n", Ok(6)),
         case("gzip", Fragments, gzip(good.as_bytes()), Ok(2)),
         case(
@@ -331,7 +335,7 @@ fn bam_cases() -> Vec<Case> {
         packed("negative record size", &negative_size, Err(&["a record of -5 bytes", "record 1"])),
         packed("huge record size", &huge_size, Err(&["BAM ends inside a record", "record 1"])),
         packed("negative text length", &negative_text, Err(&["BAM header is damaged"])),
-        packed("references without end", &many_references, Err(&["BAM ends inside its header"])),
+        packed("references without end", &many_references, Err(&["references, more than any"])),
         it(
             "CRAM",
             b"CRAM\x03\x00xxxxxxxxxxxxxxxxxxxxxxxx".to_vec(),

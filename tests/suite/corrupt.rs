@@ -324,7 +324,7 @@ fn bigwigs_cut_or_foreign_say_so() {
     for (name, wanted) in [
         ("bed.bw", "expected a bigWig, found a bigBed file"),
         ("g.cbg", "expected a bigWig, found a cbp-fast pack"),
-        ("g.fa", "expected a bigWig, found something else"),
+        ("g.fa", "expected a bigWig, found a FASTA file"),
         ("", "found a folder"),
         ("no.bw", "does not exist"),
     ] {

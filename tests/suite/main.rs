@@ -18,6 +18,7 @@ mod cuda;
 mod demo;
 mod engine;
 mod footprints;
+mod formats;
 mod from_reads;
 #[cfg(feature = "emulate")]
 mod kernels;

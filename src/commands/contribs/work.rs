@@ -111,7 +111,8 @@ impl Work {
         };
         let sizes = chrom_sizes::read(sizes_path)?;
         let tracks = inputs::open_tracks(genome, None, &args.cache.cache_dir, console)?;
-        inputs::check_sizes(&sizes, sizes_path, &tracks.genome)?;
+        let disputed = inputs::check_sizes(&sizes, sizes_path, &tracks.genome, console)?;
+        let tracks = tracks.dispute(disputed);
         let filter = RegionFilter {
             width: arch.inputlen,
             folds: None,

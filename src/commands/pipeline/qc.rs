@@ -160,10 +160,13 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
     let nonpeaks = regions::read(&args.nonpeaks)?;
     let cache_dir = &args.cache.cache_dir;
     let tracks = inputs::open_tracks(&args.genome, Some(&args.bigwig), cache_dir, &console)?;
-    inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome)?;
+    let disputed = inputs::check_sizes(&sizes, &args.chrom_sizes, &tracks.genome, &console)?;
+    let tracks = tracks.dispute(disputed);
     inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, &console)?;
     inputs::check_regions(&peaks, &args.peaks, &tracks.genome)?;
     inputs::check_regions(&nonpeaks, &args.nonpeaks, &tracks.genome)?;
+    let used = peaks.iter().chain(&nonpeaks).map(|r| r.chrom.as_str());
+    inputs::refuse_disputed(&tracks.disputed, used)?;
     let mut look = Look::new(kind, model, explained, args, &device)?;
     let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
     tree.create_only(&["logs", "auxiliary", "evaluation"])?;

@@ -58,7 +58,7 @@ impl Source {
             return Err(Problem::new("no genome given").fix("pass -g with a FASTA").into());
         };
         let cache = &args.cache.cache_dir;
-        let tracks = inputs::open_tracks(genome, args.bigwig.as_deref(), cache, console)?;
+        let mut tracks = inputs::open_tracks(genome, args.bigwig.as_deref(), cache, console)?;
         let folds = match &args.chr_fold_path {
             Some(path) => {
                 let folds = folds::read(path)?;
@@ -70,7 +70,8 @@ impl Source {
         let sizes = match &args.chrom_sizes {
             Some(path) => {
                 let sizes = chrom_sizes::read(path)?;
-                inputs::check_sizes(&sizes, path, &tracks.genome)?;
+                let disputed = inputs::check_sizes(&sizes, path, &tracks.genome, console)?;
+                tracks = tracks.dispute(disputed);
                 Some((sizes, path.clone()))
             }
             None => None,
@@ -161,6 +162,8 @@ impl Source {
         if let Some(name) = names.iter().find(|name| !there.contains(name)) {
             return Err(self.not_listed(name).into());
         }
+        let used = listed.iter().map(|(name, _)| name).filter(|name| wanted(name));
+        inputs::refuse_disputed(&self.tracks.disputed, used.map(String::as_str))?;
         let contigs: Vec<u32> = listed
             .iter()
             .filter(|(name, _)| wanted(name))

@@ -122,8 +122,14 @@ pub fn run(args: &NonpeaksArgs) -> Result<()> {
         None => Vec::new(),
     };
     let genome = inputs::open_tracks(&args.genome, None, &args.cache.cache_dir, &console)?.genome;
-    inputs::check_sizes(&sizes, &args.chrom_sizes, &genome)?;
+    let disputed = inputs::check_sizes(&sizes, &args.chrom_sizes, &genome, &console)?;
     inputs::check_regions(&peaks, &args.peaks, &genome)?;
+    let of_folds = folds.iter().flat_map(|fold| {
+        let fold = &fold.folds;
+        fold.train.iter().chain(&fold.valid).chain(&fold.test).map(String::as_str)
+    });
+    let used = peaks.iter().map(|r| r.chrom.as_str()).chain(of_folds);
+    inputs::refuse_disputed(&disputed, used)?;
     check_blacklist(args, &blacklist, &genome, &console)?;
     for fold in &folds {
         inputs::check_folds(&fold.folds, &fold.path, &genome, &console)?;

@@ -14,6 +14,7 @@ use crate::files::table::Table;
 use crate::input::chrom_sizes;
 use crate::input::variants::{Schema, Variant};
 use crate::store::GenomePack;
+use crate::store::tracks::Disputed;
 use crate::variants::alleles::{Cut, Placed, Skip};
 use crate::variants::batch::{Job, Windows};
 use crate::variants::rows::Rows;
@@ -88,9 +89,12 @@ impl Listed {
     /// Opens the genome and reads the list.
     pub fn open(args: &VariantsArgs, cut: Cut, console: &Console) -> Result<Self> {
         let genome = inputs::open_genome(&args.genome, &args.cache.cache_dir, console)?;
-        let contigs = match &args.chrom_sizes {
-            Some(path) => Some(known_contigs(path, &genome)?),
-            None => None,
+        let (contigs, disputed) = match &args.chrom_sizes {
+            Some(path) => {
+                let (contigs, disputed) = known_contigs(path, &genome, console)?;
+                (Some(contigs), disputed)
+            }
+            None => (None, Disputed::new()),
         };
         let (path, schema) = match (&args.snp_data, &args.list) {
             (Some(path), _) => (path, Some(Schema::Snps)),
@@ -99,6 +103,8 @@ impl Listed {
         };
         let rows = Rows::read(path, schema, prefix::folder(&args.out_prefix))?;
         let prefix = rows.prefix(|name| genome.contig_id(name).is_some());
+        let used: Vec<String> = rows.chroms.keys().map(|name| format!("{prefix}{name}")).collect();
+        inputs::refuse_disputed(&disputed, used.iter().map(String::as_str))?;
         let scope = Scope { cut, prefix, contigs, chrom: args.chrom.clone() };
         let path = path.clone();
         let seed = u64::from(args.random_seed);
@@ -252,8 +258,15 @@ impl Listed {
     }
 }
 
-fn known_contigs(path: &Path, genome: &GenomePack) -> Result<HashSet<u32>> {
+/// Contigs of the genome that the sizes list, and those that they list with another length.
+fn known_contigs(
+    path: &Path,
+    genome: &GenomePack,
+    console: &Console,
+) -> Result<(HashSet<u32>, Disputed)> {
     let sizes = chrom_sizes::read(path)?;
-    inputs::check_sizes(&sizes, path, genome).map_err(|p| p.within(path.display()))?;
-    Ok(sizes.entries.iter().filter_map(|(name, _)| genome.contig_id(name)).collect())
+    let disputed =
+        inputs::check_sizes(&sizes, path, genome, console).map_err(|p| p.within(path.display()))?;
+    let known = sizes.entries.iter().filter_map(|(name, _)| genome.contig_id(name)).collect();
+    Ok((known, disputed))
 }

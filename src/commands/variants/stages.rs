@@ -1,5 +1,6 @@
 //! The stages of a run: counts of peaks, scores of shuffled windows, scores of variants.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -60,7 +61,8 @@ impl Run<'_> {
         };
         if let Some(sizes_path) = sizes {
             let sizes = chrom_sizes::read(sizes_path)?;
-            inputs::check_sizes(&sizes, sizes_path, &genome)?;
+            let disputed = inputs::check_sizes(&sizes, sizes_path, &genome, &self.console)?;
+            inputs::refuse_disputed(&disputed, found.iter().map(|peak| peak.chrom.as_str()))?;
             let lengths = sizes.lengths();
             found.retain(|peak| lengths.contains_key(peak.chrom.as_str()));
         }

@@ -7,15 +7,18 @@
 //! and insertions do not, as `bedtools bamtobed` has it. Source of the layout: SAM specification,
 //! section 4.2.
 
+use std::collections::HashMap;
 use std::io::{BufRead, ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::Result;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::records::{Records, shown};
 use super::{Contigs, Strand};
 use crate::error::Problem;
 use crate::input::lines::{self, Text};
+use crate::input::sniff;
 
 /// bytes of a record before its name
 const FIXED: usize = 32;
@@ -23,6 +26,10 @@ const FIXED: usize = 32;
 const NEEDED: usize = FIXED + 255 + 4 * 65_535;
 /// The longest contig name that is taken for one, bytes.
 const LONGEST_NAME: usize = 1 << 16;
+/// References that a header may list: several times what the most fragmented assemblies have.
+const MOST_REFERENCES: u64 = 1 << 24;
+/// Bytes that their names may have together.
+const MOST_NAMES: usize = 1 << 28;
 
 const UNMAPPED: u16 = 0x4;
 const REVERSE: u16 = 0x10;
@@ -109,6 +116,7 @@ fn take(
             records.unknown_contig(name, place);
             Ok(())
         }
+        Reference::OtherLength(problem) => Err(problem.clone().at(place()).into()),
     }
 }
 
@@ -169,12 +177,35 @@ fn read_name(record: &[u8]) -> String {
 /// A row of the header's reference list.
 enum Reference {
     Known(u32),
-    Unknown(Vec<u8>),
+    Unknown(Box<[u8]>),
+    /// Not as long as the genome's, which matters once a read lies on it.
+    OtherLength(Box<Problem>),
 }
 
-/// Reads magic, text and references; leaves the reader at the first record.
-/// Names and lengths (bp) of the header's references; leaves `text` at the first record.
-pub(super) fn references(text: &mut Text, path: &Path) -> Result<Vec<(Vec<u8>, u64)>> {
+/// Names and lengths (bp) of a header's references, the names in one allocation: a header may
+/// list millions.
+pub(super) struct References {
+    names: Vec<u8>,
+    /// Where each name ends, and the length.
+    rows: Vec<(u32, u32)>,
+}
+
+impl References {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        (0..self.rows.len()).map(|i| (self.name(i), u64::from(self.rows[i].1)))
+    }
+
+    fn name(&self, i: usize) -> &[u8] {
+        let begin = i.checked_sub(1).map_or(0, |before| self.rows[before].0 as usize);
+        &self.names[begin..self.rows[i].0 as usize]
+    }
+}
+
+/// Reads magic, text and references; leaves `text` at the first record.
+///
+/// Errors: another format, a damaged or truncated header, a name twice, no reference at all, more
+/// of them than a limit. Memory follows what the file holds, not what its header announces.
+pub(super) fn references(text: &mut Text, path: &Path) -> Result<References> {
     let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
     if !start.starts_with(b"BAM\x01") {
         return Err(not_a_bam(start).at(path.display()).into());
@@ -184,31 +215,69 @@ pub(super) fn references(text: &mut Text, path: &Path) -> Result<Vec<(Vec<u8>, u
     let length = header.length("its text", u64::MAX)?;
     skip(header.text, length).map_err(|e| header.error(&e))?;
     let count = header.length("its list of references", u64::MAX)?;
-    Ok((0..count).map(|_| header.reference()).collect::<Result<_, _>>()?)
-}
-
-fn read_header(text: &mut Text, records: &Records) -> Result<Vec<Reference>> {
-    let path = records.path;
-    let mut references = Vec::new();
-    let mut known = 0;
-    for (name, length) in self::references(text, path)? {
-        match records.contigs.id(&name) {
-            None => references.push(Reference::Unknown(name)),
-            Some(id) => {
-                same_length(records.contigs, id, length).map_err(|p| p.at(path.display()))?;
-                known += 1;
-                references.push(Reference::Known(id));
-            }
+    if count == 0 {
+        return Err(Problem::new(
+            "the BAM's header lists no references (@SQ), so no read has a place",
+        )
+        .at(path.display())
+        .fix("align the reads, or put the @SQ lines back (samtools reheader)")
+        .into());
+    }
+    if count > MOST_REFERENCES {
+        return Err(header.too_much(format!("lists {count} references")).into());
+    }
+    let mut found = References { names: Vec::new(), rows: Vec::new() };
+    // By the hash of its name; two names with one hash are told apart.
+    let mut seen: HashMap<u64, usize> = HashMap::new();
+    for i in 0..count as usize {
+        let length = header.reference(&mut found.names)?;
+        if found.names.len() > MOST_NAMES {
+            return Err(header.too_much("lists names of more than 256 MB".to_string()).into());
+        }
+        found.rows.push((found.names.len() as u32, length));
+        let earlier = seen.entry(xxh3_64(found.name(i))).or_insert(i);
+        if *earlier != i && found.name(*earlier) == found.name(i) {
+            return Err(Problem::new(format!(
+                "BAM header is damaged: reference {} is listed twice",
+                shown(found.name(i))
+            ))
+            .at(path.display())
+            .fix("copy the file or align the reads again")
+            .into());
         }
     }
+    Ok(found)
+}
+
+fn read_header(text: &mut Text, records: &mut Records) -> Result<Vec<Reference>> {
+    let path = records.path;
+    let listed = self::references(text, path)?;
+    let contigs = records.contigs;
+    let mut references = Vec::with_capacity(listed.rows.len());
+    let mut known = 0;
+    for (name, length) in listed.iter() {
+        let Some(id) = contigs.id(name) else {
+            references.push(Reference::Unknown(name.into()));
+            continue;
+        };
+        known += 1;
+        references.push(
+            match contigs.dispute(id).cloned().or_else(|| other_length(contigs, id, length)) {
+                None => Reference::Known(id),
+                Some(problem) => {
+                    records.tally.other_length.note(|| problem.what().to_string());
+                    Reference::OtherLength(Box::new(problem))
+                }
+            },
+        );
+    }
     if known == 0 {
-        let here = super::contigs::some(references.iter().filter_map(|r| match r {
-            Reference::Unknown(name) => std::str::from_utf8(name).ok(),
-            Reference::Known(_) => None,
-        }));
+        let here = super::contigs::some(
+            listed.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok()),
+        );
         return Err(Problem::new(format!(
             "the BAM shares no contig name with the genome (genome: {}; here: {here})",
-            records.contigs.some_names()
+            contigs.some_names()
         ))
         .at(path.display())
         .fix("name contigs alike in every file, e.g. chr1 everywhere or 1 everywhere")
@@ -217,37 +286,31 @@ fn read_header(text: &mut Text, records: &Records) -> Result<Vec<Reference>> {
     Ok(references)
 }
 
-fn same_length(contigs: &Contigs, id: u32, here: u64) -> Result<(), Problem> {
-    if contigs.length(id) == here as i64 {
-        return Ok(());
-    }
-    Err(Problem::new(format!(
-        "{} is {} bp long in the genome but {here} bp in the BAM header: another assembly?",
-        contigs.name(id),
-        contigs.length(id)
-    ))
-    .fix("pass the genome that the reads were aligned to"))
+fn other_length(contigs: &Contigs, id: u32, here: u64) -> Option<Problem> {
+    (contigs.length(id) != here as i64).then(|| {
+        Problem::new(format!(
+            "{} is {} bp long in the genome but {here} bp in the BAM header: another assembly?",
+            contigs.name(id),
+            contigs.length(id)
+        ))
+        .fix("pass the genome that the reads were aligned to")
+    })
 }
 
 fn not_a_bam(start: &[u8]) -> Problem {
-    let (found, fix) = match lines::foreign(start) {
-        Some("a CRAM file") => {
-            ("a CRAM file", "convert it: samtools view -b -T GENOME.fa -o reads.bam reads.cram")
-        }
-        Some(kind) => (kind, "pass a BAM"),
-        None if start.is_empty() => ("an empty file", "check how the file was made"),
-        None if [&b"@HD\t"[..], b"@SQ\t", b"@PG\t", b"@RG\t", b"@CO\t"]
-            .iter()
-            .any(|t| start.starts_with(t)) =>
-        {
-            ("a SAM file (text)", "convert it: samtools view -b -o reads.bam reads.sam")
-        }
-        None if start.iter().take(100).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => {
+    const WANTED: &str = "a BAM";
+    if let Some(kind) = sniff::of(start) {
+        return sniff::unexpected(WANTED, kind);
+    }
+    let text = start.iter().take(100).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
+    let (found, fix) = match (start, text) {
+        ([], _) => ("an empty file", "check how the file was made"),
+        (_, true) => {
             ("a text file", "pass a BAM, or this file with -ifrag (fragments) or -itag (tagAlign)")
         }
-        None => ("something else", "pass a BAM"),
+        (_, false) => ("something else", "pass a BAM"),
     };
-    Problem::new(format!("expected a BAM, found {found}")).fix(fix)
+    Problem::new(format!("expected {WANTED}, found {found}")).fix(fix)
 }
 
 struct Header<'a> {
@@ -280,15 +343,22 @@ impl Header<'_> {
         })
     }
 
-    /// Name without its NUL, and length in bp.
-    fn reference(&mut self) -> Result<(Vec<u8>, u64), Problem> {
-        let length = self.length("a reference's name", LONGEST_NAME as u64)?;
-        let mut name = vec![0; length as usize];
-        self.text.read_exact(&mut name).map_err(|e| self.error(&e))?;
-        if name.last() == Some(&0) {
-            name.pop();
+    /// Appends a name without its NUL to `names`; returns the length in bp.
+    fn reference(&mut self, names: &mut Vec<u8>) -> Result<u32, Problem> {
+        let length = self.length("a reference's name", LONGEST_NAME as u64)? as usize;
+        let begin = names.len();
+        names.resize(begin + length, 0);
+        self.text.read_exact(&mut names[begin..]).map_err(|e| self.error(&e))?;
+        if length > 0 && names.last() == Some(&0) {
+            names.pop();
         }
-        Ok((name, self.length("a reference", u64::MAX)?))
+        Ok(self.length("a reference", u64::MAX)? as u32)
+    }
+
+    fn too_much(&self, what: String) -> Problem {
+        Problem::new(format!("BAM header is damaged: it {what}, more than any assembly has"))
+            .at(self.path.display())
+            .fix("copy the file or align the reads again")
     }
 }
 

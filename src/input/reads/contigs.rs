@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 
+use crate::error::Problem;
+
 /// Names and lengths (bp) of a genome's contigs.
 #[derive(Clone, Debug, Default)]
 pub struct Contigs {
     list: Vec<(String, u64)>,
     ids: HashMap<Vec<u8>, u32>,
+    /// Contigs that another input knows with another length: no read may lie on them.
+    disputes: HashMap<u32, Problem>,
 }
 
 impl Contigs {
@@ -17,7 +21,7 @@ impl Contigs {
         for (id, (name, _)) in list.iter().enumerate() {
             ids.entry(name.clone().into_bytes()).or_insert(id as u32);
         }
-        Self { list, ids }
+        Self { list, ids, disputes: HashMap::new() }
     }
 
     pub fn list(&self) -> &[(String, u64)] {
@@ -26,6 +30,17 @@ impl Contigs {
 
     pub fn id(&self, name: &[u8]) -> Option<u32> {
         self.ids.get(name).copied()
+    }
+
+    /// Makes a read on the contig `name` an error, which `problem` tells.
+    pub fn disputed(&mut self, name: &str, problem: Problem) {
+        if let Some(id) = self.id(name.as_bytes()) {
+            self.disputes.insert(id, problem);
+        }
+    }
+
+    pub(super) fn dispute(&self, id: u32) -> Option<&Problem> {
+        self.disputes.get(&id)
     }
 
     pub fn name(&self, id: u32) -> &str {
@@ -58,12 +73,17 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    pub fn id(&mut self, contigs: &Contigs, name: &[u8]) -> Option<u32> {
+    /// Errors: a contig whose length is disputed.
+    pub fn id(&mut self, contigs: &Contigs, name: &[u8]) -> Result<Option<u32>, Problem> {
         if self.last != name || name.is_empty() {
+            let id = contigs.id(name);
+            if let Some(problem) = id.and_then(|id| contigs.dispute(id)) {
+                return Err(problem.clone());
+            }
             self.last.clear();
             self.last.extend_from_slice(name);
-            self.id = contigs.id(name);
+            self.id = id;
         }
-        self.id
+        Ok(self.id)
     }
 }

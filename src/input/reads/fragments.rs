@@ -2,8 +2,9 @@
 //!
 //! A row is one fragment and gives two read ends: plus at `start`, minus at `end - 1`. The count of
 //! column 5 (how many read pairs the row stands for) is ignored, as the official tool ignores it:
-//! those are copies of one molecule. Cell Ranger and SnapATAC write the same first five columns; a
-//! sixth, the strand of single-end fragments, is ignored likewise.
+//! those are copies of one molecule. Cell Ranger and SnapATAC write the same first five columns. Rows
+//! with a strand in column 6, as SnapATAC writes them for single-end data, are reads with one end
+//! each and are refused: counted here, their other ends would become cut sites.
 
 use anyhow::Result;
 
@@ -43,7 +44,7 @@ pub(super) fn read(text: &mut Text, records: &mut Records) -> Result<()> {
         }
         let path = records.path;
         let place = || crate::input::lines::place(path, number as usize);
-        match lookup.id(records.contigs, contig) {
+        match lookup.id(records.contigs, contig).map_err(|p| p.at(place()))? {
             Some(id) => records.fragment(id, start, end, place)?,
             None => records.unknown_contig(contig, place),
         }

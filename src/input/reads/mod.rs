@@ -12,7 +12,9 @@
 //! | contig that the genome lacks | counted, reported with an example; error with `strict` |
 //! | read that reaches past the end of its contig | counted in, reported; error with `strict` |
 //! | no read at all on the genome's contigs, no contig name in common | error |
-//! | BAM header with another length for a contig of the genome | error: another assembly |
+//! | another format, by its first bytes or rows: BEDPE as fragments, a narrowPeak as tagAlign | error that names it, always |
+//! | BAM header with another length for a contig of the genome | a warning; error where a read lies on it: another assembly |
+//! | BAM header with one name twice, or more references than any assembly has | error |
 
 mod bam;
 mod contigs;
@@ -33,6 +35,8 @@ pub use filters::{Barcodes, Filters};
 pub use tally::{Noted, Tally};
 
 use super::lines;
+use super::sniff::{self, Kind};
+use crate::error::Problem;
 use records::Records;
 
 /// Strand of a read on the reference.
@@ -76,6 +80,25 @@ impl Format {
             Format::Bam => "BAM",
             Format::Fragments => "fragment file",
             Format::TagAlign => "tagAlign",
+        }
+    }
+
+    /// True of rows that are read as this format: those of it, and those that may be.
+    fn takes(self, kind: Kind) -> bool {
+        match self {
+            Format::Bam => kind == Kind::Bam,
+            // Fragments need no barcode; rows without one are like any BED.
+            Format::Fragments => matches!(kind, Kind::Fragments | Kind::Bed),
+            // The strand of each row is asked for, which says more than "a BED".
+            Format::TagAlign => matches!(kind, Kind::TagAlign | Kind::Bed),
+        }
+    }
+
+    /// The problem of a file of `kind` that was given as this format.
+    fn recognised(self, kind: Kind) -> Problem {
+        match self {
+            Format::Bam => sniff::unexpected("a BAM", kind),
+            _ => sniff::unexpected(&format!("a {} (text)", self.name()), kind),
         }
     }
 

@@ -1,12 +1,14 @@
 //! Which contigs files of reads name, as far as that is told without reading them whole.
 
-use std::io::Read;
+use std::collections::HashSet;
+use std::io::{BufRead as _, Read};
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::{Format, Sources, bam};
 use crate::input::lines::{self, Text};
+use crate::input::sniff;
 
 /// Text that is looked at: some 100,000 rows, well under a second.
 const PEEKED: u64 = 4 << 20;
@@ -26,12 +28,17 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
     let mut text = lines::open(path)?;
     if format == Format::Bam {
         let references = bam::references(&mut text, path)?;
-        let named = |(name, length): (Vec<u8>, u64)| {
-            (String::from_utf8_lossy(&name).into_owned(), Some(length))
+        let named = |(name, length): (&[u8], u64)| {
+            (String::from_utf8_lossy(name).into_owned(), Some(length))
         };
-        return Ok(references.into_iter().map(named).collect());
+        return Ok(references.iter().map(named).collect());
+    }
+    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
+    if let Some(kind) = sniff::of(start).filter(|&kind| !format.takes(kind)) {
+        return Err(format.recognised(kind).at(path.display()).into());
     }
     let mut names: Named = Vec::new();
+    let mut seen = HashSet::new();
     let mut text: Text = Box::new(text.take(PEEKED));
     lines::for_each_bytes(&mut text, path, |_, line| {
         let mut columns = line.split(|&b| b == b'\t');
@@ -41,7 +48,7 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
             return Ok(());
         }
         let name = String::from_utf8_lossy(name).into_owned();
-        if !names.iter().any(|(known, _)| *known == name) {
+        if seen.insert(name.clone()) {
             names.push((name, None));
         }
         Ok(())

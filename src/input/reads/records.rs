@@ -7,9 +7,12 @@ use anyhow::Result;
 use super::contigs::Contigs;
 use super::{Format, Options, ReadEnd, Strand, Tally};
 use crate::error::Problem;
+use crate::input::sniff::{self, Kind};
 
 /// Records between two reports of progress.
 const REPORT_EVERY: u64 = 1 << 16;
+/// Bytes of a row that are looked at to tell a format: the columns that matter come first.
+const LONGEST_LOOK: usize = 4096;
 
 /// The records of one file.
 pub(super) struct Records<'a> {
@@ -25,6 +28,8 @@ pub(super) struct Records<'a> {
     pub unknown_name: Option<String>,
     /// A barcode that was not in the list, of this file.
     pub unlisted: Option<String>,
+    /// The first rows of a text file, which tell what it is.
+    first: Vec<Vec<u8>>,
 }
 
 impl<'a> Records<'a> {
@@ -47,6 +52,7 @@ impl<'a> Records<'a> {
             before,
             unknown_name: None,
             unlisted: None,
+            first: Vec::new(),
         }
     }
 
@@ -56,6 +62,32 @@ impl<'a> Records<'a> {
         if self.tally.records.is_multiple_of(REPORT_EVERY) {
             (self.report)();
         }
+    }
+
+    /// Keeps the first rows of a text file; when there are enough, they must be of its format.
+    pub fn look(&mut self, row: &[u8]) -> Result<(), Problem> {
+        if self.first.len() == sniff::ROWS {
+            return Ok(());
+        }
+        self.first.push(row[..row.len().min(LONGEST_LOOK)].to_vec());
+        if self.first.len() < sniff::ROWS { Ok(()) } else { self.judge() }
+    }
+
+    /// Refuses the file when its first rows are of another format: they would parse, and count
+    /// what they do not mean.
+    pub fn judge(&self) -> Result<(), Problem> {
+        let rows: Vec<&[u8]> = self.first.iter().map(Vec::as_slice).collect();
+        match sniff::of_rows(&rows) {
+            Some(kind) if !self.tally.format.takes(kind) => {
+                Err(self.recognised(kind).at(self.path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The problem of a file that is `kind`.
+    pub fn recognised(&self, kind: Kind) -> Problem {
+        self.tally.format.recognised(kind)
     }
 
     /// A read on `[start, end)` of a known contig.
@@ -133,6 +165,7 @@ impl<'a> Records<'a> {
 
     /// The file is at its end: it must have given something.
     pub fn finish(self) -> Result<()> {
+        self.judge()?;
         let (now, before) = (&*self.tally, &self.before);
         if now.used > before.used {
             return match self.options.strict {

@@ -9,6 +9,7 @@ use memchr::memchr;
 use super::records::{Records, shown};
 use crate::error::Problem;
 use crate::input::lines::{self, Text};
+use crate::input::sniff;
 
 /// Positions beyond this are no genome's, and sums with a shift stay far from overflow.
 const LARGEST: u64 = 1 << 40;
@@ -24,23 +25,15 @@ pub(super) fn for_each(
 ) -> Result<()> {
     let path = records.path;
     let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
-    if let Some(kind) = lines::foreign(start) {
-        return Err(Problem::new(format!(
-            "expected a {} (text), found {kind}",
-            records.tally.format.name()
-        ))
-        .at(path.display())
-        .fix(match kind {
-            "a BAM file" => "pass it with -ibam",
-            _ => "pass the file that the flag's help describes",
-        })
-        .into());
+    if let Some(kind) = sniff::head(start) {
+        return Err(records.recognised(kind).at(path.display()).into());
     }
     lines::for_each_bytes(text, path, |number, line| {
         if line.is_empty() || line[0] == b'#' || is_header(line) {
             return Ok(());
         }
         records.begin();
+        records.look(line)?;
         each(records, number, line)
     })
 }
@@ -113,6 +106,7 @@ fn position(text: &[u8], what: &str) -> Result<i64, Problem> {
 
 /// A malformed row, shown whole.
 pub(super) fn bad(records: &mut Records, number: u64, line: &[u8], problem: Problem) -> Result<()> {
+    records.judge()?;
     let place = format!("{}: {}", place(records, number), shown(line));
     records.bad(problem.at(place))
 }

@@ -18,7 +18,7 @@ pub(super) fn read(text: &mut Text, records: &mut Records) -> Result<()> {
         };
         let path = records.path;
         let place = || lines::place(path, number as usize);
-        match lookup.id(records.contigs, contig) {
+        match lookup.id(records.contigs, contig).map_err(|p| p.at(place()))? {
             Some(id) => records.read(id, start, end, strand, place)?,
             None => records.unknown_contig(contig, place),
         }

@@ -36,6 +36,8 @@ pub struct Tally {
     pub unknown_contig: Noted,
     /// Of those used: reach past the end of their contig.
     pub past_end: Noted,
+    /// Contigs of a BAM header with another length in the genome, on which no read lies.
+    pub other_length: Noted,
     /// Barcodes of the list that no fragment had.
     pub unseen_barcodes: usize,
     pub(super) seen_barcodes: Vec<bool>,
@@ -54,6 +56,7 @@ impl Tally {
             bad: Noted::default(),
             unknown_contig: Noted::default(),
             past_end: Noted::default(),
+            other_length: Noted::default(),
             unseen_barcodes: 0,
             seen_barcodes: Vec::new(),
             contents: Vec::new(),
@@ -80,6 +83,12 @@ impl Tally {
             warnings.push(format!(
                 "{} of {records} {noun} reach past the end of their contig, e.g. {} (reads of another assembly?)",
                 self.past_end.count, self.past_end.example
+            ));
+        }
+        if self.other_length.count > 0 {
+            warnings.push(format!(
+                "{} contigs without reads are not as long as in the genome, e.g. {}",
+                self.other_length.count, self.other_length.example
             ));
         }
         if self.unseen_barcodes > 0 {

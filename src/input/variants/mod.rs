@@ -15,6 +15,7 @@ use anyhow::Result;
 
 pub use self::schema::{Column, Schema};
 use super::lines;
+use super::sniff::{self, Kind};
 use crate::error::Problem;
 
 /// Longest line of a VCF that begins so, bytes: a record may have genotypes of millions of samples,
@@ -91,6 +92,12 @@ pub fn for_each(
                 .fix("leave --schema out, or pass --schema vcf")
                 .into())
         }
+        (None, None | Some(Schema::Vcf)) if sniff::head(start) == Some(Kind::HeadlessVcf) => {
+            Err(Problem::new("this is a VCF, but its first line is not ##fileformat=VCF...")
+                .at(path.display())
+                .fix("put the line ##fileformat=VCFv4.2 in front, as every VCF begins")
+                .into())
+        }
         (None, Some(Schema::Vcf)) => Err(Problem::new(
             "neither VCF nor BCF: the file begins with neither ##fileformat=VCF nor the BCF magic",
         )
@@ -99,7 +106,9 @@ pub fn for_each(
         .into()),
         (None, schema) => {
             let schema = schema.unwrap_or(Schema::Chrombpnet);
-            text::for_each(bytes, path, schema, each)?;
+            text::for_each(bytes, path, schema, each).map_err(|e| {
+                sniff::explain(path, e, &[Kind::Fragments, Kind::Bed, Kind::BedGraph])
+            })?;
             Ok(schema)
         }
     }

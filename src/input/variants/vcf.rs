@@ -1,19 +1,33 @@
 //! VCF and BCF through noodles. A record becomes one variant for each of its ALTs.
 //!
 //! Of the header only the contig names of a BCF are needed, so that of a VCF is skipped unread:
-//! odd headers are common, and nothing here depends on them.
+//! odd headers are common, and nothing here depends on them. noodles reserves whatever lengths a
+//! record announces and stops the program on some damaged ones: records are cut out here, within
+//! limits and without their samples, and noodles, guarded, sees one at a time.
 
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 
 use anyhow::Result;
+use memchr::memchr;
 use noodles_bcf as bcf;
 use noodles_vcf::{self as vcf, variant::Record};
 
 use super::{Entry, Variant};
 use crate::error::Problem;
+use crate::input::guard::guarded;
 use crate::input::lines::Text;
+
+/// Bytes of a record without its samples, and of a line of a header: INFO holds at most some
+/// annotations, a header line of a million samples their names.
+const LONGEST: usize = 64 << 20;
+/// Bytes of a line of a VCF with its samples: some hundred for each of ten million.
+const LONGEST_LINE: u64 = 1 << 30;
+/// Columns of a VCF record without its samples.
+const SITE_COLUMNS: usize = 8;
+/// Bytes of a BCF's header: as much text as a VCF with that many samples and contigs has.
+const LONGEST_HEADER: u64 = 256 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -56,27 +70,63 @@ fn for_each_vcf(
     path: &Path,
     each: &mut dyn FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
-    let mut line = skip_header(&mut bytes, path)?;
+    let mut number = skip_header(&mut bytes, path)?;
     let header = vcf::Header::default();
-    let mut reader = vcf::io::Reader::new(bytes);
     let mut record = vcf::Record::default();
+    let mut line = Vec::new();
     loop {
-        line += 1;
-        let place = || format!("{} line {line}", path.display());
-        // Blank lines, as editors leave at the end.
-        match reader.get_mut().fill_buf().map_err(|e| broken(&e, place()))?.first() {
-            Some(b'\n' | b'\r') => {
-                reader
-                    .get_mut()
-                    .read_until(b'\n', &mut Vec::new())
-                    .map_err(|e| broken(&e, place()))?;
-                continue;
-            }
-            None => return Ok(()),
-            Some(_) => {}
+        number += 1;
+        let place = || format!("{} line {number}", path.display());
+        if !read_site(&mut bytes, &mut line).map_err(|e| broken(&e, place()))? {
+            return Ok(());
         }
-        reader.read_record(&mut record).map_err(|e| broken(&e, place()))?;
-        split(&record, &header, line, &place, each)?;
+        // Blank lines, as editors leave at the end.
+        if matches!(line[..], [b'\n'] | [b'\r', b'\n'] | [b'\r']) {
+            continue;
+        }
+        let read = guarded(|| vcf::io::Reader::new(&line[..]).read_record(&mut record));
+        sound(read, &place)?;
+        split(&record, &header, number, &place, each)?;
+    }
+}
+
+/// Reads a line up to its samples into `line`, with its line end, and past them. False at the end
+/// of the file.
+fn read_site(bytes: &mut Text, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let (mut columns, mut length) = (0, 0u64);
+    loop {
+        let chunk = bytes.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(!line.is_empty());
+        }
+        let end = memchr(b'\n', chunk);
+        let here = &chunk[..end.unwrap_or(chunk.len())];
+        let mut rest = here;
+        while columns < SITE_COLUMNS {
+            match memchr(b'\t', rest) {
+                Some(tab) => {
+                    columns += 1;
+                    // The tab behind INFO would announce samples.
+                    line.extend_from_slice(&rest[..tab + usize::from(columns < SITE_COLUMNS)]);
+                    rest = &rest[tab + 1..];
+                }
+                None => {
+                    line.extend_from_slice(rest);
+                    break;
+                }
+            }
+        }
+        length += here.len() as u64;
+        let taken = here.len() + usize::from(end.is_some());
+        bytes.consume(taken);
+        if line.len() > LONGEST || length > LONGEST_LINE {
+            return Err(io::Error::other("line is longer than any record"));
+        }
+        if end.is_some() {
+            line.push(b'\n');
+            return Ok(true);
+        }
     }
 }
 
@@ -93,7 +143,15 @@ fn skip_header(bytes: &mut Text, path: &Path) -> Result<u64> {
                 .into());
         }
         line.clear();
-        bytes.read_until(b'\n', &mut line).map_err(|e| broken(&e, place()))?;
+        bytes
+            .by_ref()
+            .take(LONGEST as u64)
+            .read_until(b'\n', &mut line)
+            .map_err(|e| broken(&e, place()))?;
+        if line.len() == LONGEST {
+            let error = io::Error::other("line is longer than any of a header");
+            return Err(broken(&error, place()).into());
+        }
         lines += 1;
         if line.starts_with(b"#CHROM") {
             return Ok(lines);
@@ -101,19 +159,57 @@ fn skip_header(bytes: &mut Text, path: &Path) -> Result<u64> {
     }
 }
 
-fn for_each_bcf(bytes: Text, path: &Path, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
-    let mut reader = bcf::io::Reader::from(bytes);
-    let header =
-        reader.read_header().map_err(|e| broken(&e, format!("{}, header", path.display())))?;
+fn for_each_bcf(
+    mut bytes: Text,
+    path: &Path,
+    each: &mut dyn FnMut(Entry) -> Result<()>,
+) -> Result<()> {
+    let place = || format!("{}, header", path.display());
+    let bounded = bytes.by_ref().take(LONGEST_HEADER);
+    let header = sound(guarded(|| bcf::io::Reader::from(bounded).read_header()), &place)?;
     let mut record = bcf::Record::default();
+    let mut site = Vec::new();
     for number in 1.. {
         let place = || format!("{}, record {number}", path.display());
-        if reader.read_record(&mut record).map_err(|e| broken(&e, place()))? == 0 {
+        if !read_bcf_site(&mut bytes, &mut site).map_err(|e| broken(&e, place()))? {
             break;
         }
+        let read = guarded(|| bcf::io::Reader::from(&site[..]).read_record(&mut record));
+        sound(read, &place)?;
         split(&record, &header, number, &place, each)?;
     }
     Ok(())
+}
+
+/// Reads a record of a BCF without its samples into `site`: both lengths, that of the samples 0,
+/// and the rest. False at the end of the file. Source: VCF 4.3, section 6.3.1.
+fn read_bcf_site(bytes: &mut Text, site: &mut Vec<u8>) -> io::Result<bool> {
+    if bytes.fill_buf()?.is_empty() {
+        return Ok(false);
+    }
+    let mut lengths = [0; 8];
+    bytes.read_exact(&mut lengths)?;
+    let [shared, samples] =
+        [0, 4].map(|at| u32::from_le_bytes(std::array::from_fn(|i| lengths[at + i])));
+    // CHROM, POS, rlen, QUAL and two words of counts are always there.
+    if shared < 24 || shared as usize > LONGEST {
+        return Err(io::Error::other(format!("it announces {shared} bytes")));
+    }
+    site.clear();
+    site.extend(shared.to_le_bytes());
+    site.extend(0u32.to_le_bytes());
+    let wanted = 8 + shared as usize;
+    bytes.by_ref().take(u64::from(shared)).read_to_end(site)?;
+    let skipped = io::copy(&mut bytes.by_ref().take(u64::from(samples)), &mut io::sink())?;
+    if site.len() < wanted || skipped < u64::from(samples) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(true)
+}
+
+/// What a guarded call of noodles gave.
+fn sound<T>(read: Result<io::Result<T>, String>, place: &dyn Fn() -> String) -> Result<T, Problem> {
+    read.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(|e| broken(&e, place()))
 }
 
 /// One entry for each ALT of a record.
@@ -124,20 +220,8 @@ fn split(
     place: &dyn Fn() -> String,
     each: &mut dyn FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
-    let bad = |e: io::Error| broken(&e, place());
-    let chrom = record.reference_sequence_name(header).map_err(bad)?.to_string();
-    let position = record.variant_start().transpose().map_err(bad)?.map(usize::from);
-    let reference: Vec<u8> =
-        record.reference_bases().iter().collect::<io::Result<_>>().map_err(bad)?;
-    let reference = String::from_utf8_lossy(&reference).into_owned();
-    let ids: Vec<String> = record.ids().iter().map(String::from).collect();
-    let id = ids.join(";");
-    let alternates: Vec<String> = record
-        .alternate_bases()
-        .iter()
-        .map(|a| a.map(String::from))
-        .collect::<io::Result<_>>()
-        .map_err(bad)?;
+    let Site { chrom, position, id, reference, alternates } =
+        sound(guarded(|| Site::of(record, header)), place)?;
     let mut give = |alternate: &str| {
         let id = match id.as_str() {
             "" | "." => format!("{chrom}_{}_{reference}_{alternate}", position.unwrap_or(0)),
@@ -164,6 +248,34 @@ fn split(
     match alternates.is_empty() {
         true => give("."),
         false => alternates.iter().try_for_each(|alternate| give(alternate)),
+    }
+}
+
+/// The columns of a record that name its alleles.
+struct Site {
+    chrom: String,
+    /// From 1; `None` for position 0.
+    position: Option<usize>,
+    id: String,
+    reference: String,
+    alternates: Vec<String>,
+}
+
+impl Site {
+    fn of(record: &dyn Record, header: &vcf::Header) -> io::Result<Self> {
+        let bases: Vec<u8> = record.reference_bases().iter().collect::<io::Result<_>>()?;
+        let ids: Vec<String> = record.ids().iter().map(String::from).collect();
+        Ok(Self {
+            chrom: record.reference_sequence_name(header)?.to_string(),
+            position: record.variant_start().transpose()?.map(usize::from),
+            id: ids.join(";"),
+            reference: String::from_utf8_lossy(&bases).into_owned(),
+            alternates: record
+                .alternate_bases()
+                .iter()
+                .map(|a| a.map(String::from))
+                .collect::<io::Result<_>>()?,
+        })
     }
 }
 
