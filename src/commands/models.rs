@@ -11,7 +11,7 @@ use crate::batch::Example;
 use crate::console::Console;
 use crate::engine::{self, Device, Engine, EngineSpec, Predictions};
 use crate::error::Problem;
-use crate::files::keras_h5::{self, KerasModel};
+use crate::files::keras_h5::{self, KerasModel, Role};
 use crate::model::Architecture;
 use crate::store::Tracks;
 
@@ -24,7 +24,10 @@ pub struct ModelFile {
 impl ModelFile {
     /// Reads a model file and says what it is.
     pub fn read(path: &Path, console: &Console) -> Result<Self> {
-        let model = keras_h5::read(path)?;
+        Ok(Self::of(path, keras_h5::read(path)?, console))
+    }
+
+    fn of(path: &Path, model: KerasModel, console: &Console) -> Self {
         let arch = model.arch();
         console.info(format!(
             "{}: {} model, {} bp in, {} bp out",
@@ -33,7 +36,7 @@ impl ModelFile {
             arch.inputlen,
             arch.outputlen
         ));
-        Ok(Self { path: path.to_path_buf(), model })
+        Self { path: path.to_path_buf(), model }
     }
 }
 
@@ -48,6 +51,16 @@ impl Models {
     /// Errors: no path, a file that is no model, models of different roles or lengths.
     pub fn read(paths: &[PathBuf], console: &Console) -> Result<Self> {
         Self::of(paths.iter().map(|path| ModelFile::read(path, console)).collect::<Result<_>>()?)
+    }
+
+    /// Reads the models of one role, from model files or from archives; `flag` is how they were given.
+    ///
+    /// Errors: as above, and a model of another role.
+    pub fn read_role(paths: &[PathBuf], role: Role, flag: &str, console: &Console) -> Result<Self> {
+        let read = |path: &PathBuf| {
+            Ok(ModelFile::of(path, keras_h5::read_role(path, role, flag)?, console))
+        };
+        Self::of(paths.iter().map(read).collect::<Result<_>>()?)
     }
 
     /// Like `read`, for files that are read already.

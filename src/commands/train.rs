@@ -15,7 +15,7 @@ use crate::cli::args::TrainingArgs;
 use crate::console::{Console, duration};
 use crate::engine::{self, ComingPlans, CountsHead, Engine, EngineSpec, Predictions};
 use crate::error::Problem;
-use crate::files::keras_h5::{self, KerasModel, Naming};
+use crate::files::keras_h5::{self, Naming, Role};
 use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
 use crate::model::{Architecture, Network, ParameterSet};
@@ -182,17 +182,9 @@ fn keep_bias(
     Ok(())
 }
 
-/// A single-branch model of the same lengths.
+/// A bias model of the same lengths.
 fn read_bias_model(path: &std::path::Path, arch: &Architecture) -> Result<Network> {
-    let network = match keras_h5::read(path)? {
-        KerasModel::Single { network, .. } => network,
-        KerasModel::Full { .. } => {
-            return Err(Problem::new("this is a full ChromBPNet model, expected a bias model")
-                .at(path.display())
-                .fix("pass bias.h5 of a bias run, or bias_model_scaled.h5")
-                .into());
-        }
-    };
+    let (network, _) = keras_h5::read_role(path, Role::Bias, "-b")?.into_branches();
     for (what, found, wanted) in [
         ("inputlen", network.arch.inputlen, arch.inputlen),
         ("outputlen", network.arch.outputlen, arch.outputlen),

@@ -15,7 +15,8 @@ use hdf5_metno::types::{FixedAscii, TypeDescriptor};
 use hdf5_metno::{Extents, File, Group, Location};
 
 use super::Footprint;
-use crate::files::h5_out;
+use crate::error::Problem;
+use crate::files::{h5_input, h5_out};
 
 /// Longer than any text below.
 const MAX_TEXT: usize = 16;
@@ -65,17 +66,28 @@ fn text(at: &Location, name: &str, value: &str) -> Result<()> {
 }
 
 /// Reads what `write` wrote, or what deepdish wrote where its filter can be read.
+///
+/// Errors: a damaged or foreign file, values that are not in it.
 pub fn read(path: &Path) -> Result<Vec<Footprint>> {
-    let file = File::open(path)?;
+    Ok(footprints(path).map_err(|problem| problem.within(path.display()))?)
+}
+
+fn footprints(path: &Path) -> Result<Vec<Footprint>, Problem> {
+    let file = h5_input::open(path)?;
     let mut footprints = Vec::new();
-    for name in file.member_names()? {
-        let group = file.group(&name)?;
-        let counts: Vec<f32> = group.dataset("i1")?.read_raw()?;
-        footprints.push(Footprint {
-            profile: group.dataset("i0")?.read_raw()?,
-            counts: counts.first().copied().unwrap_or(f32::NAN),
-            name,
-        });
+    for (name, _) in h5_input::members(&file)? {
+        let values = |leaf: &str| -> Result<Vec<f32>, Problem> {
+            let at = format!("{name}/{leaf}");
+            let dataset = h5_input::dataset(&file, &at)?
+                .ok_or_else(|| Problem::new(format!("there is no dataset {at}")))?;
+            dataset.read_raw().map_err(|error| h5_input::unreadable(&error).at(at))
+        };
+        let (profile, counts) = (values("i0")?, values("i1")?);
+        let &[counts] = counts.as_slice() else {
+            return Err(Problem::new(format!("{} values, expected 1", counts.len()))
+                .at(format!("{name}/i1")));
+        };
+        footprints.push(Footprint { profile, counts, name });
     }
     Ok(footprints)
 }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use cbp_fast::files::keras_h5::{self, KerasModel, Naming};
+use cbp_fast::files::keras_h5::{self, KerasModel, Naming, Role};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use hdf5_metno::types::{VarLenAscii, VarLenUnicode};
-use hdf5_metno::{File, H5Type};
+use hdf5_metno::{File, Group, H5Type};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -313,6 +313,8 @@ fn files_that_are_not_hdf5_are_told_apart() {
         (b"", "empty"),
         (b"PK\x03\x04 and so on", "zip archive"),
         (b"chr1\t0\t10\n", "not HDF5"),
+        (b"BAM\x01", "not HDF5: it is a BAM file"),
+        (b"\x1f\x8b", "truncated"),
         (b"\x89HDF\r\n\x1a\n and nothing more", "damaged or truncated"),
     ];
     for (bytes, wanted) in cases {
@@ -372,6 +374,218 @@ fn fixed_length_config_and_float16_weights_are_read() {
     }
 }
 
+const CONV: &str = "model_weights/bpnet_1conv/bpnet_1conv/kernel:0";
+
+/// A model whose weights are what `make` puts into the place of a kernel of shape [3, 2, 2].
+fn with_kernel(make: impl FnOnce(&Group, &Path)) -> Altered {
+    let altered = Altered::single();
+    let folder = altered.folder.path().to_path_buf();
+    altered.edit(|file| {
+        file.unlink(CONV).unwrap();
+        make(&file.group("model_weights/bpnet_1conv/bpnet_1conv").unwrap(), &folder);
+    })
+}
+
+#[test]
+fn weights_that_lie_elsewhere_are_refused() {
+    let other = |folder: &Path| {
+        let path = folder.join("other.bin");
+        std::fs::write(&path, [0u8; 48]).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    with_kernel(|group, folder| {
+        let name = other(folder);
+        let builder = group.new_dataset::<f32>().external(&name, 0, 48).shape([3, 2, 2]);
+        builder.create("kernel:0").unwrap();
+    })
+    .fails_with(&["the values lie in another file", "other.bin", "bpnet_1conv/kernel:0"]);
+    with_kernel(|group, folder| {
+        let source = folder.join("other.h5");
+        let file = File::create(&source).unwrap();
+        let dataset = file.new_dataset::<f32>().shape([3, 2, 2]).create("kernel").unwrap();
+        dataset.write_raw(&[0.0f32; 12]).unwrap();
+        file.close().unwrap();
+        let shape = ndarray::IxDyn(&[3, 2, 2]);
+        let builder = group.new_dataset::<f32>().virtual_map(
+            source.to_str().unwrap(),
+            "kernel",
+            shape.clone(),
+            ..,
+            shape,
+            ..,
+        );
+        builder.shape([3, 2, 2]).create("kernel:0").unwrap();
+    })
+    .fails_with(&["the values lie in other datasets", "bpnet_1conv/kernel:0"]);
+    with_kernel(|group, _| {
+        group.link_soft("/model_weights/bpnet_2conv/bpnet_2conv/kernel:0", "kernel:0").unwrap();
+    })
+    .fails_with(&["kernel:0 is a soft link", "bpnet_1conv"]);
+    with_kernel(|group, folder| {
+        group.link_external(&other(folder), "/kernel", "kernel:0").unwrap();
+    })
+    .fails_with(&["kernel:0 is a link to another file", "bpnet_1conv"]);
+    Altered::single()
+        .edit(|file| {
+            file.relink("model_weights", "elsewhere").unwrap();
+            file.link_soft("/elsewhere", "model_weights").unwrap();
+        })
+        .fails_with(&["model_weights is a soft link"]);
+}
+
+#[test]
+fn weights_that_are_not_stored_are_refused_before_memory_is_asked_for() {
+    with_kernel(|group, _| {
+        group.new_dataset::<f32>().shape([3, 2, 2]).create("kernel:0").unwrap();
+    })
+    .fails_with(&["only 0 of 48 bytes of a dataset", "bpnet_1conv/kernel:0"]);
+    with_kernel(|group, _| {
+        group.new_dataset::<f32>().shape([3, 1 << 14, 1 << 14]).create("kernel:0").unwrap();
+    })
+    .fails_with(&["only 0 of 3221225472 bytes"]);
+    with_kernel(|group, _| {
+        let chunked = group.new_dataset::<f32>().chunk([1, 2, 2]).deflate(4).shape([3, 2, 2]);
+        let dataset = chunked.create("kernel:0").unwrap();
+        dataset
+            .write_slice(&ndarray::Array3::<f32>::ones((2, 2, 2)), ndarray::s![..2, .., ..])
+            .unwrap();
+    })
+    .fails_with(&["only 2 of 3 blocks of a dataset", "bpnet_1conv/kernel:0"]);
+    with_kernel(|group, _| {
+        let chunked = group.new_dataset::<f32>().chunk([1, 1 << 13, 1 << 13]).deflate(9);
+        let dataset = chunked.shape([16, 1 << 13, 1 << 13]).create("kernel:0").unwrap();
+        let chunk = ndarray::Array3::<f32>::zeros((1, 4, 4));
+        dataset.write_slice(&chunk, ndarray::s![..1, ..4, ..4]).unwrap();
+    })
+    .fails_with(&["compressed bytes stand for 4294967296, more than"]);
+}
+
+#[test]
+fn compressed_weights_are_read() {
+    let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    let altered = with_kernel(|group, _| {
+        let packed = group.new_dataset::<f32>().chunk([2, 2, 2]).shuffle().deflate(4).fletcher32();
+        packed.shape([3, 2, 2]).create("kernel:0").unwrap().write_raw(&values).unwrap();
+    });
+    let model = keras_h5::read(&altered.path()).unwrap();
+    assert_eq!(model.main().parameters.get("bpnet_1conv/kernel").unwrap().data, values);
+}
+
+/// Groups that hold each other, once or a hundred times, end the search.
+#[test]
+fn groups_without_an_end_are_refused() {
+    for links in [1, 100] {
+        let altered = Altered::single().edit(|file| {
+            let weights = file.group("model_weights").unwrap();
+            for i in 0..links {
+                weights.link_hard("/model_weights", &format!("again_{i}")).unwrap();
+            }
+        });
+        match links {
+            1 => assert_eq!(keras_h5::read(&altered.path()).unwrap().role(), "bias"),
+            _ => altered.fails_with(&["more than 10000 groups"]),
+        }
+    }
+}
+
+/// A file behind a user block is another file's business: so starts the first member of an archive.
+#[test]
+fn hdf5_that_starts_later_is_not_looked_for() {
+    let altered = Altered::single();
+    let model = std::fs::read(altered.path()).unwrap();
+    std::fs::write(altered.path(), [vec![b' '; 512], model].concat()).unwrap();
+    altered.fails_with(&["not HDF5"]);
+}
+
+#[test]
+fn a_sparse_file_of_gigabytes_is_refused() {
+    let altered = Altered::single();
+    let file = std::fs::OpenOptions::new().write(true).open(altered.path()).unwrap();
+    file.set_len(1 << 32).unwrap();
+    altered.fails_with(&["far more than any model"]);
+}
+
+/// A tar archive as GNU tar writes it.
+fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, body) in members {
+        let mut header = [0u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..108].copy_from_slice(b"0000644\0");
+        header[124..136].copy_from_slice(format!("{:011o}\0", body.len()).as_bytes());
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar  \0");
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        archive.extend(header);
+        archive.extend(*body);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+/// ENCODE's archives hold all three models; HDF5 itself would open the first one, whatever is wanted.
+#[test]
+fn archives_are_opened_by_role() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("models.tar");
+    let (main, bias) =
+        (network(arch([2, 2, 200, 20, 21, 75]), 1), network(arch([2, 1, 200, 20, 21, 75]), 2));
+    let image = |write: &dyn Fn(&Path)| {
+        write(&path);
+        std::fs::read(&path).unwrap()
+    };
+    let scaled = image(&|p| keras_h5::write_single(p, &bias, Naming::Bias).unwrap());
+    let full = image(&|p| keras_h5::write_full(p, &main, &bias).unwrap());
+    let nobias = image(&|p| keras_h5::write_single(p, &main, Naming::WithoutBias).unwrap());
+    let members = [
+        ("./fold_0/model.bias_scaled.fold_0.ENCSR1.h5", &scaled[..]),
+        ("./fold_0/model.chrombpnet.fold_0.ENCSR1.h5", &full[..]),
+        ("./fold_0/model.chrombpnet_nobias.fold_0.ENCSR1.h5", &nobias[..]),
+    ];
+    let archive = tar(&members);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &archive).unwrap();
+    let packed = packed.finish().unwrap();
+    let naming = Naming::WithoutBias;
+    for bytes in [&archive, &packed] {
+        std::fs::write(&path, bytes).unwrap();
+        let read = |role| keras_h5::read_role(&path, role, "-x").unwrap();
+        assert_eq!(
+            read(Role::Bias),
+            KerasModel::Single { network: bias.clone(), naming: Naming::Bias }
+        );
+        assert_eq!(read(Role::WithoutBias), KerasModel::Single { network: main.clone(), naming });
+        assert_eq!(read(Role::Full), KerasModel::Full { main: main.clone(), bias: bias.clone() });
+        let error = keras_h5::read(&path).unwrap_err().to_string();
+        assert!(error.contains("archive") && error.contains("fold_0/model.bias_scaled"), "{error}");
+        assert!(error.contains("models.tar") && error.contains("-cmb"), "{error}");
+    }
+    let refusal = |bytes: &[u8], role| {
+        std::fs::write(&path, bytes).unwrap();
+        keras_h5::read_role(&path, role, "-x").unwrap_err().to_string()
+    };
+    let error = refusal(&tar(&members[..2]), Role::WithoutBias);
+    assert!(error.contains("no .h5 file whose name says chrombpnet_nobias"), "{error}");
+    let wrong = tar(&[("model.chrombpnet_nobias.h5", &scaled)]);
+    let error = refusal(&wrong, Role::WithoutBias);
+    assert!(
+        error.contains("-x takes a chrombpnet_nobias model, but this is a bias model"),
+        "{error}"
+    );
+    assert!(error.contains("models.tar, model.chrombpnet_nobias.h5"), "{error}");
+    let error = refusal(&packed[..packed.len() / 2], Role::Bias);
+    assert!(error.contains("ends early") || error.contains("truncated"), "{error}");
+    let mut alone = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut alone, &scaled).unwrap();
+    let error = refusal(&alone.finish().unwrap(), Role::Bias);
+    assert!(error.contains("compressed by gzip") && error.contains("gunzip"), "{error}");
+    let error = refusal(&nobias, Role::Bias);
+    assert!(error.contains("-x takes a bias model, but this is a chrombpnet_nobias"), "{error}");
+}
+
 #[test]
 fn truncated_and_mutated_files_never_crash_or_hang() {
     let folder = tempfile::tempdir().unwrap();
@@ -388,6 +602,12 @@ fn truncated_and_mutated_files_never_crash_or_hang() {
     let mut refused = 0;
     for _ in 0..400 {
         let mut bytes = good.clone();
+        // An address or a size in the place of another one: structures that lead back.
+        if rng.random_bool(0.5) {
+            let word = |rng: &mut ChaCha8Rng| rng.random_range(0..good.len() / 8) * 8;
+            let (from, to) = (word(&mut rng), word(&mut rng));
+            bytes[to..to + 8].copy_from_slice(&good[from..from + 8]);
+        }
         for _ in 0..rng.random_range(1..6) {
             let at = rng.random_range(0..bytes.len());
             bytes[at] = match rng.random_range(0..4) {

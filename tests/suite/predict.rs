@@ -378,14 +378,25 @@ fn bad_input_is_told_and_leaves_nothing() {
         (format!("pred_bw -cm genome.fa {on}"), &["genome.fa", "fix:"]),
         (
             format!("pred_bw -cm f0.h5 {on}"),
-            &["-cm takes a chrombpnet model", "chrombpnet_nobias", "f0.h5", "pass it as -cmb"],
+            &[
+                "-cm takes a chrombpnet model",
+                "chrombpnet_nobias",
+                "f0.h5",
+                "-cmb takes chrombpnet_nobias.h5",
+            ],
         ),
-        (format!("pred_bw -bm full.h5 {on}"), &["-bm takes a bias model", "pass it as -cm"]),
+        (
+            format!("pred_bw -bm full.h5 {on}"),
+            &["-bm takes a bias model", "-cm takes chrombpnet.h5"],
+        ),
         (
             format!("pred_bw -cmb f0.h5 wide.h5 {on}"),
             &["different lengths", "306 bp in and 100 out", "f0.h5 and wide.h5"],
         ),
-        (format!("pred_bw -cmb f0.h5 bias.h5 {on}"), &["no common mean", "bias.h5"]),
+        (
+            format!("pred_bw -cmb f0.h5 bias.h5 {on}"),
+            &["-cmb takes a chrombpnet_nobias model", "a bias model", "bias.h5"],
+        ),
         (
             format!("pred_bw -cmb f0.h5 {on} -d chr8 chr9"),
             &["no region lies on chr8, chr9", "left to predict", "where: peaks.bed", "-d as the"],

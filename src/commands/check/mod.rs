@@ -18,7 +18,7 @@ use crate::cli::args::TrainingArgs;
 use crate::cli::reads_args::SignalInput;
 use crate::console;
 use crate::error::Problem;
-use crate::files::keras_h5::{self, KerasModel};
+use crate::files::keras_h5::{self, Role};
 use crate::input::chrom_sizes;
 use crate::input::folds::{self, Folds};
 use crate::input::intervals;
@@ -316,15 +316,8 @@ fn bias_model(
     report: &mut Report,
 ) -> Option<Architecture> {
     const CHECK: &str = "bias model";
-    let model = report.read(CHECK, keras_h5::read(path))?;
-    let KerasModel::Single { network, .. } = model else {
-        let problem = Problem::new("this is a full ChromBPNet model, expected a bias model")
-            .at(path.display())
-            .fix("pass bias.h5 of a bias run, or bias_model_scaled.h5");
-        report.findings.push(Finding::fail(CHECK, problem));
-        return None;
-    };
-    let bias = network.arch;
+    let model = report.read(CHECK, keras_h5::read_role(path, Role::Bias, "-b"))?;
+    let bias = *model.arch();
     let wanted = arch.map_or((bias.inputlen, bias.outputlen), |a| (a.inputlen, a.outputlen));
     if (bias.inputlen, bias.outputlen) != wanted {
         let problem = Problem::new(format!(

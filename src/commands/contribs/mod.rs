@@ -194,16 +194,21 @@ pub fn run(args: ContribsArgs) -> Result<()> {
     let console = args.console.console();
     args.check()?;
     let device = args.device.apply(&console)?.device;
-    explain(&args, &device, &console)
+    let models = Models::read(&args.model_h5, &console)?;
+    explain(&args, models, &device, &console)
 }
 
-/// The command on a device that is settled already.
-pub fn explain(args: &ContribsArgs, device: &Device, console: &Console) -> Result<()> {
+/// The command for models that are read and on a device that is settled already.
+pub fn explain(
+    args: &ContribsArgs,
+    models: Models,
+    device: &Device,
+    console: &Console,
+) -> Result<()> {
     prefix::check(&args.output_prefix, "-op")?;
     if let Some(stats) = &args.output_prefix_stats {
         prefix::check(stats, "-os")?;
     }
-    let models = Models::read(&args.model_h5, console)?;
     work::check_explainable(&models)?;
     let outputs = Outputs::new(&args.output_prefix, args.heads());
     let Some(run) = Run::settle(args, device, outputs, console)? else {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::stages::Outcome;
-use super::subject::{Kind, Subject};
+use super::subject::{Kind, Subject, Which};
 use super::subsample;
 use crate::commands::contribs::{self, ContribsArgs, Head, MethodName};
 use crate::predict::outputs::suffixed;
@@ -61,6 +61,7 @@ pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
         device: subject.device_args.clone(),
         console: subject.console_args,
     };
-    contribs::explain(&args, &subject.device, &subject.console)?;
+    let models = subject.read(Which::Explained)?;
+    contribs::explain(&args, models, &subject.device, &subject.console)?;
     Ok(Outcome::Done)
 }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::stages::Outcome;
-use super::subject::Subject;
+use super::subject::{Subject, Which};
 use crate::batch::sampler::fixed_plan;
 use crate::commands::footprints::Made;
-use crate::commands::models::Models;
 use crate::commands::regions::{self, RegionFilter};
 use crate::footprint::motifs::CONTROL;
 use crate::footprint::{figure, h5, motifs};
@@ -33,7 +32,7 @@ pub fn run(subject: &Subject) -> Result<Outcome> {
     let motifs = motifs::enzyme(subject.data_type);
     // Without the files' prefix, as officially.
     motifs::write(&subject.tree.root().join("auxiliary/motif_to_pwm.tsv"), &motifs)?;
-    let models = Models::read(std::slice::from_ref(&subject.explained), &subject.console)?;
+    let models = subject.read(Which::Explained)?;
     let inputlen = models.arch().inputlen;
     let filter = RegionFilter {
         width: inputlen,

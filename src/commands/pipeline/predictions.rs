@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::stages::Outcome;
-use super::subject::Subject;
+use super::subject::{Subject, Which};
 use crate::batch::sampler::fixed_plan;
-use crate::commands::models::Models;
 use crate::commands::regions::{self, RegionFilter, RegionSet};
 use crate::predict::outputs::suffixed;
 use crate::predict::score::{self, Groups};
@@ -19,7 +18,7 @@ pub fn files(subject: &Subject) -> Vec<PathBuf> {
 }
 
 pub fn run(subject: &Subject) -> Result<Outcome> {
-    let models = Models::read(std::slice::from_ref(&subject.model), &subject.console)?;
+    let models = subject.read(Which::Evaluated)?;
     let arch = *models.arch();
     let open = |path, kind, first_row| {
         let filter = RegionFilter {

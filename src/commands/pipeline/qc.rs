@@ -11,7 +11,7 @@ use super::{ExplainArgs, evaluate, predictions, shift, stages};
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
 use crate::commands::inputs;
 use crate::error::Problem;
-use crate::files::keras_h5;
+use crate::files::keras_h5::{self, Role};
 use crate::input::{chrom_sizes, folds, regions};
 use crate::train::output::OutputTree;
 
@@ -112,8 +112,8 @@ pub struct BiasQcArgs {
 
 pub fn run(args: &QcArgs) -> Result<()> {
     let (model, explained) = (&args.chrombpnet_model, &args.chrombpnet_model_nb);
-    let full = check_role(model, "chrombpnet", "-cm")?;
-    let nobias = check_role(explained, "chrombpnet_nobias", "-cmb")?;
+    let full = lengths(model, Role::Full, "-cm")?;
+    let nobias = lengths(explained, Role::WithoutBias, "-cmb")?;
     if full != nobias {
         return Err(Problem::new(format!(
             "the models have different lengths: {} bp in and {} out, {} in and {} out",
@@ -127,22 +127,13 @@ pub fn run(args: &QcArgs) -> Result<()> {
 }
 
 pub fn run_bias(args: &BiasQcArgs) -> Result<()> {
-    check_role(&args.bias_model, "bias", "-bm")?;
+    lengths(&args.bias_model, Role::Bias, "-bm")?;
     look(Kind::Bias, &args.bias_model, &args.bias_model, &args.inputs)
 }
 
-/// Input and output length of a model that must be of one kind.
-fn check_role(path: &Path, role: &str, flag: &str) -> Result<(usize, usize)> {
-    let model = keras_h5::read(path)?;
-    if model.role() != role {
-        return Err(Problem::new(format!(
-            "{flag} takes a {role} model, but this is a {} model",
-            model.role()
-        ))
-        .at(path.display())
-        .fix(format!("pass {role}.h5 of the run"))
-        .into());
-    }
+/// Input and output length of a model that must be of one role.
+fn lengths(path: &Path, role: Role, flag: &str) -> Result<(usize, usize)> {
+    let model = keras_h5::read_role(path, role, flag)?;
     Ok((model.arch().inputlen, model.arch().outputlen))
 }
 

@@ -6,9 +6,11 @@ use anyhow::Result;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs, TrainingArgs};
+use crate::commands::models::Models;
 use crate::commands::training::Trained;
 use crate::console::Console;
 use crate::engine::Device;
+use crate::files::keras_h5::Role;
 use crate::input::folds::{self, Folds};
 use crate::store::Tracks;
 use crate::train::output::OutputTree;
@@ -36,6 +38,15 @@ impl Kind {
             Kind::Chrombpnet => "chrombpnet_nobias",
         }
     }
+}
+
+/// Which model of the run a stage looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// The model that is evaluated on the test set.
+    Evaluated,
+    /// The model that footprints and contributions are made of.
+    Explained,
 }
 
 pub struct Subject {
@@ -73,6 +84,17 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Reads one of the two models, which may lie in an archive.
+    pub fn read(&self, which: Which) -> Result<Models> {
+        let (path, role, flag) = match (which, self.kind) {
+            (Which::Evaluated, Kind::Bias) => (&self.model, Role::Bias, "-bm"),
+            (Which::Explained, Kind::Bias) => (&self.explained, Role::Bias, "-bm"),
+            (Which::Evaluated, Kind::Chrombpnet) => (&self.model, Role::Full, "-cm"),
+            (Which::Explained, Kind::Chrombpnet) => (&self.explained, Role::WithoutBias, "-cmb"),
+        };
+        Models::read_role(std::slice::from_ref(path), role, flag, &self.console)
+    }
+
     /// The models and regions that a training run left.
     pub fn of_run(kind: Kind, trained: &Trained, args: &TrainingArgs) -> Result<Self> {
         let run = &trained.run;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::PredictArgs;
 use crate::commands::models::{ModelFile, Models};
 use crate::console::Console;
-use crate::error::Problem;
+use crate::files::keras_h5::Role;
 use crate::predict::outputs::suffixed;
 
 /// Models of one role.
@@ -24,34 +24,18 @@ pub fn read(args: &PredictArgs, console: &Console) -> Result<Vec<Group>> {
     }
     let mut groups = Vec::new();
     for (paths, flag, role) in [
-        (&args.chrombpnet_model_nb, "-cmb", "chrombpnet_nobias"),
-        (&args.chrombpnet_model, "-cm", "chrombpnet"),
-        (&args.bias_model, "-bm", "bias"),
+        (&args.chrombpnet_model_nb, "-cmb", Role::WithoutBias),
+        (&args.chrombpnet_model, "-cm", Role::Full),
+        (&args.bias_model, "-bm", Role::Bias),
     ] {
         if paths.is_empty() {
             continue;
         }
-        let models = Models::read(paths, console)?;
-        if models.role() != role {
-            return Err(Problem::new(format!(
-                "{flag} takes a {role} model, this is a {} model",
-                models.role()
-            ))
-            .at(paths[0].display())
-            .fix(format!("pass it as {}, or as -m", flag_of(models.role())))
-            .into());
-        }
-        groups.push(Group { prefix: suffixed(&args.output_prefix, &format!("_{role}")), models });
+        let models = Models::read_role(paths, role, flag, console)?;
+        let prefix = suffixed(&args.output_prefix, &format!("_{}", role.stem()));
+        groups.push(Group { prefix, models });
     }
     Ok(groups)
-}
-
-fn flag_of(role: &str) -> &'static str {
-    match role {
-        "bias" => "-bm",
-        "chrombpnet" => "-cm",
-        _ => "-cmb",
-    }
 }
 
 /// Models of any role, grouped in the order of their first appearance. With one role the prefix is

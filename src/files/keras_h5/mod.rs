@@ -7,7 +7,7 @@
 //! HDF5 goes through the C library. The wrapper crate turns off the library's own error printing
 //! on every thread that calls it, so a damaged file speaks to the user through our errors only.
 
-pub(crate) mod heaps;
+mod archive;
 mod layout;
 mod names;
 mod read;
@@ -16,10 +16,32 @@ mod write;
 mod write_config;
 
 pub use names::Naming;
-pub use read::read;
+pub use read::{read, read_role};
 pub use write::{write_full, write_single};
 
 use crate::model::{Architecture, Network};
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The enzyme's bias; a scaled bias model cannot be told from a bias model.
+    Bias,
+    /// Both branches.
+    Full,
+    /// The main branch.
+    WithoutBias,
+}
+
+impl Role {
+    /// The official file stem: `bias`, `chrombpnet` or `chrombpnet_nobias`.
+    pub fn stem(self) -> &'static str {
+        match self {
+            Self::Bias => "bias",
+            Self::Full => "chrombpnet",
+            Self::WithoutBias => "chrombpnet_nobias",
+        }
+    }
+}
 
 /// What a model file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,13 +53,17 @@ pub enum KerasModel {
 }
 
 impl KerasModel {
-    /// The official file stem of this kind of model, for messages: `bias`, `chrombpnet_nobias`
-    /// or `chrombpnet`. A scaled bias model cannot be told from a bias model.
+    /// The official file stem of this kind of model, for messages.
     pub fn role(&self) -> &'static str {
+        self.kind().stem()
+    }
+
+    /// What this model is for, by its layers.
+    pub fn kind(&self) -> Role {
         match self {
-            Self::Single { naming: Naming::Bias, .. } => "bias",
-            Self::Single { naming: Naming::WithoutBias, .. } => "chrombpnet_nobias",
-            Self::Full { .. } => "chrombpnet",
+            Self::Single { naming: Naming::Bias, .. } => Role::Bias,
+            Self::Single { naming: Naming::WithoutBias, .. } => Role::WithoutBias,
+            Self::Full { .. } => Role::Full,
         }
     }
 

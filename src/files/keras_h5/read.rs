@@ -1,37 +1,76 @@
 //! Model file -> networks, with every way a file can be wrong told apart.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Result;
+use flate2::read::MultiGzDecoder;
 use hdf5_metno::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
-use hdf5_metno::{Dataset, File, Location};
+use hdf5_metno::{Dataset, Group, Location};
 
 use super::layout::{self, LayerGroup};
 use super::read_config::{self, BranchConfig};
-use super::{KerasModel, heaps};
+use super::{KerasModel, Role, archive};
 use crate::error::Problem;
+use crate::files::h5_input;
+use crate::input::lines;
 use crate::model::{Architecture, Network, ParameterSet, Tensor};
 
-/// More weights than any such model has (the official full model: 6.4 million); keeps a damaged
-/// size field from asking for all memory.
-const MAX_ELEMENTS: usize = 1 << 28;
+/// More weights than any such model has (the official full model: 6.4 million). Compressed weights
+/// can stand for far more than the file's bytes.
+const MAX_WEIGHTS: u64 = 1 << 27;
 
-/// The same limit for a file, with room for f64 and optimizer moments.
-const MAX_FILE: u64 = 8 << 30;
+/// Those weights and Adam's two moments beside them.
+const MAX_FILE: u64 = 3 << 29;
 
 /// HDF5 keeps attributes below 64 KiB unless they are of variable length.
 const MAX_FIXED_ATTRIBUTE: usize = 1 << 16;
+
+/// What is looked at to tell kinds of files apart: a header of tar.
+const START: u64 = 512;
 
 /// Reads a Keras 2 model file: bias, bias_model_scaled, chrombpnet_nobias or chrombpnet.
 ///
 /// Weights of f16, f32 or f64 become f32. Optimizer weights and Lambda bodies are ignored.
 ///
-/// Errors: missing, truncated or foreign file; weights without a model; layers or shapes that are
-/// not BPNet's; weights that are not finite.
+/// Errors: missing, truncated or foreign file; an archive; weights without a model; layers or shapes
+/// that are not BPNet's; weights that are not finite or not in the file.
 pub fn read(path: &Path) -> Result<KerasModel> {
-    check_bytes(path)?;
-    Ok(read_file(path).map_err(|inside| inside.0.within(path.display()))?)
+    Ok(of_image(&image(path, None)?).map_err(|inside| inside.0.within(path.display()))?)
+}
+
+/// Reads the model of one role, from a model file or from an archive of models. `flag` is how the
+/// user gave it.
+///
+/// Errors: those of `read`; an archive without one such model; a model of another role.
+pub fn read_role(path: &Path, role: Role, flag: &str) -> Result<KerasModel> {
+    let image = image(path, Some(role))?;
+    let place = match &image.member {
+        Some(member) => format!("{}, {member}", path.display()),
+        None => path.display().to_string(),
+    };
+    let model = of_image(&image).map_err(|inside| inside.0.within(&place))?;
+    if model.kind() == role {
+        return Ok(model);
+    }
+    let (wanted, found) = (role.stem(), model.role());
+    Err(Problem::new(format!("{flag} takes a {wanted} model, but this is a {found} model"))
+        .at(place)
+        .fix(match image.member {
+            Some(_) => {
+                "the archive's names are wrong: unpack it and pass the right file".to_string()
+            }
+            None => format!("pass {wanted}.h5 of the run; {}", role_flags()),
+        })
+        .into())
+}
+
+/// The flags of `predict` and `qc`, for those who mixed up their models.
+fn role_flags() -> String {
+    [("-bm", Role::Bias), ("-cm", Role::Full), ("-cmb", Role::WithoutBias)]
+        .map(|(flag, role)| format!("{flag} takes {}.h5", role.stem()))
+        .join(", ")
 }
 
 /// A problem inside the file, which does not name the file yet.
@@ -45,64 +84,91 @@ impl From<Problem> for Inside {
 
 impl From<hdf5_metno::Error> for Inside {
     fn from(error: hdf5_metno::Error) -> Self {
-        Self(
-            Problem::new(format!("HDF5 cannot read the model file: {error}"))
-                .fix("the file is damaged or truncated; copy it again"),
-        )
+        Self(h5_input::unreadable(&error))
     }
 }
 
-fn foreign(path: &Path, what: String) -> Problem {
-    Problem::new(what)
-        .at(path.display())
-        .fix("pass a Keras 2 model file (.h5): bias, chrombpnet or chrombpnet_nobias")
+/// The bytes of a model file.
+struct Image {
+    bytes: Vec<u8>,
+    /// Its name, where it comes from an archive.
+    member: Option<String>,
 }
 
-/// What can be told without the HDF5 library. Its signature stands at byte 0, or at 512, 1024, ...
-/// behind a user block.
-fn check_bytes(path: &Path) -> Result<()> {
-    const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
-    let metadata = fs::metadata(path).map_err(|e| {
+/// Reads the model file, or the member of an archive.
+fn image(path: &Path, role: Option<Role>) -> Result<Image, Problem> {
+    let denied = |e: io::Error| {
         Problem::new(format!("cannot open the model file: {e}"))
             .at(path.display())
             .fix("check the path")
-    })?;
-    if metadata.is_dir() {
-        return Err(foreign(path, "the model is a folder, expected a .h5 file".into()).into());
+    };
+    let foreign = |what: String| {
+        Problem::new(what)
+            .at(path.display())
+            .fix("pass a Keras 2 model file (.h5): bias, chrombpnet or chrombpnet_nobias")
+    };
+    let unreadable =
+        |e: io::Error| Problem::new(format!("cannot read the model file: {e}")).at(path.display());
+    let file = File::open(path).map_err(denied)?;
+    if file.metadata().map_err(denied)?.is_dir() {
+        return Err(foreign("the model is a folder, expected a .h5 file".into()));
     }
-    if metadata.len() > MAX_FILE {
-        let what = format!("the file has {} bytes, far more than any model", metadata.len());
-        return Err(foreign(path, what).into());
+    let (start, file) = peek(file).map_err(unreadable)?;
+    let of_archive = |archive: Box<dyn Read>| {
+        let found = archive::read(archive, role, MAX_FILE);
+        let (member, bytes) = found.map_err(|problem| problem.within(path.display()))?;
+        Ok(Image { bytes, member: Some(member) })
+    };
+    if archive::is_tar(&start) {
+        return of_archive(Box::new(file));
     }
-    // All of it, 26 MB for the largest official model: the heaps can lie anywhere.
-    let bytes = fs::read(path)
-        .map_err(|e| Problem::new(format!("cannot read the model file: {e}")).at(path.display()))?;
-    if bytes.is_empty() {
-        return Err(foreign(path, "the model file is empty".into()).into());
+    if start.starts_with(b"\x1f\x8b") {
+        let packed = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
+        let (start, unpacked) = peek(packed).map_err(|e| lines::unreadable(path, &e))?;
+        if archive::is_tar(&start) {
+            return of_archive(Box::new(unpacked));
+        }
+        if start.starts_with(&h5_input::SIGNATURE) {
+            return Err(Problem::new("the model file is compressed by gzip, expected HDF5 itself")
+                .at(path.display())
+                .fix("unpack it with gunzip"));
+        }
+        return Err(foreign("the model file is a gzip file, expected HDF5".into()));
     }
-    let starts = [0, 512, 1024, 2048, 4096];
-    if starts.iter().any(|&at| bytes.get(at..at + 8) == Some(&SIGNATURE[..])) {
-        return match heaps::first_endless(&bytes) {
-            None => Ok(()),
-            Some(at) => Err(Problem::new("the model file is damaged (global heap)")
-                .at(format!("{}, byte {at}", path.display()))
-                .fix("copy the file again")
-                .into()),
-        };
+    if start.is_empty() {
+        return Err(foreign("the model file is empty".into()));
     }
-    if bytes.starts_with(b"PK\x03\x04") {
+    if start.starts_with(b"PK\x03\x04") {
         let what = "the model file is a zip archive (Keras 3 .keras?), expected Keras 2 HDF5";
-        return Err(foreign(path, what.into()).into());
+        return Err(foreign(what.into()));
     }
-    Err(foreign(path, "the model file is not HDF5".into()).into())
+    if !start.starts_with(&h5_input::SIGNATURE) {
+        let kind =
+            lines::foreign(&start).map_or_else(String::new, |kind| format!(": it is {kind}"));
+        return Err(foreign(format!("the model file is not HDF5{kind}")));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(foreign(format!(
+            "the file has more than {MAX_FILE} bytes, far more than any model"
+        )));
+    }
+    Ok(Image { bytes, member: None })
 }
 
-fn read_file(path: &Path) -> Result<KerasModel, Inside> {
-    let file = File::open(path)?;
-    if !file.link_exists("model_weights") {
+/// The first bytes of a stream, and the stream from its start.
+fn peek(mut stream: impl Read + 'static) -> io::Result<(Vec<u8>, impl Read)> {
+    let mut start = Vec::new();
+    stream.by_ref().take(START).read_to_end(&mut start)?;
+    Ok((start.clone(), io::Cursor::new(start).chain(stream)))
+}
+
+fn of_image(image: &Image) -> Result<KerasModel, Inside> {
+    let file = h5_input::open_image(&image.bytes)?;
+    let Some(weights) = h5_input::group(&file, "model_weights")? else {
         return Err(without_model(&file).into());
-    }
-    let weights = file.group("model_weights")?;
+    };
     let Some(config) = string_attribute(&file, "model_config")? else {
         return Err(Problem::new(
             "the file has weights but no model_config, so it names no lengths",
@@ -122,8 +188,9 @@ fn read_file(path: &Path) -> Result<KerasModel, Inside> {
     let groups = layout::layer_groups(&weights)?;
     let mut networks = Vec::new();
     let branches = read_config::branches(&config)?;
+    let mut budget = Budget { bytes: image.bytes.len() as u64, weights: MAX_WEIGHTS };
     for branch in &branches {
-        networks.push(network(branch, &groups)?);
+        networks.push(network(branch, &groups, &mut budget)?);
     }
     match (networks.pop(), networks.pop()) {
         (Some(network), None) => Ok(KerasModel::Single { network, naming: branches[0].naming }),
@@ -142,7 +209,7 @@ fn read_file(path: &Path) -> Result<KerasModel, Inside> {
 }
 
 /// Says what kind of HDF5 file it is instead.
-fn without_model(file: &File) -> Problem {
+fn without_model(file: &Group) -> Problem {
     let members = file.member_names().unwrap_or_default();
     let has = |name: &str| members.iter().any(|m| m == name);
     let fix = "pass a Keras 2 model file (.h5): bias, chrombpnet or chrombpnet_nobias";
@@ -196,11 +263,37 @@ fn string_attribute(at: &Location, name: &str) -> Result<Option<String>, Inside>
     }
 }
 
-fn network(branch: &BranchConfig, groups: &[LayerGroup]) -> Result<Network, Inside> {
+/// What the weights of a file may still take, so that no sum of sizes is beyond the file.
+struct Budget {
+    /// Bytes in the file. Two tensors never share theirs.
+    bytes: u64,
+    weights: u64,
+}
+
+impl Budget {
+    fn spend(&mut self, name: &str, bytes: u64, weights: u64) -> Result<(), Problem> {
+        let left = self.bytes.checked_sub(bytes).zip(self.weights.checked_sub(weights));
+        let Some((bytes, weights)) = left else {
+            return Err(Problem::new(format!(
+                "{weights} weights in {bytes} bytes are more than the file holds, or more than \
+                 {MAX_WEIGHTS} with those before"
+            ))
+            .at(format!("layer {name}")));
+        };
+        (self.bytes, self.weights) = (bytes, weights);
+        Ok(())
+    }
+}
+
+fn network(
+    branch: &BranchConfig,
+    groups: &[LayerGroup],
+    budget: &mut Budget,
+) -> Result<Network, Inside> {
     let of_layer = |layer: &str| find_layer(groups, layer, branch.nested.as_deref());
     let first = &branch.layers[0];
     let kernel =
-        of_layer(first)?.dataset("kernel").ok_or_else(|| missing_weights(first, "kernel"))?;
+        of_layer(first)?.dataset("kernel")?.ok_or_else(|| missing_weights(first, "kernel"))?;
     let &[_, _, filters] = kernel.shape().as_slice() else {
         return Err(wrong_shape(first, &kernel.shape(), "[width, 4, filters]").into());
     };
@@ -219,8 +312,9 @@ fn network(branch: &BranchConfig, groups: &[LayerGroup]) -> Result<Network, Insi
     for (index, (name, shape)) in arch.parameter_shapes().into_iter().enumerate() {
         let layer = &branch.layers[index / 2];
         let leaf = if index % 2 == 0 { "kernel" } else { "bias" };
-        let dataset = of_layer(layer)?.dataset(leaf).ok_or_else(|| missing_weights(layer, leaf))?;
-        let data = weights(&dataset, &format!("{layer}/{leaf}"), &shape)?;
+        let dataset =
+            of_layer(layer)?.dataset(leaf)?.ok_or_else(|| missing_weights(layer, leaf))?;
+        let data = weights(&dataset, &format!("{layer}/{leaf}"), &shape, budget)?;
         parameters.tensors.push(Tensor { name, shape, data });
     }
     Ok(Network { arch, parameters })
@@ -271,14 +365,19 @@ fn wrong_shape(layer: &str, found: &[usize], wanted: &str) -> Problem {
         .at(format!("layer {layer}"))
 }
 
-fn weights(dataset: &Dataset, name: &str, shape: &[usize]) -> Result<Vec<f32>, Inside> {
+fn weights(
+    dataset: &Dataset,
+    name: &str,
+    shape: &[usize],
+    budget: &mut Budget,
+) -> Result<Vec<f32>, Inside> {
     let found = dataset.shape();
     if found != shape {
         return Err(wrong_shape(name, &found, &format!("{shape:?}")).into());
     }
-    if shape.iter().product::<usize>() > MAX_ELEMENTS {
-        return Err(wrong_shape(name, &found, "a model of ordinary size").into());
-    }
+    // The product was held against the file when the dataset was opened.
+    let count = shape.iter().map(|&size| size as u64).product();
+    budget.spend(name, h5_input::stored_bytes(dataset), count)?;
     let dtype = dataset.dtype()?;
     // f16 has no descriptor in this build of the wrapper; HDF5 itself converts it.
     let is_float = match dtype.to_descriptor() {

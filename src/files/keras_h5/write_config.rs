@@ -4,7 +4,8 @@
 //! The exception is the count head of the full model, a Lambda around `reduce_logsumexp` there:
 //! Keras stores a Lambda as marshalled bytecode that one Python version can read. Here it is the
 //! same function in standard layers, `logsumexp(a, b) = a + softplus(b - a)`, so that the file loads
-//! under any Python and without custom objects. Output names and order stay the official ones.
+//! under any Python and without custom objects, in Keras 2 and 3. Output names and order stay the
+//! official ones.
 
 use serde_json::{Value, json};
 
@@ -146,11 +147,13 @@ pub fn full(inputlen: usize, main: (&str, &Layers), bias: (&str, &Layers)) -> La
     for (name, branch) in [main, bias] {
         let mut nested = branch.functional(name);
         nested["name"] = json!(name);
-        nested["inbound_nodes"] = json!([[["sequence", 0, 0, {}]]]);
+        // Keras 2 counts a nested model's own definition as node 0 and its calls from 1, Keras 3 its
+        // calls from 0. With two equal calls node 1 is a call for both; what nobody refers to is not
+        // computed.
+        nested["inbound_nodes"] = json!([[["sequence", 0, 0, {}]], [["sequence", 0, 0, {}]]]);
         model.layers.push((name.to_string(), nested));
     }
     let ((main, _), (bias, _)) = (main, bias);
-    // Node 0 of a nested model is its own definition, node 1 the call on our input.
     let (profile, counts) = ("logits_profile_predictions", "logcount_predictions");
     model.push("Subtract", plain("subtract", json!({})), &[(bias, 1, 1), (main, 1, 1)]);
     let softplus = json!({"activation": "softplus"});
@@ -159,4 +162,30 @@ pub fn full(inputlen: usize, main: (&str, &Layers), bias: (&str, &Layers)) -> La
     model.push("Add", plain(counts, json!({})), &[(main, 1, 1), ("activation", 0, 0)]);
     model.outputs = vec![profile.to_string(), counts.to_string()];
     model
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keras 2.15 never returns from a file that refers to node 0 of a nested model, and Keras 3.15
+    /// finds no node 1 where a nested model is called once (both tried).
+    #[test]
+    fn nested_models_have_a_node_1_in_keras_2_and_3() {
+        let arch = Architecture::new(200, 20, 2, 1).unwrap();
+        let [main, bias] = [Naming::WithoutBias, Naming::Bias].map(|n| branch(&arch, n, true));
+        let model = full(200, ("model_wo_bias", &main), ("model", &bias));
+        let is_nested = |name: &str| name == "model_wo_bias" || name == "model";
+        for (name, layer) in &model.layers {
+            let calls = layer["inbound_nodes"].as_array().unwrap();
+            if is_nested(name) {
+                assert_eq!(calls.len(), 2, "{name}");
+                assert_eq!(calls[0], calls[1], "{name}");
+            }
+            for input in calls.iter().flat_map(|call| call.as_array().unwrap()) {
+                let wanted = usize::from(is_nested(input[0].as_str().unwrap()));
+                assert_eq!(input[1], wanted, "{name} <- {input}");
+            }
+        }
+    }
 }

@@ -110,7 +110,7 @@ pub fn chosen(path: &Path, regions: &[(String, i64)]) -> Result<Option<Vec<Optio
 
 fn profiles(path: &Path, rows: &Rows, start: usize, end: usize) -> Result<Array2<f64>> {
     let read = rows.profs.read_slice_2d::<f64, _>(s![start..end, ..]);
-    Ok(read.map_err(|error| h5::damaged(path, &error.to_string()))?)
+    Ok(read.map_err(|error| h5::damaged(path, &error))?)
 }
 
 /// Observed counts of rows, [rows, outputlen], read in the order of the genome.
@@ -137,7 +137,7 @@ fn observed(
 
 fn open(path: &Path) -> Result<Option<Rows>> {
     let Some(file) = h5::open(path)? else { return Ok(None) };
-    let fail = |error: hdf5_metno::Error| h5::damaged(path, &error.to_string());
+    let fail = |error: hdf5_metno::Error| h5::damaged(path, &error);
     let profs = h5::dataset(&file, path, "predictions/profs", 2)?;
     let chrom = h5::dataset(&file, path, "coords/coords_chrom", 1)?;
     let chrom: Vec<VarLenUnicode> = chrom.read_raw().map_err(fail)?;
@@ -151,7 +151,9 @@ fn open(path: &Path) -> Result<Option<Rows>> {
         }
         false => vec![true; logcounts.len()],
     };
-    let chrom: Vec<String> = chrom.iter().map(|c| c.as_str().to_string()).collect();
+    // Not `as_str`: what a file calls UTF-8 need not be.
+    let text = |c: &VarLenUnicode| String::from_utf8_lossy(c.as_bytes()).into_owned();
+    let chrom: Vec<String> = chrom.iter().map(text).collect();
     let rows = Rows { chrom, center, is_peak, logcounts, profs };
     let n = rows.logcounts.len();
     let lengths = [rows.chrom.len(), rows.center.len(), rows.is_peak.len(), rows.profs.shape()[0]];

@@ -1,52 +1,33 @@
 //! Opens HDF5 files that somebody else may have made or damaged.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 use hdf5_metno::{Dataset, File};
 
 use crate::error::Problem;
-use crate::files::keras_h5::heaps;
-use crate::store::mapped_file::MappedFile;
+use crate::files::h5_input;
 
 /// Opens `path`; `None` where there is no such file.
 pub fn open(path: &Path) -> Result<Option<File>> {
-    if !path.exists() {
-        return Ok(None);
+    match path.exists() {
+        true => Ok(Some(h5_input::open(path).map_err(|p| p.within(path.display()))?)),
+        false => Ok(None),
     }
-    let bytes = fs::File::open(path)?;
-    // Only to look for what the HDF5 library would never return from.
-    let bytes = MappedFile::open(&bytes, path, "make it again")?;
-    if heaps::first_endless(&bytes).is_some() {
-        return Err(broken(path, "a list inside never ends").into());
-    }
-    Ok(Some(File::open(path).map_err(|error| broken(path, &error.to_string()))?))
 }
 
-/// What a read that failed is called. Blosc, which official files use, needs a plug-in.
-pub fn damaged(path: &Path, reason: &str) -> Problem {
-    let reason = reason.lines().next().unwrap_or_default();
-    if reason.contains("required filter") || reason.contains("plugin") {
-        return Problem::new("the file is compressed in a way that needs a plug-in of HDF5")
-            .at(path.display())
-            .fix("official files use blosc: make the file with cbp-fast, or repack it with gzip");
-    }
-    broken(path, reason)
-}
-
-/// What a file that cannot be opened is called.
-fn broken(path: &Path, reason: &str) -> Problem {
-    Problem::new(format!("HDF5 cannot read the file: {reason}"))
-        .at(path.display())
-        .fix("the file is damaged or truncated: make it again")
+/// What a read that failed is called.
+pub fn damaged(path: &Path, error: &hdf5_metno::Error) -> Problem {
+    h5_input::unreadable(error).at(path.display())
 }
 
 /// A dataset that must be there, with the number of axes it must have.
+///
+/// Errors: values that are not all stored in this file.
 pub fn dataset(file: &File, path: &Path, name: &str, axes: usize) -> Result<Dataset> {
-    let dataset = file
-        .dataset(name)
-        .map_err(|_| Problem::new(format!("there is no dataset {name}")).at(path.display()))?;
+    let found = h5_input::dataset(file, name).map_err(|p| p.within(path.display()))?;
+    let dataset = found
+        .ok_or_else(|| Problem::new(format!("there is no dataset {name}")).at(path.display()))?;
     match dataset.ndim() == axes {
         true => Ok(dataset),
         false => Err(Problem::new(format!("{name} has {} axes, expected {axes}", dataset.ndim()))

@@ -9,6 +9,7 @@ use ndarray::Array2;
 
 use super::h5;
 use crate::error::Problem;
+use crate::files::h5_input;
 
 /// Motifs shown of each sign.
 const SHOWN: usize = 30;
@@ -34,14 +35,13 @@ pub struct Motifs {
 /// Reads `modisco_results_*.h5`; `None` where there is no such file.
 pub fn read(path: &Path) -> Result<Option<Motifs>> {
     let Some(file) = h5::open(path)? else { return Ok(None) };
-    let fail = |error: hdf5_metno::Error| h5::damaged(path, &error.to_string());
+    let fail = |error: hdf5_metno::Error| h5::damaged(path, &error);
     let mut motifs = Motifs { found: 0, patterns: Vec::new() };
     for sign in ["pos_patterns", "neg_patterns"] {
         // A group that found nothing is not written.
-        if !file.link_exists(sign) {
-            continue;
-        }
-        let mut names = file.group(sign).and_then(|g| g.member_names()).map_err(fail)?;
+        let group = h5_input::group(&file, sign).map_err(|p| p.within(path.display()))?;
+        let Some(group) = group else { continue };
+        let mut names = group.member_names().map_err(fail)?;
         names.sort_by_key(|name| pattern_number(name));
         motifs.found += names.len();
         for name in names.iter().take(SHOWN) {

@@ -12,7 +12,6 @@ use crate::footprint::{Footprint, LIMIT, figure, h5};
 use crate::report::context::Context;
 use crate::report::figures::Figure;
 use crate::report::folder::Kind;
-use crate::report::read::h5 as checked;
 use crate::report::read::tables;
 
 pub fn body(context: &Context) -> Result<Markup> {
@@ -37,13 +36,9 @@ pub fn body(context: &Context) -> Result<Markup> {
     let response = context.folder.evaluation(&format!("{model}_max_bias_response.txt"));
     let response = tables::text(&response)?;
     let path = context.folder.tree.auxiliary(&format!("{model}_footprints.h5"));
-    let drawn = context.guarded_option(|| match checked::open(&path)? {
-        Some(file) => {
-            drop(file);
-            let read = h5::read(&path).map_err(|e| checked::damaged(&path, &format!("{e:#}")))?;
-            Ok(Some(draw(context, &read)))
-        }
-        None => Ok(None),
+    let drawn = context.guarded_option(|| match path.exists() {
+        true => Ok(Some(draw(context, &h5::read(&path)?))),
+        false => Ok(None),
     });
     Ok(html! {
         (text(&words))
