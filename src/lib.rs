@@ -24,8 +24,8 @@
 //!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
 //! On top: preflight (every input against every other, before the long work), quality (verdicts on a
 //! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
-//! page), commands, cli, demo, doctor, bench. console, error, defect, threads, signals and plot serve
-//! every stage.
+//! page), run (what a command reads and writes, claimed before the work), commands, cli, demo, doctor,
+//! bench. console, error, defect, threads, signals and plot serve every stage.
 //! ```
 
 // They panic where a stream cannot be written; `console` does not.
@@ -83,3 +83,4 @@ pub mod motifs;
 pub mod preflight;
 pub mod quality;
 pub mod report;
+pub mod run;

@@ -16,7 +16,8 @@ use crate::{commands, console, defect};
 ///
 /// Official command lines work with the program name replaced, two-letter flags such as -fl included.
 #[derive(Parser)]
-#[command(name = "cbp-fast", version, arg_required_else_help = true)]
+// As argparse does it, of a flag that is given twice the last one counts.
+#[command(name = "cbp-fast", version, arg_required_else_help = true, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

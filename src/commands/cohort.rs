@@ -5,7 +5,7 @@
 //! where a single run already fills the GPU. What a run leaves does not depend on the others: every file is that of
 //! the same command line alone.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -23,6 +23,7 @@ use crate::console::{Console, duration};
 use crate::engine::Device;
 use crate::error::Problem;
 use crate::input::lines;
+use crate::run::claim::real_folder;
 use crate::train::stop::StopFlag;
 use crate::{defect, threads};
 
@@ -152,7 +153,7 @@ fn finish(run: Run, console: &Console) -> bool {
 /// Runs of the file, in its order. They speak as `console` says, under their names.
 fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
-    let mut folders = HashSet::new();
+    let mut folders = HashMap::new();
     let mut names = HashSet::new();
     for (number, line) in joined_lines(path)? {
         let at = || lines::place(path, number);
@@ -161,11 +162,14 @@ fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
         let common = work.common();
         common.command_line = Some(words);
         let folder = common.output_dir.clone();
-        if !folders.insert(folder.clone()) {
-            return Err(Problem::new(format!("a second run writes to {}", folder.display()))
-                .at(at())
-                .fix("give each run an output folder of its own")
-                .into());
+        if let Some(first) = folders.insert(real_folder(&folder), number) {
+            return Err(Problem::new(format!(
+                "a second run writes to {}, as that of line {first} does",
+                folder.display()
+            ))
+            .at(at())
+            .fix("give each run an output folder of its own")
+            .into());
         }
         let last = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
         let name = match names.insert(last.clone().into_owned()) {

@@ -15,6 +15,7 @@ use crate::demo::check::{self, Trained};
 use crate::demo::experiment::Experiment;
 use crate::demo::{files, genome, table};
 use crate::error::Problem;
+use crate::run::claim::Claim;
 use crate::threads;
 
 /// Simulate a small genome with a known truth, train on it, compare.
@@ -54,6 +55,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
     let start = Instant::now();
     let folder = &args.output_dir;
     check_folder(folder, args.force)?;
+    let _claimed = Claim::new("demo").folder("-o", folder).take(&console)?;
 
     threads::pool(args.device.threads)?;
     let experiment = Experiment::simulate(args.seed, genome::CONTIG_BP);

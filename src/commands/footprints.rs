@@ -16,7 +16,9 @@ use crate::console::Console;
 use crate::error::Problem;
 use crate::footprint::{self, BiasResponse, Footprint, Motif, figure, h5, motifs};
 use crate::input::folds::{self, Split};
+use crate::plot::canvas::with_extension;
 use crate::predict::outputs::suffixed;
+use crate::run::claim::Claim;
 use crate::store::Tracks;
 
 /// Marginal footprints: each motif is put into the middle of the background regions on the test
@@ -25,7 +27,8 @@ use crate::store::Tracks;
 /// Writes PREFIX_footprints.h5 and, for the background itself (control) and every motif,
 /// PREFIX.<motif>.footprint.png and .svg. Motifs with tn5 or dnase in their name also give
 /// PREFIX_max_bias_response.txt: corrected when none of their footprints reaches 0.003, else
-/// uncorrected. Several models (folds) give the profile of their mean logits and mean log counts.
+/// uncorrected. A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
+/// Several models (folds) give the profile of their mean logits and mean log counts.
 #[derive(Args, Clone, Debug)]
 pub struct FootprintsArgs {
     /// Keras .h5 model, or its folds; usually chrombpnet_nobias.h5
@@ -84,7 +87,7 @@ fn range(text: &str) -> Result<(f64, f64), String> {
     }
 }
 
-pub fn run(args: FootprintsArgs) -> Result<()> {
+pub fn run(mut args: FootprintsArgs) -> Result<()> {
     let console = args.console.console();
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
@@ -101,6 +104,8 @@ pub fn run(args: FootprintsArgs) -> Result<()> {
         }
     };
     let models = Models::read(&args.model, &console)?;
+    args.output_prefix = prefix::of_role(&args.output_prefix, models.role());
+    let _claimed = claim(&args, &motifs).take(&console)?;
     let inputlen = models.arch().inputlen;
     let tracks = inputs::open_tracks(&args.genome, None, &args.cache.cache_dir, &console)?;
     let folds = folds::read(&args.chr_fold_path)?;
@@ -132,6 +137,25 @@ pub fn run(args: FootprintsArgs) -> Result<()> {
         made.footprints.len()
     ));
     Ok(())
+}
+
+/// What the command reads and writes.
+fn claim(args: &FootprintsArgs, motifs: &[Motif]) -> Claim {
+    let names = ["_footprints.h5", "_max_bias_response.txt", "_dropped_regions.tsv"];
+    let figures = [motifs::CONTROL].into_iter().chain(motifs.iter().map(|m| &m.name[..]));
+    let figures = figures.flat_map(|motif| {
+        let figure = figure::prefix(&args.output_prefix, motif);
+        ["png", "svg"].map(|extension| with_extension(&figure, extension))
+    });
+    Claim::new("footprints")
+        .reads("-m", &args.model)
+        .reads("-r", [&args.regions])
+        .reads("-g", [&args.genome])
+        .reads("-fl", [&args.chr_fold_path])
+        .reads("-pwm_f", &args.motifs_to_pwm)
+        .writes("-op", names.map(|name| suffixed(&args.output_prefix, name)))
+        .writes("-op", figures)
+        .prefix("-op", &args.output_prefix)
 }
 
 /// Footprints of one model, the control first, and the verdict on its enzyme's.

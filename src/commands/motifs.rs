@@ -8,6 +8,10 @@ use clap::Args;
 use crate::cli::args::ConsoleArgs;
 use crate::error::Problem;
 use crate::motifs::{self, Head, Request};
+use crate::report;
+use crate::report::folder::Folder;
+use crate::run::claim::Claim;
+use crate::run::outputs;
 
 /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed.
 ///
@@ -57,6 +61,14 @@ pub fn run(args: MotifsArgs) -> Result<()> {
         return Err(Problem::new("--max-seqlets and --window must be at least 1").into());
     }
     motifs::check_database(args.meme_db.as_deref())?;
+    let console = args.console.console();
+    let folder = Folder::open(&args.output_dir, args.file_prefix.as_deref())?;
+    let _claimed = Claim::new("motifs")
+        .reads("-m", &args.meme_db)
+        .reads("--modisco", &args.modisco)
+        .writes("-o", outputs::of_motifs(&folder.tree))
+        .folder("-o", &args.output_dir)
+        .take(&console)?;
     let request = Request {
         folder: &args.output_dir,
         file_prefix: args.file_prefix.as_deref(),
@@ -68,6 +80,17 @@ pub fn run(args: MotifsArgs) -> Result<()> {
         force: args.force,
         force_report: false,
     };
-    motifs::run(&request, &args.console.console())?;
+    motifs::run(&request, &console)?;
+    // What is there must not show other motifs, or none.
+    let page = report::Request {
+        folder: &args.output_dir,
+        file_prefix: args.file_prefix.as_deref(),
+        signal: None,
+        html: None,
+        force: false,
+    };
+    if let Err(error) = report::renew(&page, &console) {
+        console.warning(format!("the report shows what was there before: {error:#}"));
+    }
     Ok(())
 }

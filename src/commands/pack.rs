@@ -20,6 +20,9 @@ use crate::files::bigwig;
 use crate::input::chrom_sizes;
 use crate::input::reads::{Contigs, Sources};
 use crate::pack::{cache, genome, signal};
+use crate::plot::canvas::with_extension;
+use crate::predict::outputs::suffixed;
+use crate::run::claim::Claim;
 use crate::store::format::{self, Header, Kind, ValueType};
 use crate::store::genome::Contig;
 use crate::store::{GenomePack, SignalPack};
@@ -127,11 +130,7 @@ struct VerifyArgs {
 
 pub fn run(args: PackArgs) -> Result<()> {
     match args.command {
-        PackCommand::Genome(args) => pack(&args.genome, &args.output, &args.how, |progress| {
-            genome::write(&args.genome, &args.output, |contig, bp| {
-                progress(format!("{contig}, {} Mb done", bp / 1_000_000));
-            })
-        }),
+        PackCommand::Genome(args) => pack_genome(&args),
         PackCommand::Signal(args) => pack_signal(&args),
         PackCommand::ShiftQc(args) => shift_qc::run(args),
         PackCommand::Info(args) => info(&args.file, args.all_contigs),
@@ -146,15 +145,34 @@ pub fn run(args: PackArgs) -> Result<()> {
     }
 }
 
+fn pack_genome(args: &GenomeArgs) -> Result<()> {
+    let _claimed = Claim::new("pack genome")
+        .reads("-g", [&args.genome])
+        .writes("-o", [args.output.clone()])
+        .prefix("-o", &args.output)
+        .take(&Console::new(args.how.quiet, false))?;
+    pack(&args.output, &args.how, |progress| {
+        genome::write(&args.genome, &args.output, |contig, bp| {
+            progress(format!("{contig}, {} Mb done", bp / 1_000_000));
+        })
+    })
+}
+
 fn pack_signal(args: &SignalArgs) -> Result<()> {
     let how = &args.how;
+    let console = Console::new(args.how.quiet, false);
     match SignalInput::of(args.bigwig.as_deref(), &args.reads)? {
         SignalInput::Track(bigwig) => {
             if args.bigwig_out.is_some() {
                 return Err(Problem::new("--bigwig-out: the input is a bigWig already").into());
             }
             let output = args.output.clone().unwrap_or_else(|| bigwig.with_extension("cbs"));
-            pack(&bigwig, &output, how, |progress| {
+            let _claimed = Claim::new("pack signal")
+                .reads("-bw", [&bigwig])
+                .writes("-o", [output.clone()])
+                .prefix("-o", &output)
+                .take(&console)?;
+            pack(&output, how, |progress| {
                 signal::write(&bigwig, &output, |contig, done| {
                     progress(format!("{contig}, {done} contigs done"));
                 })
@@ -176,8 +194,24 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
         };
         plain.with_extension("cbs")
     });
+    let figures = output.with_extension("shift");
+    let mut claim = Claim::new("pack signal")
+        .reads(sources.format.flag(), &sources.files)
+        .reads("-g", &args.genome)
+        .reads("-c", &args.chrom_sizes)
+        .reads("--barcodes", &args.reads.barcodes)
+        .reads("--ATAC-ref-path", &args.reads.atac_ref_path)
+        .reads("--DNASE-ref-path", &args.reads.dnase_ref_path)
+        .writes("-o", [output.clone(), suffixed(&figures, "_pwm.tsv")])
+        .writes("-o", ["svg", "png", "tsv"].map(|end| with_extension(&figures, end)))
+        .writes("--bigwig-out", args.bigwig_out.clone())
+        .prefix("-o", &output);
+    if let Some(path) = &args.bigwig_out {
+        claim = claim.prefix("--bigwig-out", path);
+    }
+    let _claimed = claim.take(&console)?;
     for path in [Some(&output), args.bigwig_out.as_ref()].into_iter().flatten() {
-        sources.files.iter().try_for_each(|source| may_write(source, path, args.how.force))?;
+        may_write(path, args.how.force)?;
     }
     let Some(data_type) = args.data_type else {
         return Err(Problem::new("reads need their assay, which decides where cuts are counted")
@@ -209,7 +243,6 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
         }
     };
     let genome = genome.as_deref();
-    let figures = output.with_extension("shift");
     Reads::new(sources, &args.reads, data_type, genome, contigs, figures, &console)?
         .pack(&output)?;
     if let Some(path) = &args.bigwig_out {
@@ -219,16 +252,9 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
     wrote(&output, &args.how, start)
 }
 
-/// Keeps an output that is there, unless `force`; never takes the input for it.
-fn may_write(source: &Path, output: &Path, force: bool) -> Result<(), Problem> {
-    if !output.exists() {
-        return Ok(());
-    }
-    let same = output.canonicalize().ok().zip(source.canonicalize().ok());
-    if same.is_some_and(|(a, b)| a == b) {
-        return Err(Problem::new("output is the input file").at(output.display()));
-    }
-    if !force {
+/// Keeps an output that is there, unless `force`.
+fn may_write(output: &Path, force: bool) -> Result<(), Problem> {
+    if output.exists() && !force {
         return Err(Problem::new("output is there already and was kept")
             .at(output.display())
             .fix("pass --force to replace it, or another -o"));
@@ -237,12 +263,11 @@ fn may_write(source: &Path, output: &Path, force: bool) -> Result<(), Problem> {
 }
 
 fn pack(
-    source: &Path,
     output: &Path,
     how: &HowArgs,
     write: impl FnOnce(&mut dyn FnMut(String)) -> Result<()>,
 ) -> Result<()> {
-    may_write(source, output, how.force)?;
+    may_write(output, how.force)?;
     let start = Instant::now();
     let spinner = match how.quiet || !std::io::stderr().is_terminal() {
         true => ProgressBar::hidden(),

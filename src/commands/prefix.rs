@@ -1,15 +1,40 @@
 //! Output prefixes, FOLDER/NAME: every file of a command is called after one.
+//!
+//! A prefix that ends in / (or is `.` or `..`) names a folder and no name. The official commands glue
+//! what follows on, so that their files in it begin with the model's role: `out/_chrombpnet_nobias.bw`.
+//! Here all commands do that, also where the official ones leave files that are hidden (`out/.bw`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Problem;
 use crate::files::atomic;
+use crate::run::lock;
+
+/// True for a prefix that names a folder and no name in it.
+pub fn is_folder(prefix: &Path) -> bool {
+    let text = prefix.as_os_str().as_encoded_bytes();
+    let last = text.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    matches!(last, b"" | b"." | b"..")
+}
+
+/// The prefix, with a name where it has none.
+pub fn named(prefix: &Path, name: &str) -> PathBuf {
+    match is_folder(prefix) {
+        true => prefix.join(name),
+        false => prefix.to_path_buf(),
+    }
+}
+
+/// The prefix of a command that uses models of one role.
+pub fn of_role(prefix: &Path, role: &str) -> PathBuf {
+    named(prefix, &format!("_{role}"))
+}
 
 /// Where the files of a prefix lie.
 pub fn folder(prefix: &Path) -> &Path {
-    match prefix.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    match is_folder(prefix) {
+        true => prefix,
+        false => lock::folder_of(prefix),
     }
 }
 
@@ -26,4 +51,22 @@ pub fn check(prefix: &Path, flag: &str) -> Result<(), Problem> {
     Err(Problem::new(format!("cannot write to the output folder: {reason}"))
         .at(folder.display())
         .fix(format!("{fix}, or choose another {flag}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_no_name() {
+        for prefix in ["out/", ".", "..", "out/.", "out/.."] {
+            let wanted = Path::new(prefix).join("_bias");
+            assert_eq!(of_role(Path::new(prefix), "bias"), wanted);
+            assert_eq!(folder(Path::new(prefix)), Path::new(prefix));
+        }
+        for (prefix, in_folder) in [("out", "."), ("out/x", "out"), ("x.y", "."), ("/x", "/")] {
+            assert_eq!(of_role(Path::new(prefix), "bias"), Path::new(prefix));
+            assert_eq!(folder(Path::new(prefix)), Path::new(in_folder));
+        }
+    }
 }

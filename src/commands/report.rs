@@ -6,7 +6,10 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::args::ConsoleArgs;
+use crate::report::folder::Folder;
 use crate::report::{self, Request};
+use crate::run::claim::Claim;
+use crate::run::{lock, outputs};
 use crate::threads;
 
 /// Write the report of a run: one HTML file that needs nothing else, and its figures as PNG.
@@ -41,6 +44,8 @@ pub struct ReportArgs {
 
 pub fn run(args: ReportArgs) -> Result<()> {
     threads::pool(0)?;
+    let console = args.console.console();
+    let _claimed = claim(&args)?.take(&console)?;
     let request = Request {
         folder: &args.output_dir,
         file_prefix: args.file_prefix.as_deref(),
@@ -48,6 +53,26 @@ pub fn run(args: ReportArgs) -> Result<()> {
         html: args.html.as_deref(),
         force: args.force,
     };
-    report::write(&request, &args.console.console())?;
+    report::write(&request, &console)?;
     Ok(())
+}
+
+/// A report elsewhere only reads the run's folder.
+fn claim(args: &ReportArgs) -> Result<Claim> {
+    let folder = Folder::open(&args.output_dir, args.file_prefix.as_deref())?;
+    let claim = Claim::new("report").reads("-bw", &args.bigwig);
+    Ok(match &args.html {
+        None => {
+            let files = outputs::of_report(&folder.tree, folder.kind);
+            claim.writes("-o", files).folder("-o", &args.output_dir)
+        }
+        Some(html) => {
+            let beside = lock::folder_of(html);
+            let figures = outputs::figures(folder.kind).into_iter();
+            let figures = figures.map(|name| beside.join(format!("{}{name}", folder.prefix)));
+            let claim = claim.writes("--html", figures.chain([html.clone()]));
+            // Its folder is made where it is missing, and nobody writes there then.
+            if beside.is_dir() { claim.prefix("--html", html) } else { claim }
+        }
+    })
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::inputs;
+use super::{inputs, prefix};
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType};
 use crate::console::Console;
 use crate::error::Problem;
 use crate::input::folds::{self, Folds, Split};
 use crate::pack::shift::ReferenceMotifs;
 use crate::pack::shift::qc::ShiftQc;
+use crate::plot::canvas::with_extension;
+use crate::run::claim::Claim;
 use crate::store::Tracks;
 use crate::threads;
 
@@ -29,7 +31,8 @@ pub struct ShiftQcArgs {
     /// Assay
     #[arg(short, long, value_enum)]
     data_type: DataType,
-    /// Prefix of the files to write (-op), in a folder that exists: PREFIX.svg, .png and .tsv
+    /// Prefix of the files to write (-op), in a folder that exists: PREFIX.svg, .png and .tsv;
+    /// a PREFIX that ends in / stands for FOLDER/bw_shift_qc
     #[arg(short, long, value_name = "PREFIX")]
     output_prefix: PathBuf,
     /// Chromosomes to look at, separated by commas [default: all with signal]
@@ -50,8 +53,20 @@ pub struct ShiftQcArgs {
     console: ConsoleArgs,
 }
 
-pub fn run(args: ShiftQcArgs) -> Result<()> {
+pub fn run(mut args: ShiftQcArgs) -> Result<()> {
     let console = args.console.console();
+    prefix::check(&args.output_prefix, "-op")?;
+    args.output_prefix = prefix::named(&args.output_prefix, STEM);
+    let files = ["svg", "png", "tsv"].map(|end| with_extension(&args.output_prefix, end));
+    let _claimed = Claim::new("pack shift-qc")
+        .reads("-g", [&args.genome])
+        .reads("-bw", [&args.bigwig])
+        .reads("-fl", &args.chr_fold_path)
+        .reads("--ATAC-ref-path", &args.atac_ref_path)
+        .reads("--DNASE-ref-path", &args.dnase_ref_path)
+        .writes("-op", files)
+        .prefix("-op", &args.output_prefix)
+        .take(&console)?;
     threads::pool(0)?;
     let reference = match args.data_type {
         DataType::Atac => &args.atac_ref_path,

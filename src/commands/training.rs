@@ -25,6 +25,9 @@ use crate::model::{Architecture, ParameterSet};
 use crate::pack::cache::{self, Watched};
 use crate::preflight::Training;
 use crate::report;
+use crate::report::folder::Kind;
+use crate::run::claim::{Claim, Claimed};
+use crate::run::outputs;
 use crate::select::SelectedRegions;
 use crate::store::{GenomePack, Tracks};
 use crate::train::fit::{FitConfig, Outcome, fit};
@@ -48,6 +51,10 @@ pub struct Run {
     watched: Vec<Watched>,
     /// An earlier run of the same settings and inputs is complete.
     done: bool,
+    /// Nothing of an earlier run is continued.
+    starts_over: bool,
+    /// Holds the output folder.
+    _claimed: Claimed,
     /// What took how long.
     times: RefCell<Vec<(&'static str, Duration)>>,
 }
@@ -60,13 +67,10 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// The page about the run, with which official training ends too; made again only when it is gone.
+    /// The page about the run, with which official training ends too; kept while it shows what is there.
     /// The models are no worse without it.
     pub fn report(&self, args: &TrainingArgs) {
         let run = &self.run;
-        if self.data.is_none() && run.tree.evaluation("overall_report.html").exists() {
-            return;
-        }
         let request = report::Request {
             folder: run.tree.root(),
             file_prefix: args.file_prefix.as_deref(),
@@ -75,6 +79,9 @@ impl Trained {
             // The folder is this run's: `Run::settle` has seen to that.
             force: true,
         };
+        if self.data.is_none() && report::is_current(&request) {
+            return;
+        }
         if let Err(error) = report::write(&request, &run.console) {
             run.console.warning(format!("no report: {error:#}"));
         }
@@ -116,6 +123,7 @@ impl Run {
     ) -> Result<Self> {
         let console = args.console.console();
         args.refuse_unsupported()?;
+        let claimed = claim(args, stem, more_inputs).take(&console)?;
         let Chosen { device, fallback } = args.device.apply(&console)?;
         check::before_packing(args, arch)?;
         let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
@@ -159,6 +167,7 @@ impl Run {
             inputs,
             complete: false,
             outcome: Value::Null,
+            left: BTreeMap::new(),
         };
         let record_path = tree.logs(&format!("{stem}.run.json"));
         let times = RefCell::default();
@@ -173,6 +182,8 @@ impl Run {
             record_path,
             watched,
             done: false,
+            starts_over: args.force,
+            _claimed: claimed,
             times,
         };
         run.done = run.is_done_before(args.force)?;
@@ -180,9 +191,10 @@ impl Run {
             return Ok(run);
         }
         run.tree.create()?;
-        if args.force {
-            // A state of the run that is being replaced must not be continued.
-            let _ = std::fs::remove_file(run.state_path());
+        // Without a state, what an earlier run of this folder left is of other weights.
+        run.starts_over |= run.record_path.exists() && !run.state_path().exists();
+        if run.starts_over {
+            run.clear(args);
         }
         run.record.write(&run.record_path)?;
         Ok(run)
@@ -216,6 +228,7 @@ impl Run {
             return Ok(false);
         }
         let model = self.tree.models(&format!("{}.h5", self.stem));
+        let models = self.tree.root().join("models");
         let Some(earlier) = RunRecord::read(&self.record_path)? else {
             if model.exists() {
                 return Err(Problem::new("the output folder already holds a model of another run")
@@ -237,7 +250,7 @@ impl Run {
             .fix("choose another -o, or pass --force to start over")
             .into());
         }
-        if earlier.complete && model.exists() {
+        if earlier.complete && earlier.is_whole(&models, "-o")? && model.exists() {
             self.console.info(format!(
                 "{} is complete already; pass --force to train again",
                 model.display()
@@ -245,6 +258,31 @@ impl Run {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Removes the state of an earlier run and all that was made of its models: a state must not be
+    /// continued, the rest must not stand beside other weights. The models stay until the inputs of
+    /// those that replace them are known to be good.
+    fn clear(&self, args: &TrainingArgs) {
+        let kind = kind(self.stem);
+        let mut files = outputs::of_evaluation(&self.tree, kind, args.data_type);
+        files.extend(outputs::of_reads(&self.tree));
+        files.extend(outputs::of_training(&self.tree, kind));
+        for path in files.iter().filter(|path| !self.is_model(path)) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn clear_models(&self) {
+        for path in outputs::of_training(&self.tree, kind(self.stem)) {
+            if self.is_model(&path) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    fn is_model(&self, path: &Path) -> bool {
+        path.starts_with(self.tree.root().join("models"))
     }
 
     fn state_path(&self) -> PathBuf {
@@ -266,6 +304,9 @@ impl Run {
         self.watched.iter().try_for_each(Watched::check)?;
         let data = Data { tracks, peaks, nonpeaks, folds };
         check::opened(args, training, &sizes, &data, console)?;
+        if self.starts_over {
+            self.clear_models();
+        }
         self.timed("shift figure", || {
             self.shift_qc(args, &data.tracks, &data.folds);
             Ok(())
@@ -430,6 +471,9 @@ impl Run {
 
     /// Marks the run as done and removes the state that is no longer needed.
     pub fn complete(&mut self, outcome: Value) -> Result<()> {
+        let files = outputs::of_training(&self.tree, kind(self.stem));
+        let models: Vec<PathBuf> = files.into_iter().filter(|path| self.is_model(path)).collect();
+        self.record.remember(models)?;
         self.record.complete = true;
         self.record.outcome = outcome;
         self.record.write(&self.record_path)?;
@@ -443,6 +487,40 @@ pub struct Fitted {
     pub best: ParameterSet,
     /// For the run record.
     pub outcome: Value,
+}
+
+fn kind(stem: &str) -> Kind {
+    match stem {
+        "bias" => Kind::Bias,
+        _ => Kind::Chrombpnet,
+    }
+}
+
+/// What a training, and the pipeline around it, reads and writes.
+fn claim(args: &TrainingArgs, stem: &str, more_inputs: &[(&str, &Path)]) -> Claim {
+    let (tree, kind) = (OutputTree::new(&args.output_dir, args.file_prefix.as_deref()), kind(stem));
+    let reads = &args.reads;
+    let mut claim = Claim::new(if stem == "bias" { "bias train" } else { "train" })
+        .reads("-g", [&args.genome])
+        .reads("-c", [&args.chrom_sizes])
+        .reads("-p", [&args.peaks])
+        .reads("-n", [&args.nonpeaks])
+        .reads("-fl", [&args.chr_fold_path])
+        .reads("-bw", &args.bigwig)
+        .reads("-ibam", &reads.input_bam_file)
+        .reads("-ifrag", &reads.input_fragment_file)
+        .reads("-itag", &reads.input_tagalign_file)
+        .reads("--barcodes", &reads.barcodes)
+        .reads("--ATAC-ref-path", &reads.atac_ref_path)
+        .reads("--DNASE-ref-path", &reads.dnase_ref_path);
+    for (_, path) in more_inputs {
+        claim = claim.reads("-b", [&path.to_path_buf()]);
+    }
+    claim
+        .writes("-o", outputs::of_training(&tree, kind))
+        .writes("-o", outputs::of_reads(&tree))
+        .writes("-o", outputs::of_evaluation(&tree, kind, args.data_type))
+        .folder("-o", &args.output_dir)
 }
 
 /// Every flag that the weights depend on.

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::error::Problem;
+use crate::run::outputs;
 use crate::train::output::OutputTree;
+use crate::train::record::QC_RECORD;
 
 /// What was trained or evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +96,32 @@ impl Folder {
 
     /// A file in `auxiliary/interpret_subsample/`.
     pub fn interpreted(&self, name: &str) -> PathBuf {
-        let folder = self.tree.root().join("auxiliary").join("interpret_subsample");
-        folder.join(format!("{}{name}", self.prefix))
+        self.tree.interpreted(name)
+    }
+
+    /// The run's files that a report shows or rests on: all but the report itself, and what changes
+    /// without saying anything new of the run.
+    pub fn shown_files(&self) -> Vec<PathBuf> {
+        let own: Vec<PathBuf> = outputs::of_report(&self.tree, self.kind);
+        let left_out = ["stages.json", QC_RECORD, ".partial", ".state.safetensors"];
+        let mut files = Vec::new();
+        for name in ["models", "logs", "auxiliary", "auxiliary/interpret_subsample", "evaluation"] {
+            for entry in fs::read_dir(self.tree.root().join(name)).into_iter().flatten().flatten() {
+                let (name, path) = (entry.file_name(), entry.path());
+                let name = name.to_string_lossy();
+                let is_shown = name.starts_with(&self.prefix)
+                    && !name.starts_with('.')
+                    && !left_out.iter().any(|end| name.ends_with(end))
+                    && !own.contains(&path);
+                if is_shown && path.is_file() {
+                    files.push(path);
+                }
+            }
+        }
+        files.extend(
+            outputs::of_motifs(&self.tree).into_iter().filter(|p| p.ends_with("motifs.html")),
+        );
+        files
     }
 
     /// Path as it is shown: from the run's folder on.

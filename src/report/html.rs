@@ -6,6 +6,15 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 /// What `<meta name="generator">` says; tells our reports from those of other programs.
 pub const GENERATOR: &str = "cbp-fast";
 
+/// Names the hash of all that a page shows.
+const MADE_FROM: &str = "cbp-fast-made-from";
+
+/// The hash of what a page was made from, out of its first bytes.
+pub fn made_from(head: &str) -> Option<&str> {
+    let start = format!("<meta name=\"{MADE_FROM}\" content=\"");
+    head.split_once(&start)?.1.split_once('"').map(|(hash, _)| hash)
+}
+
 /// System fonts, light and dark, nothing loaded. Figures stay on white, as they do in print.
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6570; --paper: #fcfcfb; --rule: #d9dde1;
@@ -54,8 +63,8 @@ pub struct Section {
     pub body: Markup,
 }
 
-/// The whole page.
-pub fn page(title: &str, subtitle: &str, sections: &[Section]) -> Markup {
+/// The whole page. `identity` is the hash of what it shows.
+pub fn page(title: &str, subtitle: &str, identity: &str, sections: &[Section]) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -63,6 +72,7 @@ pub fn page(title: &str, subtitle: &str, sections: &[Section]) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="generator" content={ (GENERATOR) " " (env!("CARGO_PKG_VERSION")) };
+                meta name=(MADE_FROM) content=(identity);
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
@@ -127,7 +137,8 @@ mod tests {
         let body =
             html! { (missing(hostile, hostile)) (problem(hostile)) (pairs(&[(hostile, hostile)])) };
         let sections = [Section { id: "a", title: "A", body }];
-        let page = page(hostile, hostile, &sections).into_string();
+        let page = page(hostile, hostile, "0123", &sections).into_string();
+        assert_eq!(made_from(&page), Some("0123"));
         assert!(!page.contains("<script") && !page.contains("\"'&\""), "{page}");
         assert_eq!(page.matches("&lt;script&gt;").count(), 8);
     }

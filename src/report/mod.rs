@@ -15,7 +15,7 @@ mod sections;
 mod verdicts;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -23,6 +23,7 @@ use anyhow::Result;
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::atomic;
+use crate::run::prints;
 use context::Context;
 use folder::Folder;
 
@@ -49,16 +50,54 @@ pub struct Written {
     pub notes: Vec<String>,
 }
 
+impl Request<'_> {
+    /// The file to write.
+    fn page(&self, folder: &Folder) -> PathBuf {
+        match self.html {
+            Some(path) => path.to_path_buf(),
+            None => folder.tree.evaluation("overall_report.html"),
+        }
+    }
+}
+
+/// A hash of all that the report of a run shows.
+///
+/// Errors: no run in the folder.
+pub fn identity(request: &Request) -> Result<String> {
+    let folder = Folder::open(request.folder, request.file_prefix)?;
+    Ok(prints::identity(folder.tree.root(), folder.shown_files()))
+}
+
+/// True when the report is there, and shows what the run's files are now.
+pub fn is_current(request: &Request) -> bool {
+    let Ok(folder) = Folder::open(request.folder, request.file_prefix) else { return false };
+    let identity = prints::identity(folder.tree.root(), folder.shown_files());
+    html::made_from(&head(&request.page(&folder))) == Some(&identity)
+}
+
+/// The first bytes of a page; none where there is no page.
+fn head(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut bytes));
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Makes the report again where one of ours is there that shows what the run's files were earlier.
+pub fn renew(request: &Request, console: &Console) -> Result<()> {
+    let folder = Folder::open(request.folder, request.file_prefix)?;
+    match html::made_from(&head(&request.page(&folder))).is_some() && !is_current(request) {
+        true => write(request, console).map(|_| ()),
+        false => Ok(()),
+    }
+}
+
 /// Writes the report of a run.
 ///
 /// Errors: no run in the folder, a report of another program in the way, a place that cannot be
 /// written. All else is a note in the report.
 pub fn write(request: &Request, console: &Console) -> Result<Written> {
     let folder = Folder::open(request.folder, request.file_prefix)?;
-    let path = match request.html {
-        Some(path) => path.to_path_buf(),
-        None => folder.tree.evaluation("overall_report.html"),
-    };
+    let path = request.page(&folder);
     if !request.force {
         refuse_foreign(&path)?;
     }
@@ -69,8 +108,10 @@ pub fn write(request: &Request, console: &Console) -> Result<Written> {
     fs::create_dir_all(&beside).map_err(|error| {
         Problem::new(format!("cannot make the report's folder: {error}")).at(beside.display())
     })?;
+    // Before anything is read: what changes meanwhile makes the page an old one.
+    let identity = prints::identity(folder.tree.root(), folder.shown_files());
     let context = Context::new(folder, beside, request.signal, console);
-    let page = sections::page(&context).into_string();
+    let page = sections::page(&context, &identity).into_string();
     atomic::write(&path, |out| Ok(out.write_all(page.as_bytes())?))?;
     let notes = context.into_notes();
     for note in &notes {
@@ -82,10 +123,11 @@ pub fn write(request: &Request, console: &Console) -> Result<Written> {
 
 /// Errors when `path` holds a page that is not ours.
 fn refuse_foreign(path: &Path) -> Result<()> {
-    let Ok(bytes) = fs::read(path) else { return Ok(()) };
+    if !path.is_file() {
+        return Ok(());
+    }
     let ours = format!("<meta name=\"generator\" content=\"{} ", html::GENERATOR);
-    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
-    match start.contains(&ours) {
+    match head(path).contains(&ours) {
         true => Ok(()),
         false => Err(Problem::new("there is a report of another program already")
             .at(path.display())

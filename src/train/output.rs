@@ -62,6 +62,11 @@ impl OutputTree {
         self.file("evaluation", name)
     }
 
+    /// A file in `auxiliary/interpret_subsample/`.
+    pub fn interpreted(&self, name: &str) -> PathBuf {
+        self.file("auxiliary/interpret_subsample", name)
+    }
+
     fn file(&self, folder: &str, name: &str) -> PathBuf {
         self.root.join(folder).join(format!("{}{name}", self.prefix))
     }

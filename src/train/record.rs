@@ -2,7 +2,7 @@
 //! can tell "go on", "already done" and "something changed".
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::pack::cache::Fingerprint;
+use crate::run::prints::Print;
 
 /// Name of the record that `qc` and `bias qc` leave in `logs/`.
 pub const QC_RECORD: &str = "qc.run.json";
@@ -31,6 +32,9 @@ pub struct RunRecord {
     /// Device, best epoch, throughput: filled in at the end.
     #[serde(default)]
     pub outcome: Value,
+    /// Files that a complete run left, by name, as they were.
+    #[serde(default)]
+    pub left: BTreeMap<String, Print>,
 }
 
 impl RunRecord {
@@ -51,6 +55,35 @@ impl RunRecord {
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         atomic::write(path, |out| Ok(std::io::Write::write_all(out, text.as_bytes())?))
+    }
+
+    /// Notes what the files are that the run leaves.
+    pub fn remember(&mut self, files: impl IntoIterator<Item = PathBuf>) -> Result<()> {
+        for path in files {
+            let print =
+                Print::of(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.left.insert(name, print);
+        }
+        Ok(())
+    }
+
+    /// True when all that the run left in `folder` is still there.
+    ///
+    /// Errors: a file that is no longer what the run left. `flag` chooses another place.
+    pub fn is_whole(&self, folder: &Path, flag: &str) -> Result<bool, Problem> {
+        let mut whole = true;
+        for (name, print) in &self.left {
+            let path = folder.join(name);
+            if !path.exists() {
+                whole = false;
+            } else if !print.is_of(&path) {
+                return Err(Problem::new("this is not the file that the run left here")
+                    .at(path.display())
+                    .fix(format!("put the run's own file back, choose another {flag}, or pass --force to start over")));
+            }
+        }
+        Ok(whole)
     }
 
     /// One line for each setting or input that differs from `self` to `now`.

@@ -21,6 +21,7 @@ use crate::engine::{Device, Heads};
 use crate::error::Problem;
 use crate::interpret::reference_file::ReferenceFile;
 use crate::interpret::{Method, References};
+use crate::run::claim::Claim;
 
 /// Shuffled references per sequence. Source: official `interpret`.
 pub const REFERENCES: usize = 20;
@@ -37,6 +38,8 @@ pub const SEED: u64 = 1234;
 /// A run that is stopped or killed goes on where it was when the same command is given again.
 /// Finished rows wait in PREFIX.scores.partial (with one head PREFIX.counts_scores.partial or
 /// PREFIX.profile_scores.partial); PREFIX.scores.run.json says what they were made from.
+///
+/// A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 #[derive(Args, Clone, Debug)]
 pub struct ContribsArgs {
     /// Keras .h5 model of one branch, or several of one kind (folds)
@@ -148,6 +151,25 @@ impl ContribsArgs {
         Heads { counts: asks(Head::Counts), profile: asks(Head::Profile) }
     }
 
+    /// What the command reads and writes.
+    fn claim(&self) -> Claim {
+        let outputs = Outputs::new(&self.output_prefix, self.heads());
+        let claim = Claim::new("contribs")
+            .reads("-m", &self.model_h5)
+            .reads("-r", &self.regions)
+            .reads("-g", &self.genome)
+            .reads("-c", &self.chrom_sizes)
+            .reads("--fasta", &self.fasta)
+            .reads("--references", &self.references)
+            .writes("-op", outputs.all(self))
+            .writes("-os", outputs.all_stats(self))
+            .prefix("-op", &self.output_prefix);
+        match &self.output_prefix_stats {
+            Some(stats) => claim.prefix("-os", stats),
+            None => claim,
+        }
+    }
+
     /// Refuses flags that would have no effect.
     fn check(&self) -> Result<(), Problem> {
         if self.method != MethodName::Deepshap && self.references.is_some() {
@@ -190,25 +212,28 @@ impl ContribsArgs {
     }
 }
 
-pub fn run(args: ContribsArgs) -> Result<()> {
+pub fn run(mut args: ContribsArgs) -> Result<()> {
     let console = args.console.console();
     args.check()?;
     let device = args.device.apply(&console)?.device;
+    prefix::check(&args.output_prefix, "-op")?;
+    if let Some(stats) = &args.output_prefix_stats {
+        prefix::check(stats, "-os")?;
+    }
     let models = Models::read(&args.model_h5, &console)?;
+    args.output_prefix = prefix::of_role(&args.output_prefix, models.role());
+    let _claimed = args.claim().take(&console)?;
     explain(&args, models, &device, &console)
 }
 
-/// The command for models that are read and on a device that is settled already.
+/// The command for models that are read and on a device that is settled already, in a run that has
+/// claimed the place.
 pub fn explain(
     args: &ContribsArgs,
     models: Models,
     device: &Device,
     console: &Console,
 ) -> Result<()> {
-    prefix::check(&args.output_prefix, "-op")?;
-    if let Some(stats) = &args.output_prefix_stats {
-        prefix::check(stats, "-os")?;
-    }
     work::check_explainable(&models)?;
     let outputs = Outputs::new(&args.output_prefix, args.heads());
     let Some(run) = Run::settle(args, device, outputs, console)? else {

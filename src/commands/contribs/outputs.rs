@@ -60,6 +60,29 @@ impl Outputs {
         head_names(self.heads).into_iter().map(|head| self.path(&format!(".{head}_scores.h5")))
     }
 
+    /// Every file that a run may leave.
+    pub fn all(&self, args: &ContribsArgs) -> Vec<PathBuf> {
+        let mut files = vec![self.record(), self.partial(), self.path(".interpret.args.json")];
+        if args.regions.is_some() {
+            files.push(self.path(".interpreted_regions.bed"));
+            files.push(self.path("_dropped_regions.tsv"));
+        }
+        files.extend(self.tracks(args));
+        files.extend(self.scores());
+        files
+    }
+
+    /// The bigWigs, which regions of a genome have.
+    pub fn tracks(&self, args: &ContribsArgs) -> impl Iterator<Item = PathBuf> {
+        let scores = args.regions.is_some().then(|| self.scores());
+        scores.into_iter().flatten().map(|path| path.with_extension("bw"))
+    }
+
+    /// The quantiles of the bigWigs' values, where they are asked for.
+    pub fn all_stats(&self, args: &ContribsArgs) -> Vec<PathBuf> {
+        head_names(self.heads).into_iter().filter_map(|head| self.stats(args, head)).collect()
+    }
+
     /// Makes every file from the rows of a finished run.
     pub fn write(&self, args: &ContribsArgs, finished: &Finished) -> Result<()> {
         let work = finished.work;

@@ -17,6 +17,7 @@ use crate::files::row_spool::RowSpool;
 use crate::interpret::stream::{self, Job, Outcome};
 use crate::interpret::{Explainer, Method, SumCheck, head_names};
 use crate::pack::cache;
+use crate::run::lock::folder_of;
 use crate::train::record::RunRecord;
 use crate::train::stop::StopFlag;
 
@@ -57,7 +58,11 @@ impl Run {
                     .fix("choose another -op, or pass --force to start over")
                     .into());
                 }
-                if earlier.complete && outputs.scores().all(|path| path.exists()) {
+                let is_there = outputs.scores().all(|path| path.exists());
+                if earlier.complete
+                    && earlier.is_whole(folder_of(&args.output_prefix), "-op")?
+                    && is_there
+                {
                     console.info(format!(
                         "{} is complete already; pass --force to compute it again",
                         outputs
@@ -97,6 +102,12 @@ impl Run {
     ) -> Result<()> {
         let job = Job { n: work.len(), length: work.inputlen, heads: args.heads(), group };
         let stop = StopFlag::on_signals()?;
+        if args.force {
+            // Scores of an earlier run must not stay beside the record of this one.
+            for path in self.outputs.all(args) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
         let open = if args.force { RowSpool::replace } else { RowSpool::open };
         let mut spool = open(&self.outputs.partial(), &self.record.key(), job.parts())?;
         self.record.write(&self.outputs.record())?;
@@ -154,6 +165,8 @@ impl Run {
         self.record.outcome = json!({"regions": job.n, "left_out": work.left_out,
             "regions_per_s": rate, "engine": describe,
             "sum_check": {"regions": sums.rows, "worst": sums.worst}});
+        let left = self.outputs.scores().chain(self.outputs.tracks(args));
+        self.record.remember(left)?;
         self.record.write(&self.outputs.record())?;
         spool.remove()?;
         let written: Vec<String> =
@@ -215,6 +228,7 @@ fn record(args: &ContribsArgs, device: &Device) -> Result<RunRecord> {
         inputs,
         complete: false,
         outcome: Value::Null,
+        left: BTreeMap::new(),
     })
 }
 

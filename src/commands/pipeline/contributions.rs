@@ -24,8 +24,7 @@ fn folder(subject: &Subject) -> PathBuf {
 
 /// `auxiliary/interpret_subsample/<stem>`
 fn prefix(subject: &Subject) -> PathBuf {
-    let file_prefix = subject.file_prefix.as_ref().map(|p| format!("{p}_")).unwrap_or_default();
-    folder(subject).join(format!("{file_prefix}{}", subject.kind.explained()))
+    subject.tree.interpreted(subject.kind.explained())
 }
 
 pub fn files(subject: &Subject) -> Vec<PathBuf> {

@@ -59,6 +59,7 @@ impl Look {
             inputs,
             complete: false,
             outcome: json!({ "engine": device.to_string() }),
+            left: BTreeMap::new(),
         };
         Ok(Self { record, data_type: args.data_type.to_string() })
     }

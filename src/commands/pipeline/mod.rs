@@ -138,6 +138,8 @@ fn stages(subject: &Subject, force: bool) -> Result<Stages> {
 
 /// Everything after training.
 fn evaluate(subject: &Subject, explain: &ExplainArgs, mut stages: Stages) -> Result<Verdicts> {
+    let page = subject.tree.evaluation("overall_report.html");
+    stages.show(vec![page.clone(), verdicts::path(subject)]);
     let key = subject.stage_key(&[]);
     stages.run("predictions", &key, &predictions::files(subject), || predictions::run(subject))?;
     stages.run("footprints", &key, &footprints::files(subject), || footprints::run(subject))?;
@@ -152,36 +154,38 @@ fn evaluate(subject: &Subject, explain: &ExplainArgs, mut stages: Stages) -> Res
             subject.console.info(format!("{n} peaks to explain: {}", path.display()));
             Ok(Outcome::Done)
         })?;
-        let afresh = stages.is_outdated("contributions", &sampled);
-        stages.run("contributions", &sampled, &contributions::files(subject), || {
-            contributions::run(subject, afresh)
-        })?;
+        let files = contributions::files(subject);
+        let afresh = stages.is_outdated("contributions", &sampled, &files);
+        stages.run("contributions", &sampled, &files, || contributions::run(subject, afresh))?;
         let named = motifs::key(subject, explain, &sampled)?;
-        let renamed = stages.is_outdated("motifs", &named);
         let files = motifs::files(subject);
+        let renamed = stages.is_outdated("motifs", &named, &files);
         stages
             .attempt("motifs", &named, &files, || motifs::run(subject, explain, afresh, renamed))?;
     }
 
     let verdicts = verdicts::write(subject)?;
-    let page = subject.tree.evaluation("overall_report.html");
+    stages.show(Vec::new());
     // It shows what the other stages left.
-    let shown = subject.stage_key(&[("shown", stages.history_of_others("report"))]);
-    stages.attempt("report", &shown, &[page], || report(subject))?;
+    let request = request(subject);
+    if report::is_current(&request) {
+        stages.keep("report");
+    } else {
+        let write = || report::write(&request, &subject.console).map(|_| Outcome::Done);
+        stages.attempt("report", &report::identity(&request)?, &[page], write)?;
+    }
     stages.table();
     verdicts.say(&subject.console);
     Ok(verdicts)
 }
 
-fn report(subject: &Subject) -> Result<Outcome> {
-    let request = report::Request {
+fn request(subject: &Subject) -> report::Request<'_> {
+    report::Request {
         folder: subject.tree.root(),
         file_prefix: subject.file_prefix.as_deref(),
         signal: subject.signal.as_deref(),
         html: None,
         // The folder is this run's: `train` and `qc` have seen to that.
         force: true,
-    };
-    report::write(&request, &subject.console)?;
-    Ok(Outcome::Done)
+    }
 }

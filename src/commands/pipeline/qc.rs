@@ -13,6 +13,9 @@ use crate::commands::inputs;
 use crate::error::Problem;
 use crate::files::keras_h5::{self, Role};
 use crate::input::{chrom_sizes, folds, regions};
+use crate::report::folder;
+use crate::run::claim::Claim;
+use crate::run::outputs;
 use crate::train::output::OutputTree;
 
 /// What `qc` and `bias qc` have in common.
@@ -137,12 +140,34 @@ fn lengths(path: &Path, role: Role, flag: &str) -> Result<(usize, usize)> {
     Ok((model.arch().inputlen, model.arch().outputlen))
 }
 
+/// What the command reads and writes.
+fn claim(kind: Kind, model: &Path, explained: &Path, args: &QcInputs, tree: &OutputTree) -> Claim {
+    let (flags, command, of) = match kind {
+        Kind::Bias => (["-bm", "-bm"], "bias qc", folder::Kind::Bias),
+        Kind::Chrombpnet => (["-cm", "-cmb"], "qc", folder::Kind::Chrombpnet),
+    };
+    Claim::new(command)
+        .reads(flags[0], [&model.to_path_buf()])
+        .reads(flags[1], [&explained.to_path_buf()])
+        .reads("-bw", [&args.bigwig])
+        .reads("-g", [&args.genome])
+        .reads("-c", [&args.chrom_sizes])
+        .reads("-p", [&args.peaks])
+        .reads("-n", [&args.nonpeaks])
+        .reads("-fl", [&args.chr_fold_path])
+        .reads("--meme-db", &args.explain.meme_db)
+        .writes("-o", outputs::of_evaluation(tree, of, args.data_type))
+        .folder("-o", &args.output_dir)
+}
+
 fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<()> {
     let console = args.console.console();
     if args.batch_size == 0 {
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
     args.explain.check()?;
+    let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
+    let _claimed = claim(kind, model, explained, args, &tree).take(&console)?;
     let device = args.device.apply(&console)?.device;
     // Everything small is read before anything is packed, made or predicted.
     let sizes = chrom_sizes::read(&args.chrom_sizes)?;
@@ -159,7 +184,6 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
     let used = peaks.iter().chain(&nonpeaks).map(|r| r.chrom.as_str());
     inputs::refuse_disputed(&tracks.disputed, used)?;
     let mut look = Look::new(kind, model, explained, args, &device)?;
-    let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
     tree.create_only(&["logs", "auxiliary", "evaluation"])?;
     let subject = Subject {
         kind,

@@ -14,6 +14,7 @@ use crate::console::table::{self, Side};
 use crate::console::{self, Console};
 use crate::error::Problem;
 use crate::files::atomic;
+use crate::run::prints::Print;
 use crate::train::stop::StopFlag;
 
 /// How a stage went.
@@ -45,6 +46,22 @@ struct Memory {
     took: u64,
     /// When it was done: ms since 1970.
     finished: u64,
+    /// What it left.
+    #[serde(default)]
+    files: BTreeMap<String, Print>,
+}
+
+impl Memory {
+    /// True when all `files` are those that the stage left.
+    fn left(&self, files: &[PathBuf]) -> bool {
+        files.iter().all(|path| self.files.get(&name(path)).is_some_and(|print| print.is_of(path)))
+    }
+}
+
+/// What a file is called in a memory, wherever its folder is moved.
+fn name(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().rev().take(2).collect();
+    parts.into_iter().rev().collect::<PathBuf>().to_string_lossy().into_owned()
 }
 
 /// What a folder remembers.
@@ -64,6 +81,8 @@ pub struct Stages {
     subject: String,
     remembered: Remembered,
     rows: Vec<Row>,
+    /// What shows what the stages left; gone before a stage is done again.
+    shown: Vec<PathBuf>,
 }
 
 impl Stages {
@@ -80,7 +99,14 @@ impl Stages {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let remembered = serde_json::from_str(&text).unwrap_or_default();
         let (console, path, subject) = (*console, path.to_path_buf(), subject.to_string());
-        Self { console, stop, path, force, subject, remembered, rows: Vec::new() }
+        let (rows, shown) = (Vec::new(), Vec::new());
+        Self { console, stop, path, force, subject, remembered, rows, shown }
+    }
+
+    /// Files that show what stages left. They are removed before a stage is done again, so that they
+    /// do not outlive it when this run is stopped.
+    pub fn show(&mut self, files: Vec<PathBuf>) {
+        self.shown = files;
     }
 
     /// An error when the folder holds another evaluation: stages of other models or data, or `files`
@@ -105,18 +131,19 @@ impl Stages {
         self.rows.push(Row { stage, time, outcome });
     }
 
-    /// All that is remembered but `stage`: it changes whenever another stage is done again.
-    pub fn history_of_others(&self, stage: &str) -> String {
-        let others = self.remembered.stages.iter().filter(|(name, _)| *name != stage);
-        others.map(|(name, m)| format!("{name} {} {}\n", m.key, m.finished)).collect()
+    /// A stage whose files are as they would be made.
+    pub fn keep(&mut self, stage: &'static str) {
+        self.console.info(format!("{stage}: complete already"));
+        self.add(stage, Duration::ZERO, Outcome::Kept);
     }
 
-    /// What is there of a stage was made from something else, or is to be made again.
-    pub fn is_outdated(&self, stage: &str, key: &str) -> bool {
-        self.force || self.remembered.stages.get(stage).is_some_and(|m| m.key != key)
+    /// What is there of a stage was made from something else, or was changed, or is to be made again.
+    pub fn is_outdated(&self, stage: &str, key: &str, files: &[PathBuf]) -> bool {
+        let known = self.remembered.stages.get(stage);
+        self.force || known.is_some_and(|m| m.key != key || !m.left(files))
     }
 
-    /// Does a stage, unless it was done with the same `key` and its `files` are still there.
+    /// Does a stage, unless it was done with the same `key` and its `files` are what it left.
     ///
     /// Errors: those of `work`, or asked to stop; the stages done before are remembered.
     pub fn run(
@@ -129,15 +156,18 @@ impl Stages {
         if self.stop.is_requested() {
             return Err(interrupted(stage).into());
         }
-        let known = self.remembered.stages.get(stage).is_some_and(|m| m.key == key);
-        if known && !self.force && files.iter().all(|f| f.exists()) {
-            self.console.info(format!("{stage}: complete already"));
-            self.add(stage, Duration::ZERO, Outcome::Kept);
+        let known = self.remembered.stages.contains_key(stage);
+        if known && !self.is_outdated(stage, key, files) {
+            self.keep(stage);
             return Ok(());
         }
-        // Until it is done again, what is there is a mixture of old and new.
+        // Until it is done again, what is there would be a mixture of old and new.
         if self.remembered.stages.remove(stage).is_some() {
             self.remember()?;
+            for path in files.iter().chain(&self.shown) {
+                let _ = std::fs::remove_file(path);
+            }
+            self.shown.clear();
         }
         let start = Instant::now();
         let outcome = work()?;
@@ -150,6 +180,10 @@ impl Stages {
                     key: key.to_string(),
                     took: time.as_millis() as u64,
                     finished: now.as_millis() as u64,
+                    files: files
+                        .iter()
+                        .filter_map(|path| Some((name(path), Print::of(path).ok()?)))
+                        .collect(),
                 };
                 self.remembered.stages.insert(stage.to_string(), memory);
                 self.remember()?;
@@ -326,17 +360,31 @@ mod tests {
     }
 
     #[test]
-    fn a_report_knows_when_another_stage_was_done_again() {
+    fn what_was_changed_is_made_again_and_what_shows_it_goes_first() {
         let mut scene = Scene::new();
-        let mut stages = scene.stages(false);
-        assert_eq!(stages.history_of_others("report"), "");
-        scene.run(&mut stages, "a").unwrap();
-        let history = stages.history_of_others("report");
-        stages.run("report", &history, &[], || Ok(Outcome::Done)).unwrap();
-        assert_eq!(stages.history_of_others("report"), history, "its own memory does not count");
-        assert_eq!(scene.stages(false).history_of_others("report"), history, "from the file too");
-        scene.run(&mut stages, "b").unwrap();
-        assert!(stages.is_outdated("report", &stages.history_of_others("report")));
+        scene.run(&mut scene.stages(false), "a").unwrap();
+        let (made, page) = (scene.folder.path().join("made"), scene.folder.path().join("page"));
+        std::fs::write(&page, "shows a").unwrap();
+        let open = |scene: &Scene| {
+            let mut stages = scene.stages(false);
+            stages.show(vec![page.clone()]);
+            stages
+        };
+        // The same bytes, written again.
+        std::fs::write(&made, "a").unwrap();
+        scene.run(&mut open(&scene), "a").unwrap();
+        assert!(scene.worked == 1 && page.exists());
+        std::fs::write(&made, "b").unwrap();
+        let mut stages = open(&scene);
+        assert!(stages.is_outdated("make", "a", std::slice::from_ref(&made)));
+        let files = [made.clone()];
+        let stopped = stages.run("make", "a", &files, || {
+            assert!(!made.exists() && !page.exists(), "before anything is made");
+            anyhow::bail!("stopped")
+        });
+        assert!(stopped.is_err());
+        scene.run(&mut open(&scene), "a").unwrap();
+        assert_eq!(scene.worked, 2);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs, TrainingArgs};
@@ -12,6 +12,7 @@ use crate::console::Console;
 use crate::engine::Device;
 use crate::files::keras_h5::Role;
 use crate::input::folds::{self, Folds};
+use crate::run::prints::Print;
 use crate::store::Tracks;
 use crate::train::output::OutputTree;
 
@@ -103,6 +104,16 @@ impl Subject {
             Kind::Chrombpnet => ("filtered.peaks.bed", None),
         };
         let model = |stem: &str| run.tree.models(&format!("{stem}.h5"));
+        let regions =
+            [Some(peaks), nonpeaks].into_iter().flatten().map(|name| run.tree.auxiliary(name));
+        // Of the files themselves: any of them may be another one than the run left.
+        let made = [model(kind.evaluated()), model(kind.explained())].into_iter().chain(regions);
+        let mut key = format!("{} {}", run.key(), args.data_type);
+        for path in made {
+            let print =
+                Print::of(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            key = format!("{key} {}", print.xxh3);
+        }
         Ok(Self {
             kind,
             tree: run.tree.clone(),
@@ -124,7 +135,7 @@ impl Subject {
             device_args: args.device.clone(),
             console_args: args.console,
             cache: args.cache.clone(),
-            key: format!("{} {}", run.key(), args.data_type),
+            key,
         })
     }
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::PredictArgs;
 use crate::commands::models::{ModelFile, Models};
+use crate::commands::prefix as prefixes;
 use crate::console::Console;
 use crate::files::keras_h5::Role;
 use crate::predict::outputs::suffixed;
@@ -54,8 +55,10 @@ fn by_role(paths: &[PathBuf], prefix: &Path, console: &Console) -> Result<Vec<Gr
     by_role
         .into_iter()
         .map(|(role, files)| {
-            let prefix =
-                if one { prefix.to_path_buf() } else { suffixed(prefix, &format!("_{role}")) };
+            let prefix = match one {
+                true => prefixes::of_role(prefix, role),
+                false => suffixed(prefix, &format!("_{role}")),
+            };
             Ok(Group { prefix, models: Models::of(files)? })
         })
         .collect()

@@ -2,6 +2,7 @@
 //! sequences or whole contigs; with a bigWig, the official metrics.
 
 mod figures;
+mod files;
 mod groups;
 mod series;
 mod work;
@@ -30,6 +31,8 @@ use crate::predict::count_transform::CountTransform;
 /// Several models of one kind (folds) are predicted in one pass: each adds _fold_0, _fold_1, ... to
 /// its names, in the order given; _mean is the profile of the mean logits with the mean log count;
 /// PREFIX_sd.bw and the column logcounts_sd are standard deviations between the models.
+///
+/// A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 #[derive(Args, Clone, Debug)]
 pub struct PredictArgs {
     /// Keras .h5 models of any kind; files are named after the kind when there are several
@@ -156,6 +159,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     }
     let device = args.device.apply_to_predict(&console)?.device;
     let groups = groups::read(&args, &console)?;
+    let _claimed = files::claim(&args, &groups).take(&console)?;
     let source = work::Source::open(&args, &console)?;
     // The regions that are left depend on the lengths, which models of one experiment share.
     let mut work: Option<Work> = None;

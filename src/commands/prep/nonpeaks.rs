@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::args::{CacheArgs, ConsoleArgs};
-use crate::commands::inputs;
+use crate::commands::{inputs, prefix};
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::nonpeaks_bed;
@@ -19,6 +19,7 @@ use crate::input::regions::{self, Region};
 use crate::prep::exclude::{Exclusions, Interval};
 use crate::prep::gc::{self, Window, fraction};
 use crate::prep::nonpeaks::{self, Draw, GcRow, Nonpeaks};
+use crate::run::claim::Claim;
 use crate::store::GenomePack;
 use crate::threads;
 
@@ -106,6 +107,7 @@ pub fn run(args: &NonpeaksArgs) -> Result<()> {
     threads::pool(0)?;
     check_numbers(args)?;
     let folds = read_folds(args)?;
+    let _claimed = claim(args, &folds).take(&console)?;
     for fold in &folds {
         let output = args.negatives_bed(fold);
         if output.exists() && !args.force {
@@ -142,10 +144,9 @@ pub fn run(args: &NonpeaksArgs) -> Result<()> {
         let how = Draw { neg_to_pos_ratio_train: args.neg_to_pos_ratio_train, seed: args.seed };
         let found = nonpeaks::draw(&foreground, &candidates, &genome, &fold.folds, how);
         report(args, fold, &found, &console)?;
-        let auxiliary = |name: &str| args.auxiliary(&format!("{name}{}", fold.suffix));
         let width = args.inputlen;
-        nonpeaks_bed::write_table(&with_extension(auxiliary("negatives_gc"), "tsv"), &found.table)?;
-        let negatives = with_extension(auxiliary("negatives"), "bed");
+        let [table, negatives] = args.of_fold(fold);
+        nonpeaks_bed::write_table(&table, &found.table)?;
         nonpeaks_bed::write_gc(&negatives, &found.windows, &genome, width)?;
         let output = args.negatives_bed(fold);
         nonpeaks_bed::write_regions(&output, &found.windows, &genome, width)?;
@@ -155,7 +156,41 @@ pub fn run(args: &NonpeaksArgs) -> Result<()> {
     Ok(())
 }
 
+/// What the command reads and writes.
+fn claim(args: &NonpeaksArgs, folds: &[Fold]) -> Claim {
+    let claim = Claim::new("prep nonpeaks")
+        .reads("-g", [&args.genome])
+        .reads("-p", [&args.peaks])
+        .reads("-c", [&args.chrom_sizes])
+        .reads("-fl", folds.iter().map(|fold| &fold.path))
+        .reads("-br", &args.blacklist_regions);
+    let of_all = [
+        "foreground.gc.bed",
+        "peaks_slop.bed",
+        "blacklist_slop.bed",
+        "exclude_unmerged.bed",
+        "exclude.bed",
+        "genomewide_gc.bed",
+        "candidates.bed",
+    ];
+    let of_fold = folds.iter().flat_map(|fold| {
+        let [table, negatives] = args.of_fold(fold);
+        [args.negatives_bed(fold), table, negatives]
+    });
+    claim
+        .writes("-o", of_all.map(|name| args.auxiliary(name)))
+        .writes("-o", of_fold)
+        .prefix("-o", &prefix::named(&args.output_prefix, "_negatives.bed"))
+}
+
 impl NonpeaksArgs {
+    /// The table of GC content and the regions with theirs, of one fold.
+    fn of_fold(&self, fold: &Fold) -> [PathBuf; 2] {
+        [("negatives_gc", "tsv"), ("negatives", "bed")].map(|(name, extension)| {
+            with_extension(self.auxiliary(&format!("{name}{}", fold.suffix)), extension)
+        })
+    }
+
     fn negatives_bed(&self, fold: &Fold) -> PathBuf {
         appended(&self.output_prefix, &format!("{}_negatives.bed", fold.suffix))
     }
@@ -395,7 +430,7 @@ fn report(args: &NonpeaksArgs, fold: &Fold, found: &Nonpeaks, console: &Console)
     if args.strict {
         return Err(Problem::new(text).at(fold.path.display()).fix(fix).into());
     }
-    let table = with_extension(args.auxiliary(&format!("negatives_gc{}", fold.suffix)), "tsv");
+    let [table, _] = args.of_fold(fold);
     console.warning(format!("{text}\n  where: {}\n  fix: {fix}", table.display()));
     Ok(())
 }

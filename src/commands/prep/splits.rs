@@ -6,11 +6,13 @@ use anyhow::Result;
 use clap::{ArgGroup, Args};
 
 use crate::cli::args::ConsoleArgs;
+use crate::commands::prefix;
 use crate::error::Problem;
 use crate::files::folds_json;
 use crate::input::chrom_sizes::{self, ChromSizes};
 use crate::input::folds::{Folds, Split};
 use crate::prep::splits::{self, Published};
+use crate::run::claim::Claim;
 
 /// Choose the chromosomes that train, validate and test.
 ///
@@ -19,7 +21,7 @@ use crate::prep::splits::{self, Published};
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("how").required(true).args(["test_chroms", "k", "published"]))]
 pub struct SplitsArgs {
-    /// Prefix of the output (-op)
+    /// Prefix of the output (-op); one that ends in / stands for FOLDER/fold
     #[arg(long, alias = "output_prefix")]
     output_prefix: PathBuf,
 
@@ -75,11 +77,17 @@ pub fn run(args: &SplitsArgs) -> Result<()> {
     let made: Vec<(PathBuf, Folds)> = made
         .into_iter()
         .map(|(suffix, folds)| {
-            let mut path = args.output_prefix.as_os_str().to_owned();
+            let mut path = prefix::named(&args.output_prefix, "fold").into_os_string();
             path.push(format!("{suffix}.json"));
             (path.into(), folds)
         })
         .collect();
+    let outputs = made.iter().map(|(path, _)| path.clone());
+    let _claimed = Claim::new("prep splits")
+        .reads("-c", [&args.chrom_sizes])
+        .writes("-op", outputs)
+        .prefix("-op", &prefix::named(&args.output_prefix, "fold"))
+        .take(&console)?;
     // All or none: nothing is written while one of them is in the way.
     if let Some((path, _)) = made.iter().find(|(path, _)| path.exists() && !args.force) {
         return Err(Problem::new("output is there already and was kept")

@@ -21,6 +21,7 @@ use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::console::Console;
 use crate::error::Problem;
 use crate::input::variants::Schema;
+use crate::run::claim::Claim;
 use crate::store::{GenomePack, Tracks};
 use crate::variants::alleles::Cut;
 use crate::variants::predict::Predictor;
@@ -38,6 +39,8 @@ use crate::variants::predict::Predictor;
 ///
 /// Rows that cannot be scored are counted, and listed with their reasons in PREFIX.skipped.tsv:
 /// above all those of which neither allele is what the genome has there.
+///
+/// A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 #[derive(Args, Clone, Debug)]
 pub struct VariantsArgs {
     /// Variants: a list without header (see --schema), VCF or BCF; plain, gzip or bgzip
@@ -165,7 +168,7 @@ impl Head {
     }
 }
 
-pub fn run(args: VariantsArgs) -> Result<()> {
+pub fn run(mut args: VariantsArgs) -> Result<()> {
     let console = args.console.console();
     refuse(&args, &console)?;
     prefix::check(&args.out_prefix, "-op")?;
@@ -175,7 +178,9 @@ pub fn run(args: VariantsArgs) -> Result<()> {
     };
     let models = Models::read(&args.model, &console)?;
     let cut = cut_of(&models, &args, &console)?;
+    args.out_prefix = prefix::of_role(&args.out_prefix, models.role());
     let names = Names::new(&args.out_prefix, models.files().len());
+    let _claimed = claim(&args, &names).take(&console)?;
     let mut listed = Listed::open(&args, cut, &console)?;
     listed.check(&names.of_all("skipped.tsv"), &console)?;
 
@@ -194,6 +199,22 @@ pub fn run(args: VariantsArgs) -> Result<()> {
     let backgrounds = run.backgrounds(&mut listed, peak_counts.as_deref())?;
     run.score(&mut listed, peak_counts.as_deref(), backgrounds.as_deref())?;
     run.explain(&mut listed)
+}
+
+/// What the command reads and writes.
+fn claim(args: &VariantsArgs, names: &Names) -> Claim {
+    Claim::new("variants")
+        .reads("-m", &args.model)
+        .reads("-l", &args.list)
+        .reads("-snps", &args.snp_data)
+        .reads("-g", [&args.genome])
+        .reads("-s", &args.chrom_sizes)
+        .reads("-p", &args.peaks)
+        .reads("-pg", &args.peak_genome)
+        .reads("-ps", &args.peak_chrom_sizes)
+        .reads("-sh", &args.shuffled_scores)
+        .writes("-o", names.all(args))
+        .prefix("-o", &args.out_prefix)
 }
 
 /// Refuses what would change the result if it were ignored.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::VariantsArgs;
 use crate::predict::outputs::suffixed;
 
 /// `PREFIX.SUFFIX`, with `.fold_K` in between where there are several models.
@@ -13,6 +14,26 @@ pub struct Names {
 impl Names {
     pub fn new(prefix: &Path, models: usize) -> Self {
         Self { prefix: prefix.to_path_buf(), models }
+    }
+
+    /// Every file that the command may leave.
+    pub fn all(&self, args: &VariantsArgs) -> Vec<PathBuf> {
+        let mut files = vec![self.of_all("skipped.tsv"), self.of_mean("variant_scores.tsv")];
+        for head in ["counts", "profile"] {
+            files.push(self.of_mean(&format!("variant_shap.{head}.h5")));
+        }
+        for model in 0..self.models {
+            // Shuffled scores of an earlier run are read, and none are made.
+            if args.shuffled_scores.is_empty() {
+                files.push(self.of_model(model, "variant_scores.shuffled.tsv"));
+            }
+            files.push(self.of_model(model, "peak_scores.tsv"));
+            files.push(self.of_model(model, "variant_predictions.h5"));
+            if self.models > 1 {
+                files.push(self.of_model(model, "variant_scores.tsv"));
+            }
+        }
+        files
     }
 
     /// A file that the whole run has once.

@@ -16,8 +16,9 @@ use maud::{Markup, html};
 use super::context::Context;
 use super::folder::Kind;
 use super::html::{Section, page as whole_page};
+use crate::run::clock;
 
-pub fn page(context: &Context) -> Markup {
+pub fn page(context: &Context, identity: &str) -> Markup {
     let kind = context.folder.kind;
     let title = match kind {
         Kind::Bias => "Bias model: training and quality report",
@@ -31,7 +32,7 @@ pub fn page(context: &Context) -> Markup {
             None => String::new(),
         },
         env!("CARGO_PKG_VERSION"),
-        provenance::now()
+        clock::now()
     );
     let section = |id, title, body: fn(&Context) -> anyhow::Result<Markup>| Section {
         id,
@@ -51,7 +52,7 @@ pub fn page(context: &Context) -> Markup {
         section("settings", "Settings", settings::body),
         section("provenance", "Provenance", provenance::body),
     ];
-    whole_page(title, &subtitle, &sections)
+    whole_page(title, &subtitle, identity, &sections)
 }
 
 /// `1 region`, `1,234 regions`.
