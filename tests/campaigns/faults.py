@@ -12,7 +12,7 @@ mapping with ENOMEM, reading with EIO, and making threads with EAGAIN. What is a
 
 A call is told by its place among the calls of its kind in its thread. Messages may be lost: calls on
 stdout and stderr are not failed on their own. Files that differ between two undisturbed runs are
-compared by name only. --sample N takes N failures at random (of --seed), spread over the commands.
+compared by name only; pages may lack what a warning names. --sample N takes N failures at random (of --seed), spread over the commands.
 Needs strace.
 """
 
@@ -68,7 +68,7 @@ def attempt(base, name, normal, call, error, when):
     ended = run([*inject, base.binary, *command_line(name)], folder)
     wrong = ended.crash()
     if wrong is None:
-        differences = normal.differences(folder, ended.code == 0)
+        differences = normal.differences(folder, ended.code == 0, ended.stderr)
         if differences:
             wrong = f"exit {ended.code}, " + ", ".join(differences[:4])
         elif ended.code != 0 and "error" not in ended.stderr and not when.endswith("+"):
