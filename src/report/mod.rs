@@ -10,7 +10,7 @@ mod context;
 pub mod figures;
 pub(crate) mod folder;
 mod html;
-mod read;
+pub mod read;
 mod sections;
 mod verdicts;
 
