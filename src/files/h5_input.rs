@@ -26,6 +26,7 @@ use hdf5_metno_sys::h5p::{
 
 use super::h5_damage;
 use crate::error::Problem;
+use crate::store::mapped_file::MappedFile;
 
 /// The first bytes of every HDF5 file.
 pub const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
@@ -105,9 +106,8 @@ pub fn open(path: &Path) -> Result<File, Problem> {
     if !bytes.metadata().map_err(denied)?.is_file() {
         return Err(Problem::new("this is not a file"));
     }
-    // SAFETY: read only, and only to look for what the HDF5 library would never return from; a
-    // file that changes meanwhile is found to be damaged, here or by the library.
-    let bytes = unsafe { memmap2::Mmap::map(&bytes).map_err(denied)? };
+    // Only to look for what the HDF5 library would never return from.
+    let bytes = MappedFile::open(&bytes, path, "make it again").map_err(denied)?;
     check_bytes(&bytes)?;
     forbid_external_links();
     File::open(path).map_err(|error| unreadable(&error))

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use hdf5_metno::types::{FixedAscii, TypeDescriptor};
-use hdf5_metno::{Extents, File, Group, Location};
+use hdf5_metno::{Extents, Group, Location};
 
 use super::Footprint;
 use crate::error::Problem;
@@ -94,6 +94,8 @@ fn footprints(path: &Path) -> Result<Vec<Footprint>, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use hdf5_metno::File;
+
     use super::*;
 
     #[test]

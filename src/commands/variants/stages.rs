@@ -1,6 +1,5 @@
 //! The stages of a run: counts of peaks, scores of shuffled windows, scores of variants.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;

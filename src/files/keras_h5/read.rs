@@ -14,7 +14,7 @@ use super::read_config::{self, BranchConfig};
 use super::{KerasModel, Role, archive};
 use crate::error::Problem;
 use crate::files::h5_input;
-use crate::input::lines;
+use crate::input::{lines, sniff};
 use crate::model::{Architecture, Network, ParameterSet, Tensor};
 
 /// More weights than any such model has (the official full model: 6.4 million). Compressed weights
@@ -144,7 +144,7 @@ fn image(path: &Path, role: Option<Role>) -> Result<Image, Problem> {
     }
     if !start.starts_with(&h5_input::SIGNATURE) {
         let kind =
-            lines::foreign(&start).map_or_else(String::new, |kind| format!(": it is {kind}"));
+            sniff::head(&start).map_or_else(String::new, |kind| format!(": it is {}", kind.name()));
         return Err(foreign(format!("the model file is not HDF5{kind}")));
     }
     let mut bytes = Vec::new();
