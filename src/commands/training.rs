@@ -250,6 +250,10 @@ impl Run {
             .fix("choose another -o, or pass --force to start over")
             .into());
         }
+        if !changes.is_empty() {
+            // The counts of other reads must not be taken for those of this run.
+            let _ = std::fs::remove_file(self.reads_bigwig());
+        }
         if earlier.complete && earlier.is_whole(&models, "-o")? && model.exists() {
             self.console.info(format!(
                 "{} is complete already; pass --force to train again",

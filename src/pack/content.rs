@@ -21,6 +21,7 @@ use crate::error::Problem;
 use crate::files::atomic;
 use crate::input::lines;
 use crate::store::format::{Fingerprint, HEADER};
+use crate::store::mapped::ReadBuffer;
 use crate::store::stat::Stat;
 
 /// Name of the memory in a cache folder.
@@ -147,11 +148,12 @@ pub fn fingerprint(path: &Path, cache_dir: Option<&Path>) -> Result<Fingerprint>
 fn hash(path: &Path, limit: u64) -> Result<u64> {
     let mut file = lines::open_file(path)?.take(limit);
     let mut hash = Xxh3::new();
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = ReadBuffer::new(1 << 18);
     loop {
-        match file.read(&mut buffer) {
+        let bytes = buffer.bytes();
+        match file.read(bytes) {
             Ok(0) => return Ok(hash.digest()),
-            Ok(n) => hash.update(&buffer[..n]),
+            Ok(n) => hash.update(&bytes[..n]),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => return Err(lines::unreadable(path, &e).into()),
         }

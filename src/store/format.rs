@@ -36,6 +36,7 @@ use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::mapped::ReadBuffer;
 use super::stat::Stat;
 use crate::error::Problem;
 use crate::input::lines;
@@ -555,7 +556,7 @@ fn hash_body(file: &File, length: u64) -> io::Result<u64> {
     let blocks = length.div_ceil(BLOCK as u64) as usize;
     let next = AtomicUsize::new(0);
     let work = || -> io::Result<Vec<(usize, u64)>> {
-        let mut buffer = vec![0; BLOCK.min(length as usize)];
+        let mut buffer = ReadBuffer::new(BLOCK.min(length as usize));
         let mut hashes = Vec::new();
         loop {
             let block = next.fetch_add(1, Ordering::Relaxed);
@@ -563,7 +564,7 @@ fn hash_body(file: &File, length: u64) -> io::Result<u64> {
                 return Ok(hashes);
             }
             let start = (block * BLOCK) as u64;
-            let bytes = &mut buffer[..(length - start).min(BLOCK as u64) as usize];
+            let bytes = &mut buffer.bytes()[..(length - start).min(BLOCK as u64) as usize];
             file.read_exact_at(bytes, HEADER as u64 + start)?;
             hashes.push((block, xxh3_64(bytes)));
         }

