@@ -309,7 +309,7 @@ fn every_way_to_be_wrong_has_its_own_message() {
 
 #[test]
 fn files_that_are_not_hdf5_are_told_apart() {
-    let cases: [(&[u8], &str); 4] = [
+    let cases: [(&[u8], &str); 6] = [
         (b"", "empty"),
         (b"PK\x03\x04 and so on", "zip archive"),
         (b"chr1\t0\t10\n", "not HDF5"),
@@ -405,13 +405,12 @@ fn weights_that_lie_elsewhere_are_refused() {
         let dataset = file.new_dataset::<f32>().shape([3, 2, 2]).create("kernel").unwrap();
         dataset.write_raw(&[0.0f32; 12]).unwrap();
         file.close().unwrap();
-        let shape = ndarray::IxDyn(&[3, 2, 2]);
         let builder = group.new_dataset::<f32>().virtual_map(
             source.to_str().unwrap(),
             "kernel",
-            shape.clone(),
+            [3, 2, 2],
             ..,
-            shape,
+            [3, 2, 2],
             ..,
         );
         builder.shape([3, 2, 2]).create("kernel:0").unwrap();
