@@ -40,6 +40,8 @@ const MAX_RATIO: u64 = 1032;
 /// Memory that the core driver adds when a file grows; ours never does.
 const INCREMENT: usize = 1 << 16;
 
+const DAMAGED: &str = "the file is damaged or truncated; copy it again or make it again";
+
 /// What a file that HDF5 cannot read is called.
 pub fn unreadable(error: &hdf5_metno::Error) -> Problem {
     let reason = error.to_string();
@@ -47,7 +49,7 @@ pub fn unreadable(error: &hdf5_metno::Error) -> Problem {
         "HDF5 cannot read the file: {}",
         reason.lines().next().unwrap_or_default()
     ))
-    .fix("the file is damaged or truncated; copy it again or make it again")
+    .fix(DAMAGED)
 }
 
 /// Refuses bytes that are no HDF5 file, or one on which the library loops or crashes.
@@ -61,7 +63,7 @@ fn check_bytes(bytes: &[u8]) -> Result<(), Problem> {
         None => Ok(()),
         Some(damage) => Err(Problem::new(format!("the file is damaged ({})", damage.what))
             .at(format!("byte {}", damage.at))
-            .fix("copy the file again or make it again")),
+            .fix(DAMAGED)),
     }
 }
 
