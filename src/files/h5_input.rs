@@ -8,12 +8,16 @@
 //!
 //! Source: HDF5 file format specification 3.0; the library is 1.14.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use flate2::read::ZlibDecoder;
 use hdf5_metno::dataset::Layout;
+use hdf5_metno::filters::Filter;
 use hdf5_metno::{Dataset, File, Group, LinkType};
 use hdf5_metno_sys::LOCK;
 use hdf5_metno_sys::h5d::H5Dget_storage_size;
@@ -37,6 +41,8 @@ const MAX_RATIO: u64 = 1032;
 /// Memory that the core driver adds when a file grows; ours never does.
 const INCREMENT: usize = 1 << 16;
 
+const DAMAGED: &str = "the file is damaged or truncated; copy it again or make it again";
+
 /// What a file that HDF5 cannot read is called.
 pub fn unreadable(error: &hdf5_metno::Error) -> Problem {
     let reason = error.to_string();
@@ -44,7 +50,7 @@ pub fn unreadable(error: &hdf5_metno::Error) -> Problem {
         "HDF5 cannot read the file: {}",
         reason.lines().next().unwrap_or_default()
     ))
-    .fix("the file is damaged or truncated; copy it again or make it again")
+    .fix(DAMAGED)
 }
 
 /// Refuses bytes that are no HDF5 file, or one on which the library loops or crashes.
@@ -58,7 +64,7 @@ fn check_bytes(bytes: &[u8]) -> Result<(), Problem> {
         None => Ok(()),
         Some(damage) => Err(Problem::new(format!("the file is damaged ({})", damage.what))
             .at(format!("byte {}", damage.at))
-            .fix("copy the file again or make it again")),
+            .fix(DAMAGED)),
     }
 }
 
@@ -79,6 +85,10 @@ pub fn open_image(bytes: &[u8]) -> Result<File, Problem> {
     check_bytes(bytes)?;
     forbid_external_links();
     let refused = || unreadable(&"no file image".into());
+    // The library takes images of one name that are open at once for one file.
+    static OPENED: AtomicU64 = AtomicU64::new(0);
+    let label = CString::new(format!("image {}", OPENED.fetch_add(1, Ordering::Relaxed)));
+    let label = label.map_err(|_| refused())?;
     let _library = LOCK.lock();
     // SAFETY: the list is closed below; the library copies the image and does not write into it; the
     // name is a label, since the core driver takes the image instead of a file.
@@ -90,7 +100,7 @@ pub fn open_image(bytes: &[u8]) -> Result<File, Problem> {
         let image = bytes.as_ptr().cast_mut().cast::<c_void>();
         let is_set = H5Pset_fapl_core(list, INCREMENT, 0) >= 0
             && H5Pset_file_image(list, image, bytes.len()) >= 0;
-        let id = if is_set { H5Fopen(c"image.h5".as_ptr(), H5F_ACC_RDONLY, list) } else { -1 };
+        let id = if is_set { H5Fopen(label.as_ptr(), H5F_ACC_RDONLY, list) } else { -1 };
         H5Pclose(list);
         match id {
             0.. => hdf5_metno::from_id(id).map_err(|error| unreadable(&error)),
@@ -226,13 +236,13 @@ fn check_stored(dataset: &Dataset) -> Result<(), Problem> {
         return Err(too_large());
     }
     let unstored = |what: String| {
-        refuse(format!("only {what} of shape {shape:?} stored, the rest would be made up"))
+        refuse(format!("only {what} of shape {shape:?} are stored, the rest would be made up"))
             .fix("the file was not written to its end; make it again")
     };
     let Some(chunk) = dataset.chunk() else {
         return match stored >= needed {
             true => Ok(()),
-            false => Err(unstored(format!("{stored} of {needed} bytes of a dataset are"))),
+            false => Err(unstored(format!("{stored} of {needed} bytes of a dataset"))),
         };
     };
     let blocks = shape.iter().zip(&chunk).map(|(&size, &chunk)| size.div_ceil(chunk.max(1)));
@@ -243,7 +253,7 @@ fn check_stored(dataset: &Dataset) -> Result<(), Problem> {
         .ok_or_else(too_large)?;
     if unpacked > stored.saturating_mul(if filters.is_empty() { 1 } else { MAX_RATIO }) {
         return Err(match filters.is_empty() {
-            true => unstored(format!("{stored} of {unpacked} bytes of a dataset are")),
+            true => unstored(format!("{stored} of {unpacked} bytes of a dataset")),
             false => refuse(format!(
                 "{stored} compressed bytes stand for {unpacked}, more than the {MAX_RATIO} to 1 \
                  that compression reaches"
@@ -254,9 +264,159 @@ fn check_stored(dataset: &Dataset) -> Result<(), Problem> {
     let found = dataset.num_chunks().unwrap_or(0) as u64;
     match found >= blocks {
         true => Ok(()),
-        false => Err(unstored(format!("{found} of {blocks} blocks of a dataset are"))),
+        false => Err(unstored(format!("{found} of {blocks} blocks of a dataset"))),
     }
+}
+
+/// Errors where a compressed block of a dataset, which `dataset` gave, unpacks to more than a block.
+/// HDF5 would take all the memory that it unpacks to. `image` is the whole file.
+pub fn check_blocks(dataset: &Dataset, image: &[u8]) -> Result<(), Problem> {
+    let filters = dataset.filters();
+    if !filters.iter().any(|filter| matches!(filter, Filter::Deflate(_))) {
+        return Ok(());
+    }
+    let refuse = |what: &str| Problem::new(what).at(dataset.name());
+    // Undone from the last to the first. A sum stands behind the compressed bytes.
+    let sum = match &filters[..] {
+        [.., Filter::Deflate(_)] => 0,
+        [.., Filter::Deflate(_), Filter::Fletcher32] => 4,
+        _ => return Err(refuse("the values are changed after they were compressed")),
+    };
+    if filters.iter().filter(|filter| matches!(filter, Filter::Deflate(_))).count() > 1 {
+        return Err(refuse("the values are compressed twice"));
+    }
+    let block: usize = dataset.chunk().unwrap_or_default().iter().product();
+    let width = dataset.dtype().map_err(|error| unreadable(&error))?.size();
+    // A sum in front of the compression adds 4 bytes.
+    let limit = (block * width) as u64 + 4;
+    for index in 0..dataset.num_chunks().unwrap_or(0) {
+        let packed = dataset.chunk_info(index).and_then(|info| {
+            let start = usize::try_from(info.addr).ok()?;
+            let end = start.checked_add(usize::try_from(info.size).ok()?)?.checked_sub(sum)?;
+            image.get(start..end)
+        });
+        let Some(packed) = packed else {
+            return Err(refuse("a block of the values lies outside the file"));
+        };
+        let mut unpacked = ZlibDecoder::new(packed).take(limit + 1);
+        // What does not unpack at all is the library's to report.
+        if io::copy(&mut unpacked, &mut io::sink()).unwrap_or(0) > limit {
+            return Err(refuse("a compressed block unpacks to more than its size")
+                .fix("the file is damaged; copy it again or make it again"));
+        }
+    }
+    Ok(())
 }
 
 /// The filter of official contribution files.
 const BLOSC: i32 = 32001;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+    use hdf5_metno_sys::h5d::H5Dwrite_chunk;
+    use hdf5_metno_sys::h5p::H5P_DEFAULT;
+
+    use super::*;
+
+    /// A file with what `make` puts into it.
+    fn image(make: impl FnOnce(&File)) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.h5");
+        let file = File::create(&path).unwrap();
+        make(&file);
+        file.close().unwrap();
+        fs::read(&path).unwrap()
+    }
+
+    /// Cannot be done once the library has been forbidden to, by another test in this process.
+    fn link_outside(file: &File, name: &str) {
+        if file.link_external(name, "/a", "external").is_err() {
+            println!("skipped: external links, as this process has read a file before");
+        }
+    }
+
+    /// One block of 16 values, stored as what `bytes` zeros compress to.
+    fn zeros_in_a_block(bytes: usize) -> Vec<u8> {
+        image(|file| {
+            let builder = file.new_dataset::<f32>().chunk([16]).deflate(9).shape([16]);
+            let dataset = builder.create("x").unwrap();
+            let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
+            packed.write_all(&vec![0; bytes]).unwrap();
+            let packed = packed.finish().unwrap();
+            let _library = LOCK.lock();
+            // SAFETY: the handle is open, the offset has one axis, the block lives through the call.
+            let written = unsafe {
+                let (at, block) = ([0].as_ptr(), packed.as_ptr().cast());
+                H5Dwrite_chunk(dataset.id(), H5P_DEFAULT, 0, at, packed.len(), block)
+            };
+            assert!(written >= 0);
+        })
+    }
+
+    #[test]
+    fn a_block_that_unpacks_to_more_than_a_block_is_refused() {
+        let check = |image: &[u8]| {
+            let file = open_image(image).unwrap();
+            check_blocks(&dataset(&file, "x").unwrap().unwrap(), image)
+        };
+        check(&zeros_in_a_block(64)).unwrap();
+        let error = check(&zeros_in_a_block(1 << 20)).unwrap_err().to_string();
+        assert!(error.contains("unpacks to more than its size"), "{error}");
+    }
+
+    #[test]
+    fn images_that_are_open_at_once_are_not_mixed_up() {
+        let images = ["a", "b"].map(|name| image(|file| drop(file.create_group(name).unwrap())));
+        let files = images.map(|image| open_image(&image).unwrap());
+        for (file, name) in files.iter().zip(["a", "b"]) {
+            assert_eq!(file.member_names().unwrap(), [name]);
+        }
+    }
+
+    #[test]
+    fn paths_lead_to_what_is_in_the_file_only() {
+        let image = image(|file| {
+            let group = file.create_group("a/b").unwrap();
+            group
+                .new_dataset::<i64>()
+                .shape([2])
+                .create("c")
+                .unwrap()
+                .write_raw(&[1i64, 2])
+                .unwrap();
+            file.new_dataset::<i64>().shape([0]).create("empty").unwrap();
+            file.link_soft("/a", "soft").unwrap();
+            link_outside(file, "other.h5");
+        });
+        let file = open_image(&image).unwrap();
+        let found = dataset(&file, "a/b/c").unwrap().unwrap();
+        assert_eq!(found.read_raw::<i64>().unwrap(), [1, 2]);
+        assert_eq!(dataset(&file, "empty").unwrap().unwrap().size(), 0);
+        assert!(group(&file, "a/b").unwrap().is_some());
+        for none in ["a/x", "x", "a/b", "a/b/c/d", "", "/a/b/c"] {
+            assert!(dataset(&file, none).unwrap().is_none(), "{none}");
+        }
+        let error = dataset(&file, "soft/b/c").unwrap_err().to_string();
+        assert!(error.contains("a soft link"), "{error}");
+        // `None` where the link could not be made.
+        if let Err(problem) = dataset(&file, "external/b") {
+            assert!(problem.what().contains("a link to another file"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn the_library_itself_does_not_follow_external_links_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.h5");
+        let other = File::create(&path).unwrap();
+        other.create_group("a").unwrap();
+        other.close().unwrap();
+        let name = path.to_str().unwrap();
+        let image = image(|file| link_outside(file, name));
+        assert!(open_image(&image).unwrap().group("external").is_err());
+    }
+}

@@ -28,6 +28,12 @@ const FIRST_MOMENT: &str = "first_moment";
 const SECOND_MOMENT: &str = "second_moment";
 const BEST: &str = "best";
 
+/// Parameters, two moments, best.
+const GROUPS: u64 = 4;
+
+/// The longest header that the format's library takes.
+const MAX_HEADER: u64 = 100_000_000;
+
 /// Everything a training run carries from one step to the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainState {
@@ -129,8 +135,19 @@ pub fn save(path: &Path, state: &TrainState) -> Result<()> {
 pub fn load(path: &Path, arch: &Architecture) -> Result<TrainState> {
     const START_OVER: &str = "pass --force to start over";
     let wrong = |what: String| Problem::new(what).at(path.display()).fix(START_OVER);
-    let bytes =
-        fs::read(path).map_err(|e| wrong(format!("cannot read the training state: {e}")))?;
+    let unreadable = |e| wrong(format!("cannot read the training state: {e}"));
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    let weights: usize =
+        arch.parameter_shapes().iter().map(|(_, s)| s.iter().product::<usize>()).sum();
+    let most = GROUPS * size_of::<f32>() as u64 * weights as u64 + MAX_HEADER;
+    if length > most {
+        return Err(wrong(format!(
+            "the training state has {length} bytes, expected at most {most}: it is of another \
+             architecture"
+        ))
+        .into());
+    }
+    let bytes = fs::read(path).map_err(unreadable)?;
     let damaged = |e| wrong(format!("the training state is truncated, damaged or foreign ({e})"));
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
@@ -298,6 +315,9 @@ mod tests {
         assert!(message(&wider).contains("another architecture"));
         let shallower = Architecture::new(160, 24, 3, 1).unwrap();
         assert!(message(&shallower).contains("tensors, expected"));
+        // Sparse: nothing of it may be read.
+        fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(message(&arch()).contains("has 1099511627776 bytes, expected at most"));
         let tensors: Vec<(String, Bytes)> = Vec::new();
         serialize_to_file(tensors, None, &path).unwrap();
         assert!(message(&arch()).contains("not a cbp-fast training state"));

@@ -190,6 +190,34 @@ mod tests {
     }
 
     #[test]
+    fn damaged_headers_never_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        write(&path, "references", Dtype::U8, &[3, 2, 4], &[0; 24]);
+        let good = std::fs::read(&path).unwrap();
+        let mut refused = 0;
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << bit;
+                std::fs::write(&path, bad).unwrap();
+                match ReferenceFile::open(&path) {
+                    // A row more than there is would be memory; the file's length is held to.
+                    Ok(file) => drop(file.rows(0..file.n)),
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(refused > 4 * good.len(), "{refused}");
+        for length in [u64::MAX, 1 << 62, 1 << 30, 0, 1] {
+            let mut bad = good.clone();
+            bad[..8].copy_from_slice(&length.to_le_bytes());
+            std::fs::write(&path, bad).unwrap();
+            assert!(refusal(&path).contains("not a safetensors file"), "{length}");
+        }
+    }
+
+    #[test]
     fn numbers_and_lengths_must_fit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");

@@ -309,7 +309,7 @@ fn every_way_to_be_wrong_has_its_own_message() {
 
 #[test]
 fn files_that_are_not_hdf5_are_told_apart() {
-    let cases: [(&[u8], &str); 4] = [
+    let cases: [(&[u8], &str); 6] = [
         (b"", "empty"),
         (b"PK\x03\x04 and so on", "zip archive"),
         (b"chr1\t0\t10\n", "not HDF5"),
@@ -405,13 +405,12 @@ fn weights_that_lie_elsewhere_are_refused() {
         let dataset = file.new_dataset::<f32>().shape([3, 2, 2]).create("kernel").unwrap();
         dataset.write_raw(&[0.0f32; 12]).unwrap();
         file.close().unwrap();
-        let shape = ndarray::IxDyn(&[3, 2, 2]);
         let builder = group.new_dataset::<f32>().virtual_map(
             source.to_str().unwrap(),
             "kernel",
-            shape.clone(),
+            [3, 2, 2],
             ..,
-            shape,
+            [3, 2, 2],
             ..,
         );
         builder.shape([3, 2, 2]).create("kernel:0").unwrap();
@@ -421,10 +420,6 @@ fn weights_that_lie_elsewhere_are_refused() {
         group.link_soft("/model_weights/bpnet_2conv/bpnet_2conv/kernel:0", "kernel:0").unwrap();
     })
     .fails_with(&["kernel:0 is a soft link", "bpnet_1conv"]);
-    with_kernel(|group, folder| {
-        group.link_external(&other(folder), "/kernel", "kernel:0").unwrap();
-    })
-    .fails_with(&["kernel:0 is a link to another file", "bpnet_1conv"]);
     Altered::single()
         .edit(|file| {
             file.relink("model_weights", "elsewhere").unwrap();
@@ -433,16 +428,36 @@ fn weights_that_lie_elsewhere_are_refused() {
         .fails_with(&["model_weights is a soft link"]);
 }
 
+/// The library cannot make such a link any more once a file has been read, so this is a process of its
+/// own (one a test under nextest).
+#[test]
+fn links_to_other_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.h5");
+    let file = File::create(&path).unwrap();
+    let group = file.create_group("model_weights").unwrap();
+    if group.link_external("other.h5", "/kernel", "bpnet_1conv").is_err() {
+        println!("skipped: this process has read a file before");
+        return;
+    }
+    let config = VarLenAscii::from_ascii("{}").unwrap();
+    file.new_attr::<VarLenAscii>().create("model_config").unwrap().write_scalar(&config).unwrap();
+    drop(group);
+    file.close().unwrap();
+    let error = keras_h5::read(&path).unwrap_err().to_string();
+    assert!(error.contains("bpnet_1conv is a link to another file"), "{error}");
+}
+
 #[test]
 fn weights_that_are_not_stored_are_refused_before_memory_is_asked_for() {
     with_kernel(|group, _| {
         group.new_dataset::<f32>().shape([3, 2, 2]).create("kernel:0").unwrap();
     })
-    .fails_with(&["only 0 of 48 bytes of a dataset", "bpnet_1conv/kernel:0"]);
+    .fails_with(&["0 of 48 bytes", "bpnet_1conv/kernel:0"]);
     with_kernel(|group, _| {
         group.new_dataset::<f32>().shape([3, 1 << 14, 1 << 14]).create("kernel:0").unwrap();
     })
-    .fails_with(&["only 0 of 3221225472 bytes"]);
+    .fails_with(&["0 of 3221225472 bytes"]);
     with_kernel(|group, _| {
         let chunked = group.new_dataset::<f32>().chunk([1, 2, 2]).deflate(4).shape([3, 2, 2]);
         let dataset = chunked.create("kernel:0").unwrap();
@@ -450,7 +465,7 @@ fn weights_that_are_not_stored_are_refused_before_memory_is_asked_for() {
             .write_slice(&ndarray::Array3::<f32>::ones((2, 2, 2)), ndarray::s![..2, .., ..])
             .unwrap();
     })
-    .fails_with(&["only 2 of 3 blocks of a dataset", "bpnet_1conv/kernel:0"]);
+    .fails_with(&["2 of 3 blocks", "bpnet_1conv/kernel:0"]);
     with_kernel(|group, _| {
         let chunked = group.new_dataset::<f32>().chunk([1, 1 << 13, 1 << 13]).deflate(9);
         let dataset = chunked.shape([16, 1 << 13, 1 << 13]).create("kernel:0").unwrap();
@@ -482,7 +497,7 @@ fn groups_without_an_end_are_refused() {
             }
         });
         match links {
-            1 => assert_eq!(keras_h5::read(&altered.path()).unwrap().role(), "bias"),
+            1 => altered.fails_with(&["weights for layer bpnet_1st_conv more than once"]),
             _ => altered.fails_with(&["more than 10000 groups"]),
         }
     }

@@ -110,7 +110,8 @@ fn image(path: &Path, role: Option<Role>) -> Result<Image, Problem> {
     let unreadable =
         |e: io::Error| Problem::new(format!("cannot read the model file: {e}")).at(path.display());
     let file = File::open(path).map_err(denied)?;
-    if file.metadata().map_err(denied)?.is_dir() {
+    let metadata = file.metadata().map_err(denied)?;
+    if metadata.is_dir() {
         return Err(foreign("the model is a folder, expected a .h5 file".into()));
     }
     let (start, file) = peek(file).map_err(unreadable)?;
@@ -148,8 +149,10 @@ fn image(path: &Path, role: Option<Role>) -> Result<Image, Problem> {
         return Err(foreign(format!("the model file is not HDF5{kind}")));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE {
+    if metadata.len() <= MAX_FILE {
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if metadata.len().max(bytes.len() as u64) > MAX_FILE {
         return Err(foreign(format!(
             "the file has more than {MAX_FILE} bytes, far more than any model"
         )));
@@ -188,7 +191,8 @@ fn of_image(image: &Image) -> Result<KerasModel, Inside> {
     let groups = layout::layer_groups(&weights)?;
     let mut networks = Vec::new();
     let branches = read_config::branches(&config)?;
-    let mut budget = Budget { bytes: image.bytes.len() as u64, weights: MAX_WEIGHTS };
+    let bytes = image.bytes.len() as u64;
+    let mut budget = Budget { image: &image.bytes, bytes, weights: MAX_WEIGHTS };
     for branch in &branches {
         networks.push(network(branch, &groups, &mut budget)?);
     }
@@ -264,13 +268,14 @@ fn string_attribute(at: &Location, name: &str) -> Result<Option<String>, Inside>
 }
 
 /// What the weights of a file may still take, so that no sum of sizes is beyond the file.
-struct Budget {
+struct Budget<'a> {
+    image: &'a [u8],
     /// Bytes in the file. Two tensors never share theirs.
     bytes: u64,
     weights: u64,
 }
 
-impl Budget {
+impl Budget<'_> {
     fn spend(&mut self, name: &str, bytes: u64, weights: u64) -> Result<(), Problem> {
         let left = self.bytes.checked_sub(bytes).zip(self.weights.checked_sub(weights));
         let Some((bytes, weights)) = left else {
@@ -288,7 +293,7 @@ impl Budget {
 fn network(
     branch: &BranchConfig,
     groups: &[LayerGroup],
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<Network, Inside> {
     let of_layer = |layer: &str| find_layer(groups, layer, branch.nested.as_deref());
     let first = &branch.layers[0];
@@ -369,7 +374,7 @@ fn weights(
     dataset: &Dataset,
     name: &str,
     shape: &[usize],
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<Vec<f32>, Inside> {
     let found = dataset.shape();
     if found != shape {
@@ -378,6 +383,7 @@ fn weights(
     // The product was held against the file when the dataset was opened.
     let count = shape.iter().map(|&size| size as u64).product();
     budget.spend(name, h5_input::stored_bytes(dataset), count)?;
+    h5_input::check_blocks(dataset, budget.image)?;
     let dtype = dataset.dtype()?;
     // f16 has no descriptor in this build of the wrapper; HDF5 itself converts it.
     let is_float = match dtype.to_descriptor() {

@@ -43,3 +43,29 @@ pub fn rows_at_once(dataset: &Dataset, bytes: usize) -> usize {
     let chunk = dataset.chunk().and_then(|c| c.first().copied()).unwrap_or(1).max(1);
     (bytes / (4 * width)).max(1).div_ceil(chunk) * chunk
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_another_file_are_not_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["x_predictions.h5", "other.bin"].map(|name| folder.path().join(name));
+        std::fs::write(&other, [0; 16]).unwrap();
+        let file = File::create(&path).unwrap();
+        let group = file.create_group("predictions").unwrap();
+        let outside = group.new_dataset::<f32>().external(other.to_str().unwrap(), 0, 16);
+        outside.shape([4]).create("logcounts").unwrap();
+        group.new_dataset::<f32>().shape([4, 2]).create("profs").unwrap();
+        drop(group);
+        file.close().unwrap();
+        let file = open(&path).unwrap().unwrap();
+        let error = |name, axes| dataset(&file, &path, name, axes).unwrap_err().to_string();
+        let outside = error("predictions/logcounts", 1);
+        assert!(outside.contains("lie in another file") && outside.contains("x_pred"), "{outside}");
+        let unstored = error("predictions/profs", 2);
+        assert!(unstored.contains("only 0 of 32 bytes"), "{unstored}");
+        assert!(error("predictions/none", 1).contains("there is no dataset"));
+    }
+}
