@@ -30,11 +30,19 @@ pub fn is_pipe(metadata: &Metadata) -> bool {
     !metadata.is_file() && !metadata.is_dir()
 }
 
-/// The problem of a pipe where a file is needed; `what` names the input.
-pub fn refused(path: &Path, what: &str) -> Problem {
+/// Errors: `path` is a pipe, where a file is needed: `what` (reads, a model) is larger, or read more
+/// often, than can be kept from a pipe.
+pub fn refuse(path: &Path, what: &str) -> Result<(), Problem> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if is_pipe(&metadata) => Err(refused(path, what)),
+        _ => Ok(()),
+    }
+}
+
+fn refused(path: &Path, what: &str) -> Problem {
     Problem::new(format!("expected a regular file of {what}, found a pipe or device"))
         .at(path.display())
-        .fix("pass a file: this input is too large, or read too often, to be kept from a pipe")
+        .fix("pass a file; gzip and bgzip are read as they are")
 }
 
 /// Opens what the pipe at `path`, of which `metadata` is known, gives or has given.

@@ -20,7 +20,6 @@
 //! All numbers are little-endian. Writers fill the body in order and the header last, so a pack
 //! can be streamed; opening reads the header and the small tables, never the whole body.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -443,7 +442,7 @@ pub fn read_header(path: &Path) -> Result<Header> {
 /// Reads the whole body once and compares it with the checksum in the header.
 pub fn verify(path: &Path) -> Result<Header> {
     let header = read_header(path)?;
-    let mut file = File::open(path)?;
+    let mut file = crate::input::lines::open_file(path)?;
     file.seek(SeekFrom::Start(HEADER as u64))?;
     let mut hash = Xxh3::new();
     let mut buffer = vec![0; 1 << 20];

@@ -62,6 +62,7 @@ fn foreign(path: &Path, what: String) -> Problem {
 /// behind a user block.
 fn check_bytes(path: &Path) -> Result<()> {
     const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+    crate::input::pipe::refuse(path, "model weights")?;
     let metadata = fs::metadata(path).map_err(|e| {
         Problem::new(format!("cannot open the model file: {e}"))
             .at(path.display())
