@@ -99,3 +99,38 @@ fn keep(path: &Path, metadata: &Metadata) -> Result<File, Problem> {
         out.write_all(&buffer[..n]).map_err(|e| failed("cannot keep what a pipe gives", &e))?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::input::lines;
+
+    #[test]
+    fn a_pipe_gives_the_same_every_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let text = "chr1\t100\n".repeat(100_000);
+        let wanted = text.clone();
+        let writer = path.clone();
+        // Waits until the pipe is opened, and writes once.
+        let writer = std::thread::spawn(move || std::fs::write(writer, text));
+        for _ in 0..2 {
+            let mut found = String::new();
+            lines::open_file(&path).unwrap().read_to_string(&mut found).unwrap();
+            assert!(found == wanted);
+        }
+        writer.join().unwrap().unwrap();
+        assert!(refuse(&path, "reads").unwrap_err().to_string().contains("found a pipe"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_device_without_end_is_an_error() {
+        let error = lines::open_file(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("line of more than 1 MB"), "{error}");
+        assert!(lines::open_file(Path::new("/dev/null")).is_ok());
+    }
+}

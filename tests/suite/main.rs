@@ -33,6 +33,7 @@ mod report;
 mod sampler;
 mod select;
 mod shift;
+mod text_inputs;
 mod training;
 mod variants;
 mod yeast;
