@@ -116,6 +116,7 @@ impl SignalInput {
         match (bigwig, given.next(), given.next()) {
             (Some(bigwig), None, _) => Ok(Self::Track(bigwig.to_path_buf())),
             (None, Some((format, files)), None) => {
+                files.iter().try_for_each(|path| crate::input::pipe::refuse(path, "reads"))?;
                 Ok(Self::Reads(Sources { format, files: files.clone() }))
             }
             (None, None, _) => {

@@ -141,15 +141,6 @@ pub fn open_file(path: &Path) -> Result<File> {
     Ok(File::open(path).map_err(failed)?)
 }
 
-/// Opens a file that must be a regular one: `what` (reads, models) is read more often, or is larger,
-/// than can be kept from a pipe.
-pub fn open_regular(path: &Path, what: &str) -> Result<File> {
-    if fs::metadata(path).is_ok_and(|metadata| pipe::is_pipe(&metadata)) {
-        return Err(pipe::refused(path, what).into());
-    }
-    open_file(path)
-}
-
 /// The problem of a read that failed: a damaged compressed stream is told from a failing disk.
 pub fn unreadable(path: &Path, error: &io::Error) -> Problem {
     match error.kind() {

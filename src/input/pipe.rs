@@ -30,11 +30,19 @@ pub fn is_pipe(metadata: &Metadata) -> bool {
     !metadata.is_file() && !metadata.is_dir()
 }
 
-/// The problem of a pipe where a file is needed; `what` names the input.
-pub fn refused(path: &Path, what: &str) -> Problem {
+/// Errors: `path` is a pipe, where a file is needed: `what` (reads, a model) is larger, or read more
+/// often, than can be kept from a pipe.
+pub fn refuse(path: &Path, what: &str) -> Result<(), Problem> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if is_pipe(&metadata) => Err(refused(path, what)),
+        _ => Ok(()),
+    }
+}
+
+fn refused(path: &Path, what: &str) -> Problem {
     Problem::new(format!("expected a regular file of {what}, found a pipe or device"))
         .at(path.display())
-        .fix("pass a file: this input is too large, or read too often, to be kept from a pipe")
+        .fix("pass a file; gzip and bgzip are read as they are")
 }
 
 /// Opens what the pipe at `path`, of which `metadata` is known, gives or has given.
@@ -89,5 +97,40 @@ fn keep(path: &Path, metadata: &Metadata) -> Result<File, Problem> {
             }
         }
         out.write_all(&buffer[..n]).map_err(|e| failed("cannot keep what a pipe gives", &e))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::input::lines;
+
+    #[test]
+    fn a_pipe_gives_the_same_every_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let text = "chr1\t100\n".repeat(100_000);
+        let wanted = text.clone();
+        let writer = path.clone();
+        // Waits until the pipe is opened, and writes once.
+        let writer = std::thread::spawn(move || std::fs::write(writer, text));
+        for _ in 0..2 {
+            let mut found = String::new();
+            lines::open_file(&path).unwrap().read_to_string(&mut found).unwrap();
+            assert!(found == wanted);
+        }
+        writer.join().unwrap().unwrap();
+        assert!(refuse(&path, "reads").unwrap_err().to_string().contains("found a pipe"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_device_without_end_is_an_error() {
+        let error = lines::open_file(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("line of more than 1 MB"), "{error}");
+        assert!(lines::open_file(Path::new("/dev/null")).is_ok());
     }
 }

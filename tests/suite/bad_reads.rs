@@ -249,14 +249,9 @@ fn text_cases() -> Vec<Case> {
             "bgzip cut in a block",
             Fragments,
             cut(bgzip(many.as_bytes()), |n| n / 2),
-            Err(&["no end marker"]),
+            Err(&["truncated"]),
         ),
-        case(
-            "bgzip without its end",
-            Fragments,
-            cut(bgzip(good.as_bytes()), |n| n - 28),
-            Err(&["no end marker"]),
-        ),
+        case("bgzip without its end", Fragments, cut(bgzip(good.as_bytes()), |n| n - 28), Ok(2)),
         case(
             "compressed twice",
             Fragments,
@@ -316,8 +311,8 @@ fn bam_cases() -> Vec<Case> {
             bgzip(&bam(&[alignment(-1, -1, 4)])),
             Err(&["none of the 1 alignments can be used: 1 unmapped"]),
         ),
-        it("cut without end marker", whole[..whole.len() - 28].to_vec(), Err(&["no end marker"])),
-        it("cut in a block", whole[..whole.len() - 40].to_vec(), Err(&["no end marker"])),
+        it("without end marker", whole[..whole.len() - 28].to_vec(), Ok(3)),
+        it("cut in a block", whole[..whole.len() - 40].to_vec(), Err(&["truncated"])),
         it("cut in a block, end marker put back", in_block, Err(&["compressed file"])),
         packed("cut in the header's text", &plain[..20], Err(&["BAM ends inside its header"])),
         packed("cut in the references", &plain[..header - 3], Err(&["BAM ends inside its header"])),
@@ -518,8 +513,7 @@ fn rounds() -> u64 {
 /// What a tagAlign or fragment file says, read as plainly as it can be; `None` for a bad one.
 fn plainly(bytes: &[u8], format: Format, contigs: &Contigs) -> Option<u64> {
     let mut cuts = 0;
-    for line in bytes.split(|&b| b == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    for line in bytes.split(|&b| b == b'\n' || b == b'\r') {
         if line.is_empty() || line[0] == b'#' {
             continue;
         }

@@ -397,6 +397,13 @@ fn compressed_fasta_cut_anywhere_is_an_error() {
     std::io::Write::write_all(&mut bgzip, &text).unwrap();
     for whole in [gzip, bgzip.finish().unwrap()] {
         for length in 3..whole.len() {
+            // Without the end marker of 28 bytes, or with one byte of it, all content is there.
+            if whole.ends_with(&[3, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+                && whole.len() - length >= 27
+                && whole.len() - length <= 28
+            {
+                continue;
+            }
             fs::write(files.at("cut.fa.gz"), &whole[..length]).unwrap();
             let out = files.at("cut.cbg");
             let error = genome::write(&files.at("cut.fa.gz"), &out, |_, _| {}).unwrap_err();

@@ -35,6 +35,7 @@ mod report;
 mod sampler;
 mod select;
 mod shift;
+mod text_inputs;
 mod training;
 mod variants;
 mod yeast;

@@ -14,7 +14,7 @@ use super::read_config::{self, BranchConfig};
 use super::{KerasModel, Role, archive};
 use crate::error::Problem;
 use crate::files::h5_input;
-use crate::input::{lines, sniff};
+use crate::input::{lines, pipe, sniff};
 use crate::model::{Architecture, Network, ParameterSet, Tensor};
 
 /// More weights than any such model has (the official full model: 6.4 million). Compressed weights
@@ -97,6 +97,7 @@ struct Image {
 
 /// Reads the model file, or the member of an archive.
 fn image(path: &Path, role: Option<Role>) -> Result<Image, Problem> {
+    pipe::refuse(path, "model weights")?;
     let denied = |e: io::Error| {
         Problem::new(format!("cannot open the model file: {e}"))
             .at(path.display())

@@ -34,8 +34,8 @@ pub use contigs::Contigs;
 pub use filters::{Barcodes, Filters};
 pub use tally::{Noted, Tally};
 
-use super::lines;
 use super::sniff::{self, Kind};
+use super::{lines, pipe};
 use crate::error::Problem;
 use records::Records;
 
@@ -177,6 +177,6 @@ pub fn read(
 /// Bytes of a file, which must be one: detection and counting read it more than once, and it may be
 /// too large to be kept from a pipe.
 fn size(path: &Path) -> Result<u64> {
-    let file = lines::open_regular(path, "reads")?;
-    Ok(file.metadata().map_err(|e| lines::unreadable(path, &e))?.len())
+    pipe::refuse(path, "reads")?;
+    Ok(lines::open_file(path)?.metadata().map_err(|e| lines::unreadable(path, &e))?.len())
 }
