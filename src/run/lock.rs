@@ -213,8 +213,13 @@ fn take(
                 place.display()
             ));
         }
-        write_holder(&file, &Holder::this(command)).map_err(failed)?;
-        return Ok(Some((file, path)));
+        return match write_holder(&file, &Holder::this(command)) {
+            Ok(()) => Ok(Some((file, path))),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(failed(error))
+            }
+        };
     }
 }
 
