@@ -95,8 +95,9 @@ impl Lock {
         console: &Console,
     ) -> Result<Self, Problem> {
         let folder = folder_of(prefix);
-        let lock = lock_name(prefix);
-        let held = take(folder, lock, prefix, flag, command, console)?;
+        let held = take(folder, lock_name(prefix), prefix, flag, command, console)?;
+        // Given back where the run around it is in the way.
+        let lock = Self { held, made: Vec::new() };
         if let Ok(real) = fs::canonicalize(folder) {
             for below in RUN_FOLDERS {
                 if !real.ends_with(below) {
@@ -109,7 +110,7 @@ impl Lock {
                 }
             }
         }
-        Ok(Self { held, made: Vec::new() })
+        Ok(lock)
     }
 }
 
@@ -393,6 +394,7 @@ mod tests {
         drop((one, two));
         let run = folder(&at("run")).unwrap();
         assert!(prefix(&at("run/evaluation/mine")).unwrap_err().contains("cbp-fast train"));
+        assert_eq!(fs::read_dir(at("run/evaluation")).unwrap().count(), 0);
         assert!(prefix(&at("run/mine")).is_ok(), "a run leaves no files there");
         drop(run);
         let mine = prefix(&at("run/evaluation/mine")).unwrap();

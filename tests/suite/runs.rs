@@ -21,9 +21,13 @@ fn start(fixture: &Fixture, arguments: &[String]) -> Child {
 }
 
 fn wait_for(path: &Path) {
+    wait_until(&path.display().to_string(), || path.exists());
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
-    while !path.exists() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{} never came", path.display());
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
         sleep(Duration::from_millis(5));
     }
 }
@@ -400,6 +404,7 @@ fn a_run_that_starts_over_leaves_nothing_of_the_other_beside_it() {
         [fixture.bias_train("out", &[&LONG[..], &["-s", "9"]].concat()), vec!["--force".into()]]
             .concat();
     let mut run = start(&fixture, &over);
+    wait_until("the old model is gone", || !fixture.path("out/models/bias.h5").exists());
     wait_for(&fixture.path("out/logs/bias.log"));
     run.kill().unwrap();
     run.wait().unwrap();
