@@ -232,7 +232,7 @@ pub struct TrainingArgs {
     pub batch_size: usize,
 
     /// Columns of the batch log (-track)
-    #[arg(long, num_args = 0.., value_delimiter = ' ',
+    #[arg(long, num_args = 0.., value_delimiter = ' ', overrides_with = "trackables",
           default_values_t = crate::train::log::TRACKABLES.map(String::from))]
     pub trackables: Vec<String>,
 

@@ -29,7 +29,7 @@ pub struct MotifsArgs {
     pub file_prefix: Option<String>,
 
     /// Contributions to look at (-pc) [default: those that are there]
-    #[arg(long, value_enum, num_args = 1..)]
+    #[arg(long, value_enum, num_args = 1.., overrides_with = "profile_or_counts")]
     pub profile_or_counts: Vec<Head>,
 
     /// Seqlets of each sign at most

@@ -131,11 +131,10 @@ pub fn real(path: &Path) -> PathBuf {
 /// The one spelling of an output folder, which need not be there yet.
 pub fn real_folder(folder: &Path) -> PathBuf {
     let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-    let mut rest = PathBuf::new();
     for above in whole.ancestors() {
         if let Ok(real) = fs::canonicalize(above) {
-            rest = whole.strip_prefix(above).map(Path::to_path_buf).unwrap_or(rest);
-            return plain(&real, &rest);
+            let path = plain(&real, whole.strip_prefix(above).unwrap_or(Path::new("")));
+            return fs::canonicalize(&path).unwrap_or(path);
         }
     }
     whole

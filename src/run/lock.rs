@@ -95,8 +95,9 @@ impl Lock {
         console: &Console,
     ) -> Result<Self, Problem> {
         let folder = folder_of(prefix);
-        let lock = lock_name(prefix);
-        let held = take(folder, lock, prefix, flag, command, console)?;
+        let held = take(folder, lock_name(prefix), prefix, flag, command, console)?;
+        // Given back where the run around it is in the way.
+        let lock = Self { held, made: Vec::new() };
         if let Ok(real) = fs::canonicalize(folder) {
             for below in RUN_FOLDERS {
                 if !real.ends_with(below) {
@@ -109,7 +110,7 @@ impl Lock {
                 }
             }
         }
-        Ok(Self { held, made: Vec::new() })
+        Ok(lock)
     }
 }
 
@@ -213,8 +214,13 @@ fn take(
                 place.display()
             ));
         }
-        write_holder(&file, &Holder::this(command)).map_err(failed)?;
-        return Ok(Some((file, path)));
+        return match write_holder(&file, &Holder::this(command)) {
+            Ok(()) => Ok(Some((file, path))),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(failed(error))
+            }
+        };
     }
 }
 
@@ -388,6 +394,7 @@ mod tests {
         drop((one, two));
         let run = folder(&at("run")).unwrap();
         assert!(prefix(&at("run/evaluation/mine")).unwrap_err().contains("cbp-fast train"));
+        assert_eq!(fs::read_dir(at("run/evaluation")).unwrap().count(), 0);
         assert!(prefix(&at("run/mine")).is_ok(), "a run leaves no files there");
         drop(run);
         let mine = prefix(&at("run/evaluation/mine")).unwrap();

@@ -32,6 +32,7 @@ mod pipeline;
 mod predict;
 mod prep;
 mod report;
+mod runs;
 mod sampler;
 mod select;
 mod shift;

@@ -63,7 +63,8 @@ pub struct ContribsArgs {
     pub output_prefix: PathBuf,
 
     /// Heads that are explained (-pc)
-    #[arg(long, value_enum, num_args = 1.., default_values = ["counts", "profile"])]
+    #[arg(long, value_enum, num_args = 1.., default_values = ["counts", "profile"],
+          overrides_with = "profile_or_counts")]
     pub profile_or_counts: Vec<Head>,
 
     /// File for the quantiles of the bigWig's values (-os); of two heads it is the profile's, and
@@ -72,7 +73,8 @@ pub struct ContribsArgs {
     pub output_prefix_stats: Option<PathBuf>,
 
     /// Only regions on these chromosomes
-    #[arg(short = 'd', long, alias = "chroms", num_args = 1.., conflicts_with = "fasta")]
+    #[arg(short = 'd', long, alias = "chroms", num_args = 1.., conflicts_with = "fasta",
+          overrides_with = "debug_chr")]
     pub debug_chr: Vec<String>,
 
     /// Sequences as long as the model's input, instead of regions of a genome; no bigWig is written

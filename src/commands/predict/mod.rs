@@ -86,7 +86,7 @@ pub struct PredictArgs {
 
     /// Only regions on these chromosomes
     #[arg(short = 'd', long, alias = "chroms", num_args = 1..,
-          conflicts_with_all = ["fasta", "tile"])]
+          conflicts_with_all = ["fasta", "tile"], overrides_with = "debug_chr")]
     pub debug_chr: Vec<String>,
 
     /// Sequences as long as the model's input, instead of regions of a genome; with --tile of any

@@ -107,7 +107,10 @@ pub fn run(args: &NonpeaksArgs) -> Result<()> {
     threads::pool(0)?;
     check_numbers(args)?;
     let folds = read_folds(args)?;
-    let _claimed = claim(args, &folds).take(&console)?;
+    let claim = claim(args, &folds);
+    claim.check()?;
+    create_folder(prefix::folder(&args.output_prefix))?;
+    let _claimed = claim.take(&console)?;
     for fold in &folds {
         let output = args.negatives_bed(fold);
         if output.exists() && !args.force {

@@ -30,11 +30,13 @@ pub struct SplitsArgs {
     chrom_sizes: PathBuf,
 
     /// Chromosomes to test on (-tcr)
-    #[arg(long, alias = "test_chroms", num_args = 0.., requires = "valid_chroms")]
+    #[arg(long, alias = "test_chroms", num_args = 0.., requires = "valid_chroms",
+          overrides_with = "test_chroms")]
     test_chroms: Option<Vec<String>>,
 
     /// Chromosomes to validate on (-vcr)
-    #[arg(long, alias = "valid_chroms", num_args = 0.., requires = "test_chroms")]
+    #[arg(long, alias = "valid_chroms", num_args = 0.., requires = "test_chroms",
+          overrides_with = "valid_chroms")]
     valid_chroms: Option<Vec<String>>,
 
     /// This many folds with test sets of about equal length; each chromosome is tested once

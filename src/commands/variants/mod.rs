@@ -122,7 +122,7 @@ pub struct VariantsArgs {
     pub h5: bool,
 
     /// Write contribution scores of both alleles for these outputs (-st)
-    #[arg(long, alias = "shap_type", value_enum, num_args = 1..)]
+    #[arg(long, alias = "shap_type", value_enum, num_args = 1.., overrides_with = "shap_type")]
     pub shap_type: Vec<Head>,
 
     /// Sequences per step (-bs)
