@@ -19,6 +19,7 @@ mod demo;
 mod engine;
 mod footprints;
 mod from_reads;
+mod fuzz_corpus;
 #[cfg(feature = "emulate")]
 mod kernels;
 mod model_files;
