@@ -45,8 +45,23 @@ impl Rng {
 
 /// What upsets parsers of text, put in place of a field or between two bytes.
 const HOSTILE: [&[u8]; 18] = [
-    b"-1", b"0", b"18446744073709551615", b"9223372036854775807", b"4294967296", b"1e400", b"nan",
-    b"inf", b"-0.0", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\0", b"\xff\xfe", b"\t\t\t\t\t\t\t\t", b"\n\n", b"[[[[[[",
+    b"-1",
+    b"0",
+    b"18446744073709551615",
+    b"9223372036854775807",
+    b"4294967296",
+    b"1e400",
+    b"nan",
+    b"inf",
+    b"-0.0",
+    b"\xef\xbb\xbf",
+    b"\r",
+    b"\r\n",
+    b"\0",
+    b"\xff\xfe",
+    b"\t\t\t\t\t\t\t\t",
+    b"\n\n",
+    b"[[[[[[",
     b"\xf0\x9f\xa7\xac",
 ];
 
@@ -218,7 +233,9 @@ fn main() -> ExitCode {
         ["seeds", folder] => write_seeds(Path::new(folder)),
         ["replay", name, ..] => replay(name, &arguments[2..]),
         _ => {
-            eprintln!("usage: mutants run ROUNDS SEED [READER..] | seeds FOLDER | replay READER FILE..");
+            eprintln!(
+                "usage: mutants run ROUNDS SEED [READER..] | seeds FOLDER | replay READER FILE.."
+            );
             return ExitCode::from(2);
         }
     };

@@ -47,11 +47,19 @@ val_logcount_predictions_loss,val_logits_profile_predictions_loss,val_loss\n0,1,
     ("intervals", "plain", "track x\nchr1\t10\t20\nchr2\t5\t9\tHigh Signal Region\n"),
     ("json", "plain", r#"{"a": [1, 2.5e3, null], "b": {"c": "d\u00e9"}}"#),
     ("lines", "plain", "a\tb\n\nc\r\nd"),
-    ("modisco_html", "plain", "<table><tr><th>pattern</th><th>match0</th><th>qval0</th></tr><tr><td>pos_patterns.pattern_0</td><td>CTCF</td><td>0.01</td></tr></table>"),
+    (
+        "modisco_html",
+        "plain",
+        "<table><tr><th>pattern</th><th>match0</th><th>qval0</th></tr><tr><td>pos_patterns.pattern_0</td><td>CTCF</td><td>0.01</td></tr></table>",
+    ),
     ("motifs", "plain", "# name\ntn5_1\tGCACAGTACAGAGCTG\nCTCF+x\tTTGGCCACNAGGG\n"),
     ("peak_list", "plain", "chr1\t10\t20\tp1\t5\nchr2\t30\t90\tp2\t7\n"),
     ("peak_list", "narrow", "chr1\t10\t20\tp\t5\t.\t5.0\t9.0\t-1\t4\n"),
-    ("regions", "plain", "chr1\t10\t20\tp\t5\t.\t5.0\t9.0\t-1\t4\nchr2\t0\t9\t.\t.\t.\t.\t.\t.\t3\n"),
+    (
+        "regions",
+        "plain",
+        "chr1\t10\t20\tp\t5\t.\t5.0\t9.0\t-1\t4\nchr2\t0\t9\t.\t.\t.\t.\t.\t.\t3\n",
+    ),
     ("tagalign", "plain", "chr1\t10\t60\tN\t1000\t+\nchr2\t5\t50\tN\t1000\t-\n"),
     ("variants", "list", "chr1\t10\tA\tC\trs1\nchr1\t20\t-\tAC\trs2\n"),
     ("variants", "bed", "chr1\t9\t10\tA\tC\trs1\n"),
@@ -165,7 +173,8 @@ fn predictions(path: &Path) -> Result<()> {
 
 fn references(path: &Path) -> Result<()> {
     let codes = [0u8, 1, 2, 3, 4, 3, 2, 1, 0, 0];
-    let tensor = safetensors::tensor::TensorView::new(safetensors::Dtype::U8, vec![2, 1, 5], &codes)?;
+    let tensor =
+        safetensors::tensor::TensorView::new(safetensors::Dtype::U8, vec![2, 1, 5], &codes)?;
     Ok(safetensors::tensor::serialize_to_file([("references", tensor)], None, path)?)
 }
 
@@ -186,9 +195,9 @@ pub fn all(folder: &Path) -> Result<Vec<Seed>> {
         add(reader, name, text.as_bytes().to_vec());
     }
     // Compressed text comes through one opener; a few readers stand for all.
-    for (reader, name, text) in TEXTS.into_iter().filter(|t| {
-        ["fasta", "fragments", "lines"].contains(&t.0) || t.1 == "vcf"
-    }) {
+    for (reader, name, text) in
+        TEXTS.into_iter().filter(|t| ["fasta", "fragments", "lines"].contains(&t.0) || t.1 == "vcf")
+    {
         add(reader, &format!("{name}.gz"), gzip(text.as_bytes()));
         add(reader, &format!("{name}.bgz"), bgzip(text.as_bytes()));
     }
@@ -217,7 +226,11 @@ pub fn all(folder: &Path) -> Result<Vec<Seed>> {
         let bytes = written(folder, |p| keras_h5::write_single(p, &network(1), naming))?;
         add("keras_h5", name, bytes);
     }
-    add("keras_h5", "full", written(folder, |p| keras_h5::write_full(p, &network(1), &network(2)))?);
+    add(
+        "keras_h5",
+        "full",
+        written(folder, |p| keras_h5::write_full(p, &network(1), &network(2)))?,
+    );
     add("predictions_h5", "plain", written(folder, predictions)?);
     add("references", "plain", written(folder, references)?);
     add("row_spool", "plain", written(folder, spool)?);

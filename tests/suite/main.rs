@@ -20,6 +20,7 @@ mod engine;
 mod footprints;
 mod formats;
 mod from_reads;
+mod fuzz_corpus;
 #[cfg(feature = "emulate")]
 mod kernels;
 mod model_files;
