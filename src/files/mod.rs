@@ -5,6 +5,7 @@ pub mod bigwig;
 pub mod bigwig_stream;
 pub mod contributions_h5;
 pub mod folds_json;
+pub mod h5_file;
 pub mod keras_h5;
 pub mod nonpeaks_bed;
 pub mod params_tsv;

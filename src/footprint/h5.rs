@@ -68,7 +68,7 @@ fn text(at: &Location, name: &str, value: &str) -> Result<()> {
 
 /// Reads what `write` wrote, or what deepdish wrote where its filter can be read.
 pub fn read(path: &Path) -> Result<Vec<Footprint>> {
-    let file = File::open(path)?;
+    let file = crate::files::h5_file::open(path)?;
     let mut footprints = Vec::new();
     for name in file.member_names()? {
         let group = file.group(&name)?;

@@ -21,6 +21,7 @@ mod footprints;
 mod from_reads;
 #[cfg(feature = "emulate")]
 mod kernels;
+mod many_contigs;
 mod model_files;
 mod motifs;
 mod output_folder;
@@ -33,6 +34,7 @@ mod report;
 mod sampler;
 mod select;
 mod shift;
+mod streams;
 mod training;
 mod variants;
 mod yeast;

@@ -11,6 +11,7 @@ use super::layout::{self, LayerGroup};
 use super::read_config::{self, BranchConfig};
 use super::{KerasModel, heaps};
 use crate::error::Problem;
+use crate::files::h5_file;
 use crate::model::{Architecture, Network, ParameterSet, Tensor};
 
 /// More weights than any such model has (the official full model: 6.4 million); keeps a damaged
@@ -98,7 +99,7 @@ fn check_bytes(path: &Path) -> Result<()> {
 }
 
 fn read_file(path: &Path) -> Result<KerasModel, Inside> {
-    let file = File::open(path)?;
+    let file = h5_file::open(path)?;
     if !file.link_exists("model_weights") {
         return Err(without_model(&file).into());
     }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use hdf5_metno::{Dataset, File};
 
 use crate::error::Problem;
+use crate::files::h5_file;
 use crate::files::keras_h5::heaps;
 
 /// Opens `path`; `None` where there is no such file.
@@ -21,7 +22,7 @@ pub fn open(path: &Path) -> Result<Option<File>> {
     if heaps::first_endless(&bytes).is_some() {
         return Err(broken(path, "a list inside never ends").into());
     }
-    Ok(Some(File::open(path).map_err(|error| broken(path, &error.to_string()))?))
+    Ok(Some(h5_file::open(path).map_err(|error| broken(path, &error.to_string()))?))
 }
 
 /// What a read that failed is called. Blosc, which official files use, needs a plug-in.
