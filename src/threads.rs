@@ -2,10 +2,11 @@
 //! as there are, or one clear error; never a panic.
 
 use std::error::Error as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadBuilder, ThreadPoolBuilder};
 
 use crate::error::Problem;
 
@@ -21,37 +22,51 @@ pub fn pool(wanted: usize) -> Result<(), Problem> {
     if *built {
         return Ok(());
     }
-    fewer_and_fewer(wanted, |n| match ThreadPoolBuilder::new().num_threads(n).build_global() {
-        // The only other reason, which has no cause of its own: a loop ran before this call.
-        Err(error) if error.source().is_none() => Ok(()),
-        result => result,
-    })?;
-    *built = true;
+    // The library tries but once to build this pool, so its threads are there before.
+    let (threads, n) = waiting(wanted, Builder::new)?;
+    let hand_over =
+        |thread| threads.send(thread).map_err(|_| std::io::Error::other("it ended early"));
+    match ThreadPoolBuilder::new().num_threads(n).spawn_handler(hand_over).build_global() {
+        // The only reason without a cause of its own: a loop ran before this call.
+        Err(error) if error.source().is_some() => return Err(refused(&error)),
+        _ => *built = true,
+    }
     Ok(())
 }
 
-/// Tries with all, then with half of them, down to one. What was started in vain is ended first, but
-/// not at once; half leaves room for it, and for the threads that read and write.
-fn fewer_and_fewer<T>(
-    wanted: usize,
-    build: impl Fn(usize) -> Result<T, rayon::ThreadPoolBuildError>,
-) -> Result<T, Problem> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let mut n = if wanted > 0 { wanted } else { cores() };
-    loop {
-        match build(n) {
-            Ok(built) => return Ok(built),
-            Err(error) if n <= 1 => return Err(refused(&error)),
-            Err(_) => n /= 2,
-        }
-    }
+/// A pool of its own, of so many threads.
+///
+/// Errors: they cannot be started.
+pub fn own_pool(threads: usize) -> Result<rayon::ThreadPool, Problem> {
+    ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| refused(&error))
 }
 
-/// A pool of its own, with the same fewer threads where the machine refuses them.
-///
-/// Errors: not even one thread can be started.
-pub fn own_pool(wanted: usize) -> Result<rayon::ThreadPool, Problem> {
-    fewer_and_fewer(wanted, |n| ThreadPoolBuilder::new().num_threads(n).build())
+/// Starts threads that wait for their work, and says how many should get some: all, or half of those
+/// that the machine gives where it gives fewer, which leaves room for threads that read and write.
+/// The rest ends when the sender is gone.
+fn waiting(
+    wanted: usize,
+    builder: impl Fn() -> Builder,
+) -> Result<(Sender<ThreadBuilder>, usize), Problem> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = if wanted > 0 { wanted.min(rayon::max_num_threads()) } else { cores() };
+    let (send, receive) = channel::<ThreadBuilder>();
+    let receive = Arc::new(Mutex::new(receive));
+    for started in 0..wanted {
+        let receive = Arc::clone(&receive);
+        let work = move || {
+            let thread = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            if let Ok(thread) = thread {
+                thread.run();
+            }
+        };
+        match builder().spawn(work) {
+            Ok(_) => {}
+            Err(error) if started == 0 => return Err(refused(&error)),
+            Err(_) => return Ok((send, started.div_ceil(2))),
+        }
+    }
+    Ok((send, wanted))
 }
 
 /// Starts a thread that may outlive the caller's scope. Errors: it cannot be started.
@@ -80,24 +95,37 @@ pub fn refused(error: &dyn std::fmt::Display) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use rayon::prelude::*;
+
     use super::*;
 
+    /// More stack than there is address space: the machine refuses the thread.
+    const IMPOSSIBLE: usize = 1 << 60;
+
     #[test]
-    fn fewer_threads_are_tried_before_none() {
-        let tried = Mutex::new(Vec::new());
-        let never = |n| {
-            tried.lock().unwrap().push(n);
-            // More stack than there is address space: the machine refuses the thread.
-            ThreadPoolBuilder::new().num_threads(n).stack_size(1 << 60).build()
-        };
-        let error = fewer_and_fewer(9, never).map(|_| ()).unwrap_err().to_string();
+    fn no_thread_is_an_error() {
+        let never = || Builder::new().stack_size(IMPOSSIBLE);
+        let error = waiting(4, never).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("cannot start a thread: "), "{error}");
-        assert_eq!(*tried.lock().unwrap(), [9, 4, 2, 1]);
-        let pool = fewer_and_fewer(4, |n| {
-            let stack = if n > 2 { 1 << 60 } else { 1 << 20 };
-            ThreadPoolBuilder::new().num_threads(n).stack_size(stack).build()
-        });
-        assert_eq!(pool.unwrap().current_num_threads(), 2);
+        assert!(error.contains("ulimit -u"), "{error}");
+    }
+
+    #[test]
+    fn fewer_threads_are_a_smaller_pool() {
+        let left = Cell::new(5);
+        let five = || match left.replace(left.get() - 1) {
+            1.. => Builder::new(),
+            _ => Builder::new().stack_size(IMPOSSIBLE),
+        };
+        let (threads, n) = waiting(9, five).unwrap();
+        assert_eq!(n, 3);
+        let hand_over =
+            |thread| threads.send(thread).map_err(|_| std::io::Error::other("it ended early"));
+        let pool = ThreadPoolBuilder::new().num_threads(n).spawn_handler(hand_over).build();
+        let sum: u32 = pool.unwrap().install(|| (0..100u32).into_par_iter().sum());
+        assert_eq!(sum, 4950);
     }
 
     #[test]

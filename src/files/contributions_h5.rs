@@ -242,7 +242,7 @@ impl ContributionsReader {
     /// Errors: a file that is no HDF5, lacks a dataset, or has datasets of other shapes.
     pub fn open(path: &Path) -> Result<Self> {
         let open = || -> Result<Self> {
-            let file = File::open(path)?;
+            let file = crate::files::h5_file::open(path)?;
             let dataset = |name: &str| {
                 file.dataset(name).map_err(|_| {
                     Problem::new(format!("dataset {name} is missing"))

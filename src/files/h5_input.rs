@@ -28,7 +28,7 @@ use hdf5_metno_sys::h5p::{
     H5Pset_file_image,
 };
 
-use super::h5_damage;
+use super::{h5_damage, h5_file};
 use crate::error::Problem;
 use crate::store::mapped_file::MappedFile;
 
@@ -120,7 +120,7 @@ pub fn open(path: &Path) -> Result<File, Problem> {
     let bytes = MappedFile::open(&bytes, path, "make it again").map_err(denied)?;
     check_bytes(&bytes)?;
     forbid_external_links();
-    File::open(path).map_err(|error| unreadable(&error))
+    h5_file::open(path).map_err(|error| unreadable(&error))
 }
 
 /// Names of what a group holds, with how each is linked.

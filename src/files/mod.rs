@@ -6,6 +6,7 @@ pub mod bigwig_stream;
 pub mod contributions_h5;
 pub mod folds_json;
 pub(crate) mod h5_damage;
+pub mod h5_file;
 pub mod h5_input;
 pub mod h5_out;
 pub mod keras_h5;

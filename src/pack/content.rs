@@ -62,15 +62,15 @@ impl Watched {
     }
 
     /// Errors when the file is not what it was: what was read of it may be of two files.
-    pub fn check(&self) -> Result<(), Problem> {
-        let now = File::open(&self.path)
-            .and_then(|file| Stat::of(&file))
-            .map_err(|e| lines::unreadable(&self.path, &e))?;
+    pub fn check(&self) -> Result<()> {
+        let file = lines::open_file(&self.path)?;
+        let now = Stat::of(&file).map_err(|e| lines::unreadable(&self.path, &e))?;
         match now.same_bytes(&self.stat) {
             true => Ok(()),
             false => Err(Problem::new("the file changed while it was read")
                 .at(self.path.display())
-                .fix("wait until it is complete, then run the same command again")),
+                .fix("wait until it is complete, then run the same command again")
+                .into()),
         }
     }
 

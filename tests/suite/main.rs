@@ -23,6 +23,7 @@ mod from_reads;
 mod fuzz_corpus;
 #[cfg(feature = "emulate")]
 mod kernels;
+mod many_contigs;
 mod model_files;
 mod motifs;
 mod output_folder;
@@ -37,6 +38,7 @@ mod runs;
 mod sampler;
 mod select;
 mod shift;
+mod streams;
 mod text_inputs;
 mod training;
 mod variants;

@@ -113,9 +113,9 @@ fn examples(
     nonpeaks: &[Region],
     folds: &Folds,
 ) -> (usize, usize) {
+    let splits = folds.splits();
     let count = |regions: &[Region], split| {
-        let names = folds.names(split);
-        regions.iter().filter(|r| names.contains(&r.chrom)).count()
+        regions.iter().filter(|r| splits.of(&r.chrom) == Some(split)).count()
     };
     let of = |split| match subject.training.goal {
         Goal::Bias { .. } => count(nonpeaks, split),
