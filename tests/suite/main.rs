@@ -24,6 +24,7 @@ mod kernels;
 mod model_files;
 mod motifs;
 mod output_folder;
+mod outputs;
 mod packs;
 mod parity;
 mod pipeline;
