@@ -124,10 +124,10 @@ fn create(path: &Path, disk: &Shared) -> Result<File> {
         );
         H5Fcreate(label.as_ptr(), H5F_ACC_TRUNC, creation.id(), access.id())
     };
-    lock(disk).check()?;
-    ensure!(id >= 0, "HDF5 cannot make the file");
     // SAFETY: the handle was made above and belongs to nobody else.
-    Ok(unsafe { hdf5_metno::from_id(id) }?)
+    let file = (id >= 0).then(|| unsafe { hdf5_metno::from_id(id) });
+    lock(disk).check()?;
+    Ok(file.context("HDF5 cannot make the file")??)
 }
 
 type Shared = Arc<Mutex<Disk>>;

@@ -8,10 +8,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, View, serialize_to_file};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, View, serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::atomic;
@@ -125,7 +126,9 @@ pub fn save(path: &Path, state: &TrainState) -> Result<()> {
             set.tensors.iter().map(move |t| (format!("{group}/{}", t.name), Bytes(t)))
         })
         .collect();
-    atomic::write_with(path, |temporary| Ok(serialize_to_file(tensors, Some(header), temporary)?))
+    // Not `serialize_to_file`, which makes a temporary file of its own, for its owner only.
+    let bytes = serialize(tensors, Some(header))?;
+    atomic::write(path, |out| Ok(out.write_all(&bytes)?))
 }
 
 /// Reads the state of a run with architecture `arch`.
@@ -240,6 +243,7 @@ fn header(metadata: &Metadata) -> Result<Header<'_>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use safetensors::tensor::serialize_to_file;
     use serde_json::json;
 
     fn arch() -> Architecture {

@@ -6,7 +6,7 @@
 //! when it is damaged, of another version or cannot be written, files are hashed again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -224,6 +224,7 @@ fn write(path: &Path, learnt: &Entries) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::time::Duration;
 
     use super::*;

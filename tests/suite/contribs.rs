@@ -413,6 +413,14 @@ fn a_stopped_or_killed_run_goes_on_and_ends_with_the_same_bytes() {
             ["whole", "part"].map(|run| fs::read(fixture.path(&format!("{run}.{file}"))).unwrap());
         assert!(whole == part, "{file}");
     }
+    // The record's proof covers the regions before the interruptions too.
+    let [whole, part] = ["whole", "part"].map(|run| {
+        let record = fixture.read(&format!("{run}.scores.run.json"));
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        record["outcome"]["sum_check"].clone()
+    });
+    assert!(whole["regions"].as_u64().unwrap() > 0, "{whole}");
+    assert_eq!(whole, part);
     assert!(!partial.exists());
     let temporary = tree(fixture.folder.path()).into_iter().find(|n| n.starts_with(".cbp-fast-"));
     assert!(temporary.is_none_or(|n| n.contains("cache")));

@@ -27,6 +27,7 @@ mod many_contigs;
 mod model_files;
 mod motifs;
 mod output_folder;
+mod outputs;
 mod pack_cache;
 mod packs;
 mod parity;

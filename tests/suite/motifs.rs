@@ -83,6 +83,39 @@ fn results_go_to_the_official_places_with_the_official_arguments() {
 }
 
 #[test]
+fn a_signal_ends_modisco_too_and_its_log_is_no_way_to_other_files() {
+    let run = Run::new(&["profile"]);
+    run.put("bin/modisco", "#!/bin/sh\necho started\necho $$ > pid\nexec sleep 60\n");
+    run.put("victim", "precious");
+    let log = run.0.path().join("run/logs/x_modisco_profile.log");
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("../../victim", &log).unwrap();
+    let program = run.0.path().join("bin/modisco");
+    let arguments = ["motifs", "-o", "run", "--modisco", program.to_str().unwrap()];
+    let mut command = command(run.0.path(), &arguments);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while run.read("pid").is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before it could be stopped");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let kill = |signal: &str, process: &str| {
+        let mut kill = std::process::Command::new("kill");
+        kill.args([signal, process]).stderr(std::process::Stdio::null()).status().unwrap().success()
+    };
+    assert!(kill("-TERM", &child.id().to_string()));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("interrupted"), "{}", stderr(&output));
+    assert!(!kill("-0", run.read("pid").trim()), "modisco still runs");
+    assert_eq!(
+        (run.read("victim"), fs::read_to_string(&log).unwrap()),
+        ("precious".into(), "started\n".into())
+    );
+    let left = tree(&run.0.path().join("run"));
+    assert!(left.iter().all(|name| !name.contains(".cbp-fast")), "{left:?}");
+}
+
+#[test]
 fn a_database_is_handed_on() {
     let run = Run::new(&["profile", "counts"]);
     run.put("db.meme", "MEME");
