@@ -1,6 +1,7 @@
 //! The regions of a command that uses a model: read, checked against the genome, cut down to the
 //! rows whose window fits, with a table of the rows that do not.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -54,11 +55,12 @@ pub fn open(
     let mut wanted = regions::read(path)?;
     inputs::check_regions(&wanted, path, &tracks.genome)?;
     if let Some(folds) = filter.folds {
-        let split_of = folds.by_name();
-        wanted.retain(|r| split_of.get(r.chrom.as_str()) == Some(&Split::Test));
+        let splits = folds.splits();
+        wanted.retain(|r| splits.of(&r.chrom) == Some(Split::Test));
     }
     if let Some(chroms) = filter.chroms {
         warn_of_missing(chroms, &wanted, path, console);
+        let chroms: HashSet<&String> = chroms.iter().collect();
         wanted.retain(|r| chroms.contains(&r.chrom));
     }
     inputs::refuse_disputed(&tracks.disputed, wanted.iter().map(|r| r.chrom.as_str()))?;
@@ -90,11 +92,9 @@ pub fn open(
 }
 
 fn warn_of_missing(chroms: &[String], regions: &[Region], path: &Path, console: &Console) {
-    let missing: Vec<&str> = chroms
-        .iter()
-        .filter(|name| !regions.iter().any(|r| r.chrom == **name))
-        .map(String::as_str)
-        .collect();
+    let there: HashSet<&str> = regions.iter().map(|r| r.chrom.as_str()).collect();
+    let missing: Vec<&str> =
+        chroms.iter().filter(|name| !there.contains(name.as_str())).map(String::as_str).collect();
     if !missing.is_empty() {
         console.warning(format!("{}: no region lies on {}", path.display(), missing.join(", ")));
     }

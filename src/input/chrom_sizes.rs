@@ -20,8 +20,14 @@ pub struct ChromSizes {
 }
 
 impl ChromSizes {
+    /// Length of one contig, or of a few: a loop asks `lengths`.
     pub fn get(&self, name: &str) -> Option<u64> {
         self.entries.iter().find(|(n, _)| n == name).map(|&(_, length)| length)
+    }
+
+    /// Lengths by name.
+    pub fn lengths(&self) -> HashMap<&str, u64> {
+        self.entries.iter().map(|(name, length)| (name.as_str(), *length)).collect()
     }
 }
 
@@ -113,6 +119,7 @@ mod tests {
         let sizes = read_text("chr1\t100\r\n\n# x\nchr2\t7\t112\t60\t61").unwrap();
         assert_eq!(sizes.entries, [("chr1".to_string(), 100), ("chr2".to_string(), 7)]);
         assert_eq!((sizes.get("chr2"), sizes.get("2")), (Some(7), None));
+        assert_eq!(sizes.lengths().get("chr2"), Some(&7));
     }
 
     #[test]

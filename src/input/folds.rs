@@ -51,16 +51,16 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// The part that `chrom` belongs to; `None` where the fold leaves it out.
+    /// The part that `chrom` belongs to; `None` where the fold leaves it out. For one name or a few.
     pub fn split_of(&self, chrom: &str) -> Option<Split> {
         Split::ALL.into_iter().find(|&split| self.names(split).iter().any(|n| n == chrom))
     }
 
-    /// The part of each chromosome, for whoever asks for many of them.
-    pub fn by_name(&self) -> HashMap<&str, Split> {
-        let all = Split::ALL.into_iter().rev();
-        all.flat_map(|split| self.names(split).iter().map(move |name| (name.as_str(), split)))
-            .collect()
+    /// The part that each chromosome belongs to. Draft genomes have 200,000 of them, so a loop asks
+    /// this map and not the lists.
+    pub fn splits(&self) -> Splits<'_> {
+        let named = |split| self.names(split).iter().map(move |name| (name.as_str(), split));
+        Splits(Split::ALL.into_iter().flat_map(named).collect())
     }
 
     pub fn names(&self, split: Split) -> &[String] {
@@ -69,6 +69,16 @@ impl Folds {
             Split::Valid => &self.valid,
             Split::Test => &self.test,
         }
+    }
+}
+
+/// Parts by the name of the chromosome.
+pub struct Splits<'a>(HashMap<&'a str, Split>);
+
+impl Splits<'_> {
+    /// The part that `chrom` belongs to; `None` where the fold leaves it out.
+    pub fn of(&self, chrom: &str) -> Option<Split> {
+        self.0.get(chrom).copied()
     }
 }
 
@@ -108,8 +118,8 @@ fn check(value: &Value) -> Result<Folds, Problem> {
     for (a, b) in
         [(Split::Train, Split::Valid), (Split::Train, Split::Test), (Split::Valid, Split::Test)]
     {
-        let of_b: HashSet<&String> = folds.names(b).iter().collect();
-        if let Some(both) = folds.names(a).iter().find(|name| of_b.contains(name)) {
+        let known: HashSet<&String> = folds.names(b).iter().collect();
+        if let Some(both) = folds.names(a).iter().find(|name| known.contains(name)) {
             return Err(Problem::new(format!("chromosome {both} is in both {a} and {b}"))
                 .fix("each chromosome belongs to one list, or the scores are not held out"));
         }

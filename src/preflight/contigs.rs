@@ -133,7 +133,7 @@ impl ContigTable {
                 names.push(name);
             }
         }
-        let split_of = self.folds.as_ref().map(|(_, folds)| folds.by_name()).unwrap_or_default();
+        let splits = self.folds.as_ref().map(|(_, folds)| folds.splits());
         names
             .into_iter()
             .map(|name| Row {
@@ -144,7 +144,7 @@ impl ContigTable {
                     .iter()
                     .map(|u| u.by_chrom.get(name).map_or(0, |rows| rows.count))
                     .collect(),
-                split: split_of.get(name).copied(),
+                split: splits.as_ref().and_then(|splits| splits.of(name)),
             })
             .collect()
     }

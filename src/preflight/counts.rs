@@ -40,10 +40,8 @@ impl Sample {
         outputlen: usize,
         size: usize,
     ) -> Result<Self> {
-        let split_of = folds.by_name();
-        let wanted = |r: &&Region| {
-            matches!(split_of.get(r.chrom.as_str()), Some(Split::Train | Split::Valid))
-        };
+        let splits = folds.splits();
+        let wanted = |r: &&Region| matches!(splits.of(&r.chrom), Some(Split::Train | Split::Valid));
         let of = regions.iter().filter(wanted).count();
         let step = of.div_ceil(size.max(1)).max(1);
         let half = (outputlen / 2) as i64;

@@ -250,7 +250,9 @@ fn many_contigs_cost_little() {
     let fold =
         format!(r#"{{"train":{},"valid":{},"test":[]}}"#, list(0, MANY / 2), list(MANY / 2, MANY));
     fs::write(at("fold.json"), fold).unwrap();
-    assert_eq!(folds::read(&at("fold.json")).unwrap().by_name().len(), MANY);
+    let folds = folds::read(&at("fold.json")).unwrap();
+    let splits = folds.splits();
+    assert!(names.iter().all(|name| splits.of(name).is_some()));
     // An unoptimised build takes a second; a search of all for each takes minutes.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }

@@ -1,6 +1,5 @@
 //! The stages of a run: counts of peaks, scores of shuffled windows, scores of variants.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -58,9 +57,8 @@ impl Run<'_> {
             let sizes = chrom_sizes::read(sizes_path)?;
             let disputed = inputs::check_sizes(&sizes, sizes_path, &genome, &self.console)?;
             inputs::refuse_disputed(&disputed, found.iter().map(|peak| peak.chrom.as_str()))?;
-            let listed: HashSet<&str> =
-                sizes.entries.iter().map(|(name, _)| name.as_str()).collect();
-            found.retain(|peak| listed.contains(peak.chrom.as_str()));
+            let lengths = sizes.lengths();
+            found.retain(|peak| lengths.contains_key(peak.chrom.as_str()));
         }
         let elsewhere = all - found.len();
         let chosen = peaks::choose(
