@@ -1,6 +1,7 @@
 //! Peaks of 3 to 10 columns, as variant-scorer takes them: with 10 the last is the summit, with
 //! fewer the summit is the middle.
 
+use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::Result;
@@ -29,8 +30,15 @@ impl Peak {
 
 /// Reads all peaks of `path`; `#`, `track` and `browser` lines and empty lines are skipped.
 pub fn read(path: &Path) -> Result<Vec<Peak>> {
+    let mut text = lines::open(path)?;
+    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
+    // Rows of these begin like peaks and mean something else.
+    let foreign = [Kind::Bedpe, Kind::Fragments, Kind::HeadlessVcf, Kind::Vcf];
+    if let Some(kind) = sniff::of(start).filter(|kind| foreign.contains(kind)) {
+        return Err(sniff::unexpected("peaks (BED or narrowPeak)", kind).at(path.display()).into());
+    }
     let mut peaks = Vec::new();
-    lines::for_each(path, |number, line| {
+    lines::for_each_of(text, path, |number, line| {
         if !regions::is_header(line) {
             peaks.push(parse(line).map_err(|p| p.at(lines::place(path, number)))?);
         }

@@ -370,7 +370,7 @@ fn of_row(c: &[&[u8]], contigs: &HashSet<&[u8]>) -> Option<Kind> {
     // name, length, offset, bases a line, bytes a line: an index of a FASTA is a list of sizes too.
     if let (5, Some(bases), Some(bytes)) = (n, value(c.get(3)), value(c.get(4)))
         && bases >= SHORTEST_LINE
-        && bytes > bases
+        && bytes >= bases
         && bytes <= bases + 2
     {
         return Some(Kind::ChromSizes);
