@@ -1,6 +1,6 @@
 #!/bin/sh
 # RUSTC_WORKSPACE_WRAPPER of the fuzz target: rustc, with the counters that libFuzzer steers by in our
-# library and nowhere else. Build scripts and dependencies stay as they are, so they are not built again.
+# library and nowhere else. Build scripts and Rust dependencies stay as they are.
 case " $* " in
 *" --crate-name cbp_fast "*)
     exec "$@" -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
