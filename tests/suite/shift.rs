@@ -426,7 +426,7 @@ fn pack_shift_qc_on_the_command_line() {
         (&["--chromosomes", "chr9"][..], "chr9 is not in the genome"),
         (&["--chromosomes", "chr2"], "no cut sites on chr2"),
         (&["--ATAC-ref-path", "sim.fa"], "names no strand"),
-        (&["-op", "nowhere/qc"], "where: nowhere/qc.svg"),
+        (&["-op", "nowhere/qc"], "where: nowhere\n"),
     ] {
         let text = match more[0] {
             "-op" => fixture.fail(&[&base[..8], more].concat()),
