@@ -246,13 +246,14 @@ mod tests {
     #[test]
     fn any_number_of_contigs_is_listed() {
         let folder = tempfile::tempdir().unwrap();
-        for count in [0usize, 1, 65_535, 65_536, 70_001] {
+        for count in [0usize, 1, 257, 65_536] {
             let path = folder.path().join(format!("{count}.bw"));
             let contigs: Vec<(String, u64)> =
                 (0..count).map(|i| (format!("c{i}"), 5 + i as u64)).collect();
             let pending = Pending::create(&path).unwrap();
             let mut stream = BigWigStream::create(pending.file(), folder.path(), &contigs).unwrap();
-            for contig in 0..count as u32 {
+            let ids = [0, 1, 255, 256, 40_000, 65_535];
+            for contig in ids.into_iter().filter(|&id| (id as usize) < count) {
                 stream
                     .push_runs(contig, vec![Run { start: 1, end: 3, value: contig as f32 }])
                     .unwrap();
@@ -264,8 +265,8 @@ mod tests {
                 file.chroms().iter().map(|c| (c.name.as_str(), u64::from(c.length))).collect();
             assert_eq!((listed.len(), file.chroms().len()), (count, count));
             assert!(contigs.iter().all(|(name, length)| listed.get(name.as_str()) == Some(length)));
-            for id in [0, 1, 255, 256, 65_535, count.saturating_sub(1)] {
-                if let Some((name, _)) = contigs.get(id) {
+            for id in ids {
+                if let Some((name, _)) = contigs.get(id as usize) {
                     let values = file.values(name, 0, 5).unwrap();
                     assert!(values[0].is_nan() && values[3].is_nan());
                     assert_eq!(values[1..3], [id as f32; 2]);
