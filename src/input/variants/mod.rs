@@ -104,6 +104,10 @@ pub fn for_each(
         .at(path.display())
         .fix("pass the --schema of a text list, or give the VCF its header")
         .into()),
+        // Five columns, as a list may have them, of which none is an allele.
+        (None, _) if sniff::of(start) == Some(Kind::Fragments) => {
+            Err(sniff::unexpected("a list of variants", Kind::Fragments).at(path.display()).into())
+        }
         (None, schema) => {
             let schema = schema.unwrap_or(Schema::Chrombpnet);
             text::for_each(bytes, path, schema, each).map_err(|e| {
