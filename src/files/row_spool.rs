@@ -243,6 +243,20 @@ impl RowSpool {
         sync().map_err(|error| atomic::unwritable(&self.path, error.into()))
     }
 
+    /// Removes the spool of a run that is complete, where one is left.
+    ///
+    /// Errors: a file that is no spool, anything that the disk says.
+    pub fn sweep(path: &Path) -> Result<()> {
+        let sweep = || -> Result<()> {
+            if std::fs::symlink_metadata(path).is_err() {
+                return Ok(());
+            }
+            check_magic(&mut open_in_place(path)?, path)?;
+            Ok(std::fs::remove_file(path)?)
+        };
+        sweep().map_err(|error| atomic::unwritable(path, error))
+    }
+
     /// The rows are elsewhere now.
     pub fn remove(self) -> Result<()> {
         std::fs::remove_file(&self.path)

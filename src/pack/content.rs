@@ -43,19 +43,13 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Errors: a missing or unreadable file; a pipe or device, which has no content to be known by.
+    /// A pipe is known by what it gave, which `lines` keeps.
+    ///
+    /// Errors: a missing or unreadable file.
     pub fn begin(path: &Path) -> Result<Self> {
         let begun = SystemTime::now();
         let file = lines::open_file(path)?;
         let metadata = file.metadata().map_err(|e| lines::unreadable(path, &e))?;
-        if !metadata.is_file() {
-            return Err(Problem::new(
-                "expected a regular file, found a pipe or device, which can be read only once",
-            )
-            .at(path.display())
-            .fix("write it to a file first and pass that; gzip and bgzip are read as they are")
-            .into());
-        }
         let stat = Stat::from(&metadata);
         let is_proof = stat.is_proof(begun, &file);
         Ok(Self { path: path.to_path_buf(), stat, begun, is_proof })
@@ -356,7 +350,5 @@ mod tests {
         File::options().append(true).open(&place.file).unwrap().write_all(b"x").unwrap();
         let text = watched.check().unwrap_err().to_string();
         assert!(text.contains("changed while it was read") && text.contains("x.bam"), "{text}");
-        let text = Watched::begin(Path::new("/dev/null")).err().unwrap().to_string();
-        assert!(text.contains("pipe"), "{text}");
     }
 }

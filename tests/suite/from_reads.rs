@@ -87,9 +87,10 @@ fn training_from_reads_is_training_from_their_bigwig() {
 #[test]
 fn a_run_that_failed_before_training_can_be_started_otherwise() {
     let fixture = with_reads("reads.tagAlign");
+    fixture.write("fragments.tsv", "chr1\t1000\t1200\tCELL-1\t1\n");
     let wrong = from_reads(
         fixture.bias_train("bias", &[]),
-        &["-ifrag", "reads.tagAlign", "--shift", "0/0", "--strict", "--barcodes", "peaks.bed"],
+        &["-ifrag", "fragments.tsv", "--shift", "0/0", "--strict", "--barcodes", "peaks.bed"],
     );
     let text = fixture.fail(&strs(&wrong));
     assert!(text.contains("no fragment has a barcode of the list"), "{text}");

@@ -474,7 +474,7 @@ fn cli_errors_say_what_where_and_how() {
         (&["genome", "-g", "no.fa", "-o", "x.cbg"][..], "file does not exist"),
         (&["genome", "-g", "bad.fa", "-o", "x.cbg"], "where: bad.fa line 2"),
         (&["genome", "-g", ".", "-o", "x.cbg"], "expected a file, found a folder"),
-        (&["genome", "-g", "bad.fa", "-o", "no/such/x.cbg"], "where: no/such/x.cbg"),
+        (&["genome", "-g", "bad.fa", "-o", "no/such/x.cbg"], "where: no/such"),
         (&["signal", "--bigwig", "x.bw"], "expected a bigWig, found something else"),
         (&["info", "bad.fa"], "expected a cbp-fast pack"),
         (&["verify", "x.bw"], "expected a cbp-fast pack"),

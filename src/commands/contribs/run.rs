@@ -72,7 +72,7 @@ impl Run {
                             .join(", ")
                     ));
                     // Killed between the last two steps of a run.
-                    let _ = std::fs::remove_file(outputs.partial());
+                    RowSpool::sweep(&outputs.partial())?;
                     return Ok(None);
                 }
             }
@@ -102,14 +102,15 @@ impl Run {
     ) -> Result<()> {
         let job = Job { n: work.len(), length: work.inputlen, heads: args.heads(), group };
         let stop = StopFlag::on_signals()?;
+        let partial = self.outputs.partial();
+        let open = if args.force { RowSpool::replace } else { RowSpool::open };
+        let mut spool = open(&partial, &self.record.key(), job.parts())?;
         if args.force {
             // Scores of an earlier run must not stay beside the record of this one.
-            for path in self.outputs.all(args) {
+            for path in self.outputs.all(args).iter().filter(|path| **path != partial) {
                 let _ = std::fs::remove_file(path);
             }
         }
-        let open = if args.force { RowSpool::replace } else { RowSpool::open };
-        let mut spool = open(&self.outputs.partial(), &self.record.key(), job.parts())?;
         self.record.write(&self.outputs.record())?;
         if !spool.is_empty() {
             console.info(format!(

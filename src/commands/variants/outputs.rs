@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::VariantsArgs;
 use crate::predict::outputs::suffixed;
+use crate::variants::origin;
 
 /// `PREFIX.SUFFIX`, with `.fold_K` in between where there are several models.
 pub struct Names {
@@ -25,7 +26,9 @@ impl Names {
         for model in 0..self.models {
             // Shuffled scores of an earlier run are read, and none are made.
             if args.shuffled_scores.is_empty() {
-                files.push(self.of_model(model, "variant_scores.shuffled.tsv"));
+                let shuffled = self.of_model(model, "variant_scores.shuffled.tsv");
+                files.push(origin::record_of(&shuffled));
+                files.push(shuffled);
             }
             files.push(self.of_model(model, "peak_scores.tsv"));
             files.push(self.of_model(model, "variant_predictions.h5"));

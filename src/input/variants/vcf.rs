@@ -98,7 +98,11 @@ fn read_site(bytes: &mut Text, line: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         let chunk = bytes.fill_buf()?;
         if chunk.is_empty() {
-            return Ok(!line.is_empty());
+            // The last line may lack its end, but not one of the columns before the samples.
+            return match line.is_empty() || columns + 1 >= SITE_COLUMNS {
+                true => Ok(!line.is_empty()),
+                false => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
         }
         let end = memchr(b'\n', chunk);
         let here = &chunk[..end.unwrap_or(chunk.len())];
