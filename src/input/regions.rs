@@ -68,6 +68,10 @@ impl std::fmt::Display for Extra {
 ///
 /// Errors: any row that is not a region, with file and line; a file without a region.
 pub fn read(path: &Path) -> Result<Vec<Region>> {
+    rows(path).map_err(|e| sniff::explain(path, e, &[Kind::NarrowPeak, Kind::Bed]))
+}
+
+fn rows(path: &Path) -> Result<Vec<Region>> {
     let mut regions = Vec::new();
     lines::for_each(path, |number, line| {
         if !is_header(line) {
@@ -75,8 +79,7 @@ pub fn read(path: &Path) -> Result<Vec<Region>> {
             regions.push(region);
         }
         Ok(())
-    })
-    .map_err(|e| sniff::explain(path, e, &[Kind::NarrowPeak, Kind::Bed]))?;
+    })?;
     if regions.is_empty() {
         return Err(Problem::new("file has no regions")
             .at(path.display())

@@ -16,6 +16,9 @@ use crate::input::regions::Region;
 const CHECK: &str = "contigs";
 pub const ROWS: &str = "rows";
 
+/// Bytes of a name that may be a contig's. Real ones have some 20; one far longer is damage.
+const LONGEST_NAME: usize = 1000;
+
 /// All inputs that name contigs.
 #[derive(Clone, Debug, Default)]
 pub struct ContigTable {
@@ -302,7 +305,15 @@ fn folds_against(reference: &List, place: &str, folds: &Folds) -> Vec<Finding> {
         let missing: Vec<&String> =
             wanted.iter().filter(|name| !reference.lengths.contains_key(*name)).collect();
         let Some(first) = missing.first() else { continue };
-        if missing.len() == wanted.len() {
+        if let Some(endless) = missing.iter().find(|name| name.len() > LONGEST_NAME) {
+            let problem = Problem::new(format!(
+                "a `{split}` chromosome of the fold is missing from the {}: {endless}",
+                reference.role
+            ));
+            let fix =
+                "no contig has so long a name: make the fold again with `cbp-fast prep splits`";
+            found.push(Finding::fail(CHECK, problem.at(place).fix(fix)));
+        } else if missing.len() == wanted.len() {
             let what =
                 format!("no chromosome of the fold's `{split}` list is in the {}", reference.role);
             let names = wanted.iter().map(String::as_str);
@@ -468,6 +479,13 @@ mod tests {
             assert!(texts.iter().any(|(v, t)| *v == verdict && t.contains(wanted)), "{texts:?}");
         }
         assert_eq!((texts.len(), worst(&all.findings())), (4, Verdict::Fail));
+
+        let mut all = table(GENOME, &GENOME[..2]);
+        let damaged = "x".repeat(LONGEST_NAME + 1);
+        all.set_folds(Path::new("f.json"), &folds(&["chr1"], &["chr2"], &["chr3", &damaged]));
+        let found = all.findings();
+        assert!(found.iter().any(|f| f.verdict == Verdict::Fail
+            && f.problem.to_string().contains("missing from the genome")));
     }
 
     #[test]

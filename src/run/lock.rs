@@ -27,6 +27,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::clock;
 use crate::console::Console;
 use crate::error::Problem;
+use crate::signals::{self, RemoveAtEnd};
 
 const ENDING: &str = ".cbp-fast.lock";
 /// Longer names of prefixes are cut, and a hash is added: file systems take 255 bytes.
@@ -44,9 +45,17 @@ const LOCAL_LOCKS: [&str; 4] = ["nolock", "local_lock=all", "local_lock=flock", 
 #[derive(Debug)]
 pub struct Lock {
     /// `None` on a file system that nobody can write to.
-    held: Option<(File, PathBuf)>,
+    held: Option<Held>,
     /// Folders that were made for it, outermost first.
     made: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Held {
+    file: File,
+    path: PathBuf,
+    /// A signal that ends the process leaves no lock file either.
+    _at_signal: RemoveAtEnd,
 }
 
 /// Who holds a lock: the contents of its file.
@@ -116,10 +125,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let Some((file, path)) = self.held.take() {
+        if let Some(held) = self.held.take() {
             // Removed while it is held: whoever waits for it then finds that it has no name.
-            if is_at(&file, &path) {
-                let _ = fs::remove_file(&path);
+            if is_at(&held.file, &held.path) {
+                let _ = fs::remove_file(&held.path);
             }
         }
         // Only what is empty goes: a run that was refused leaves no folder.
@@ -168,7 +177,7 @@ fn take(
     flag: &str,
     command: &str,
     console: &Console,
-) -> Result<Option<(File, PathBuf)>, Problem> {
+) -> Result<Option<Held>, Problem> {
     let path = folder.join(name);
     let failed = |error: io::Error| unwritable(folder, flag, &error);
     let mut tries = 0;
@@ -215,7 +224,10 @@ fn take(
             ));
         }
         return match write_holder(&file, &Holder::this(command)) {
-            Ok(()) => Ok(Some((file, path))),
+            Ok(()) => {
+                let at_signal = signals::remove_at_end(&path);
+                Ok(Some(Held { file, path, _at_signal: at_signal }))
+            }
             Err(error) => {
                 let _ = fs::remove_file(&path);
                 Err(failed(error))
