@@ -197,26 +197,34 @@ impl Job<'_> {
                 scores.display(),
                 log.display()
             ));
-            atomic::write_with(&results, |path| {
-                let arguments: [&OsStr; 9] = [
-                    "motifs".as_ref(),
-                    "-i".as_ref(),
-                    scores.as_os_str(),
-                    "-n".as_ref(),
-                    n.as_ref(),
-                    "-o".as_ref(),
-                    path.as_os_str(),
-                    "-w".as_ref(),
-                    window.as_ref(),
-                ];
-                self.modisco(&arguments, &log, false)?;
-                match fs::metadata(path)?.len() {
-                    0 => Err(Problem::new("modisco motifs ended well but wrote nothing")
-                        .at(log.display())
-                        .into()),
-                    _ => Ok(()),
-                }
-            })?;
+            // A folder: a temporary file of ours is locked, and HDF5 in modisco locks it again.
+            let unwritable = |error| atomic::unwritable(&results, error);
+            let beside = atomic::folder_of(&results);
+            let fresh = Temporary::folder_in(beside).map_err(|e| unwritable(e.into()))?;
+            let path = fresh.path().join("results.h5");
+            let arguments: [&OsStr; 9] = [
+                "motifs".as_ref(),
+                "-i".as_ref(),
+                scores.as_os_str(),
+                "-n".as_ref(),
+                n.as_ref(),
+                "-o".as_ref(),
+                path.as_os_str(),
+                "-w".as_ref(),
+                window.as_ref(),
+            ];
+            self.modisco(&arguments, &log, false)?;
+            if fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0 {
+                return Err(Problem::new("modisco motifs ended well but wrote nothing")
+                    .at(log.display())
+                    .into());
+            }
+            let place = || -> io::Result<()> {
+                fs::File::open(&path)?.sync_all()?;
+                fs::rename(&path, &results)?;
+                atomic::sync_folder(beside)
+            };
+            place().map_err(|e| unwritable(e.into()))?;
         } else if !self.request.force_report && is_newer(&page, &results) {
             self.console
                 .info(format!("{} is there already; --force makes it again", page.display()));

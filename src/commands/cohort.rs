@@ -17,6 +17,7 @@ use clap::Args;
 use super::bias::{self, BiasCommand, BiasTrainArgs};
 use super::pipeline::{self, BiasPipelineArgs, PipelineArgs};
 use super::train::{self, TrainArgs};
+use super::training;
 use crate::cli::args::{ConsoleArgs, TrainingArgs};
 use crate::cli::{self, Command};
 use crate::console::{Console, duration};
@@ -64,6 +65,14 @@ impl Work {
             Work::Bias(args) => &mut args.common,
             Work::Pipeline(args) => &mut args.train.common,
             Work::BiasPipeline(args) => &mut args.train.common,
+        }
+    }
+
+    /// What the names of its files begin with.
+    fn stem(&self) -> &'static str {
+        match self {
+            Work::Train(_) | Work::Pipeline(_) => "chrombpnet",
+            Work::Bias(_) | Work::BiasPipeline(_) => "bias",
         }
     }
 
@@ -159,7 +168,10 @@ fn read(path: &Path, console: ConsoleArgs) -> Result<Vec<Run>> {
         let at = || lines::place(path, number);
         lines::used(&line, "the command line").map_err(|problem| problem.at(at()))?;
         let (words, mut work) = parse(&line).map_err(|problem| problem.at(at()))?;
+        let stem = work.stem();
         let common = work.common();
+        training::refuse_as_input(common, stem, "-o", Some(&path.to_path_buf()))
+            .map_err(|problem| problem.within(at()))?;
         common.command_line = Some(words);
         let folder = common.output_dir.clone();
         if let Some(first) = folders.insert(real_folder(&folder), number) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::prefix;
 use crate::cli::args::ConsoleArgs;
 use crate::error::Problem;
 use crate::motifs::{self, Head, Request};
@@ -62,6 +63,7 @@ pub fn run(args: MotifsArgs) -> Result<()> {
     }
     motifs::check_database(args.meme_db.as_deref())?;
     let console = args.console.console();
+    prefix::check_of_files(args.file_prefix.as_deref())?;
     let folder = Folder::open(&args.output_dir, args.file_prefix.as_deref())?;
     let _claimed = Claim::new("motifs")
         .reads("-m", &args.meme_db)

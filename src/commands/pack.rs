@@ -169,6 +169,8 @@ fn pack_signal(args: &SignalArgs) -> Result<()> {
             let output = args.output.clone().unwrap_or_else(|| bigwig.with_extension("cbs"));
             let _claimed = Claim::new("pack signal")
                 .reads("-bw", [&bigwig])
+                .reads("-g", &args.genome)
+                .reads("-c", &args.chrom_sizes)
                 .writes("-o", [output.clone()])
                 .prefix("-o", &output)
                 .take(&console)?;
@@ -194,7 +196,11 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
         };
         plain.with_extension("cbs")
     });
-    let figures = output.with_extension("shift");
+    // Names after a point that is not that of a pack stay: x.rep1 and x.rep2 have figures of their own.
+    let figures = match output.extension().is_some_and(|extension| extension == "cbs") {
+        true => output.with_extension("shift"),
+        false => suffixed(&output, ".shift"),
+    };
     let mut claim = Claim::new("pack signal")
         .reads(sources.format.flag(), &sources.files)
         .reads("-g", &args.genome)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::prefix;
 use crate::cli::args::ConsoleArgs;
 use crate::report::folder::Folder;
 use crate::report::{self, Request};
@@ -59,6 +60,7 @@ pub fn run(args: ReportArgs) -> Result<()> {
 
 /// A report elsewhere only reads the run's folder.
 fn claim(args: &ReportArgs) -> Result<Claim> {
+    prefix::check_of_files(args.file_prefix.as_deref())?;
     let folder = Folder::open(&args.output_dir, args.file_prefix.as_deref())?;
     let claim = Claim::new("report").reads("-bw", &args.bigwig);
     Ok(match &args.html {
@@ -70,6 +72,7 @@ fn claim(args: &ReportArgs) -> Result<Claim> {
             let beside = lock::folder_of(html);
             let figures = outputs::figures(folder.kind).into_iter();
             let figures = figures.map(|name| beside.join(format!("{}{name}", folder.prefix)));
+            let claim = claim.reads("-o", &folder.shown_files());
             let claim = claim.writes("--html", figures.chain([html.clone()]));
             // Its folder is made where it is missing, and nobody writes there then.
             if beside.is_dir() { claim.prefix("--html", html) } else { claim }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::reads::{self, Reads};
-use super::{check, inputs, shift_qc};
+use super::{check, inputs, prefix, shift_qc};
 use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::{Chosen, TrainingArgs};
 use crate::cli::reads_args::SignalInput;
@@ -123,6 +123,7 @@ impl Run {
     ) -> Result<Self> {
         let console = args.console.console();
         args.refuse_unsupported()?;
+        prefix::check_of_files(args.file_prefix.as_deref())?;
         let claimed = claim(args, stem, more_inputs).take(&console)?;
         let Chosen { device, fallback } = args.device.apply(&console)?;
         check::before_packing(args, arch)?;
@@ -226,6 +227,15 @@ impl Run {
     fn is_done_before(&self, force: bool) -> Result<bool> {
         if force {
             return Ok(false);
+        }
+        let other = if self.stem == "bias" { "chrombpnet" } else { "bias" };
+        let of_other = self.tree.logs(&format!("{other}.run.json"));
+        if of_other.exists() {
+            // Several files of both have one name.
+            return Err(Problem::new(format!("the output folder holds a {other} run"))
+                .at(of_other.display())
+                .fix("choose another -o: each run has a folder of its own")
+                .into());
         }
         let model = self.tree.models(&format!("{}.h5", self.stem));
         let models = self.tree.root().join("models");
@@ -340,8 +350,8 @@ impl Run {
         )?;
         let signal = Arc::new(reads.open_cached(cache_dir)?);
         let track = self.reads_bigwig();
-        // A run that goes on has the settings and inputs that the file was made with.
-        if args.force || !track.exists() {
+        // What lies there may have been made of other reads; of a run that is done it was not.
+        if !self.done || !track.exists() {
             bigwig::write_pack(&track, &signal)?;
             console.info(format!("wrote {}", track.display()));
         }
@@ -525,6 +535,17 @@ fn claim(args: &TrainingArgs, stem: &str, more_inputs: &[(&str, &Path)]) -> Clai
         .writes("-o", outputs::of_reads(&tree))
         .writes("-o", outputs::of_evaluation(&tree, kind, args.data_type))
         .folder("-o", &args.output_dir)
+}
+
+/// Errors when a file that is given with `flag`, beside the inputs of training, is one that the run
+/// writes.
+pub fn refuse_as_input(
+    args: &TrainingArgs,
+    stem: &str,
+    flag: &str,
+    path: Option<&PathBuf>,
+) -> Result<(), Problem> {
+    claim(args, stem, &[]).reads(flag, path).check()
 }
 
 /// Every flag that the weights depend on.

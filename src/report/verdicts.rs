@@ -32,9 +32,10 @@ pub fn of(context: &Context) -> Found {
         from_files(context, &mut found);
     }
     let path = folder.tree.logs(&format!("{}.log", folder.kind.stem()));
-    let rows = logs::epochs(&path).ok().flatten();
+    let rows = context.guarded_option(|| logs::epochs(&path)).ok().flatten();
     found.add("the end of training", rows.as_deref().and_then(training));
-    let table = tables::text(&folder.tree.evaluation("bw_shift_qc.tsv")).ok().flatten();
+    let path = folder.tree.evaluation("bw_shift_qc.tsv");
+    let table = context.guarded_option(|| tables::text(&path)).ok().flatten();
     found.add("the shift of the cut sites", table.as_deref().and_then(shift));
     found
 }

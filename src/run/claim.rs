@@ -31,6 +31,28 @@ enum Place {
 #[derive(Debug)]
 pub struct Claimed {
     _locks: Vec<Lock>,
+    /// Claimed files that were there before, as they were.
+    earlier: Vec<(PathBuf, Was)>,
+}
+
+/// Device, inode, size and time of the last change of a file: another after it was written.
+type Was = (u64, u64, u64, i64, i64);
+
+impl Claimed {
+    /// Removes what an earlier command left under the claimed names and this one did not write, so
+    /// that it does not stand beside what is new. Called at the end, when all is written.
+    pub fn remove_stale(&self) {
+        for (path, earlier) in &self.earlier {
+            if was(path) == Some(*earlier) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn was(path: &Path) -> Option<Was> {
+    let m = fs::symlink_metadata(path).ok().filter(|m| !m.is_dir())?;
+    Some((m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec()))
 }
 
 impl Claim {
@@ -80,7 +102,9 @@ impl Claim {
             };
             locks.push(lock(path, flag, self.command, console)?);
         }
-        Ok(Claimed { _locks: locks })
+        let there = |path: &PathBuf| Some((path.clone(), was(path)?));
+        let earlier = self.outputs.iter().filter_map(|(_, path)| there(path)).collect();
+        Ok(Claimed { _locks: locks, earlier })
     }
 
     /// No output is an input, nor another output. Touches nothing.

@@ -72,6 +72,18 @@ impl Outputs {
         files
     }
 
+    /// The list of the regions that have scores, in the order of these.
+    pub fn regions(&self, args: &ContribsArgs) -> Option<PathBuf> {
+        args.regions.is_some().then(|| self.path(".interpreted_regions.bed"))
+    }
+
+    /// Records of runs of other heads under this prefix.
+    pub fn other_records(&self) -> impl Iterator<Item = PathBuf> {
+        let others = ["scores", "counts_scores", "profile_scores"].into_iter();
+        let others = others.filter(|stem| *stem != self.stem());
+        others.map(|stem| self.path(&format!(".{stem}.run.json")))
+    }
+
     /// The bigWigs, which regions of a genome have.
     pub fn tracks(&self, args: &ContribsArgs) -> impl Iterator<Item = PathBuf> {
         let scores = args.regions.is_some().then(|| self.scores());

@@ -44,6 +44,16 @@ impl Run {
             return Ok(Some(run));
         }
         let outputs = &run.outputs;
+        for other in outputs.other_records() {
+            let earlier = RunRecord::read(&other)?.and_then(|mut r| r.inputs.remove("regions"));
+            let now = run.record.inputs.get("regions");
+            if earlier.zip(now).is_some_and(|(earlier, now)| !earlier.same_content(now)) {
+                return Err(Problem::new("the output prefix holds scores of other regions")
+                    .at(other.display())
+                    .fix("choose another -op, or pass --force to write over the list of regions that both share")
+                    .into());
+            }
+        }
         let partial = outputs.partial().exists();
         let existing = outputs.scores().find(|path| path.exists());
         match RunRecord::read(&outputs.record())? {
@@ -167,6 +177,7 @@ impl Run {
             "regions_per_s": rate, "engine": describe,
             "sum_check": {"regions": sums.rows, "worst": sums.worst}});
         let left = self.outputs.scores().chain(self.outputs.tracks(args));
+        let left = left.chain(self.outputs.regions(args)).chain(self.outputs.all_stats(args));
         self.record.remember(left)?;
         self.record.write(&self.outputs.record())?;
         spool.remove()?;

@@ -29,11 +29,11 @@ fn prefix(subject: &Subject) -> PathBuf {
 
 pub fn files(subject: &Subject) -> Vec<PathBuf> {
     let scores = heads(subject.kind).into_iter().map(|head| match head {
-        Head::Counts => ".counts_scores.h5",
-        Head::Profile => ".profile_scores.h5",
+        Head::Counts => [".counts_scores.h5", ".counts_scores.bw"],
+        Head::Profile => [".profile_scores.h5", ".profile_scores.bw"],
     });
     let regions = std::iter::once(".interpreted_regions.bed");
-    scores.chain(regions).map(|name| suffixed(&prefix(subject), name)).collect()
+    scores.flatten().chain(regions).map(|name| suffixed(&prefix(subject), name)).collect()
 }
 
 /// `afresh`: what is there was made from something else.

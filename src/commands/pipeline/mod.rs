@@ -36,7 +36,7 @@ use self::stages::{Outcome, Stages};
 use self::subject::{Kind, Subject};
 use super::bias::{self, BiasTrainArgs};
 use super::train::{self, TrainArgs};
-use super::training::Trained;
+use super::training::{self, Trained};
 use crate::cli::args::TrainingArgs;
 use crate::error::Problem;
 use crate::quality::Verdicts;
@@ -99,12 +99,16 @@ pub struct BiasPipelineArgs {
 
 pub fn run(args: &PipelineArgs) -> Result<()> {
     args.explain.check()?;
+    let meme_db = args.explain.meme_db.as_ref();
+    training::refuse_as_input(&args.train.common, "chrombpnet", "--meme-db", meme_db)?;
     let trained = train::train(&args.train)?;
     after_training(Kind::Chrombpnet, trained, &args.train.common, &args.explain)
 }
 
 pub fn run_bias(args: &BiasPipelineArgs) -> Result<()> {
     args.explain.check()?;
+    let meme_db = args.explain.meme_db.as_ref();
+    training::refuse_as_input(&args.train.common, "bias", "--meme-db", meme_db)?;
     let trained = bias::train(&args.train)?;
     after_training(Kind::Bias, trained, &args.train.common, &args.explain)
 }

@@ -9,7 +9,7 @@ use super::look::Look;
 use super::subject::{Kind, Subject};
 use super::{ExplainArgs, evaluate, predictions, shift, stages};
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
-use crate::commands::inputs;
+use crate::commands::{inputs, prefix};
 use crate::error::Problem;
 use crate::files::keras_h5::{self, Role};
 use crate::input::{chrom_sizes, folds, regions};
@@ -166,6 +166,7 @@ fn look(kind: Kind, model: &Path, explained: &Path, args: &QcInputs) -> Result<(
         return Err(Problem::new("--batch-size must be at least 1").into());
     }
     args.explain.check()?;
+    prefix::check_of_files(args.file_prefix.as_deref())?;
     let tree = OutputTree::new(&args.output_dir, args.file_prefix.as_deref());
     let _claimed = claim(kind, model, explained, args, &tree).take(&console)?;
     let device = args.device.apply(&console)?.device;

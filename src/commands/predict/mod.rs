@@ -159,7 +159,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     }
     let device = args.device.apply_to_predict(&console)?.device;
     let groups = groups::read(&args, &console)?;
-    let _claimed = files::claim(&args, &groups).take(&console)?;
+    let claimed = files::claim(&args, &groups).take(&console)?;
     let source = work::Source::open(&args, &console)?;
     // The regions that are left depend on the lengths, which models of one experiment share.
     let mut work: Option<Work> = None;
@@ -174,5 +174,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         };
         series::run(&args, work, models, &prefix, &device, &console)?;
     }
+    // Metrics and figures of an earlier command are not those of these predictions.
+    claimed.remove_stale();
     Ok(())
 }
