@@ -80,6 +80,14 @@ impl BigWig {
         (summary.bases_covered > 0 && summary.sum.is_finite()).then_some(summary.sum)
     }
 
+    /// Bases that have a value, as the file's own summary has it; `None` where it has none that can be
+    /// read.
+    pub fn bases_covered(&mut self) -> Option<u64> {
+        let mut read = BigWigRead::with_info(self.info.clone(), &mut self.file);
+        let summary = guarded(|| read.get_summary()).ok()?.ok()?;
+        (summary.bases_covered > 0).then_some(summary.bases_covered)
+    }
+
     /// Passes the values of `[start, end)` of a contig to `each`: how many bases share one, and it.
     /// For a few places of a large file; `intervals` reads all of a contig.
     ///

@@ -251,10 +251,14 @@ pub fn explain(path: &Path, error: anyhow::Error, wanted: &[Kind]) -> anyhow::Er
 
 /// The kind by magic number or first line.
 pub fn head(start: &[u8]) -> Option<Kind> {
-    const MAGIC: [(&[u8], Kind); 20] = [
+    // With the version behind the letters where there is one: a contig may be called CRAM01.
+    const MAGIC: [(&[u8], Kind); 22] = [
         (b"BAM\x01", Kind::Bam),
-        (b"CRAM", Kind::Cram),
-        (b"BCF", Kind::Bcf),
+        (b"CRAM\x02", Kind::Cram),
+        (b"CRAM\x03", Kind::Cram),
+        (b"CRAM\x04", Kind::Cram),
+        (b"BCF\x02", Kind::Bcf),
+        (b"BCF\x04", Kind::Bcf),
         (b"TBI\x01", Kind::Tabix),
         (b"CSI\x01", Kind::Csi),
         (b"BAI\x01", Kind::Bai),
@@ -266,7 +270,6 @@ pub fn head(start: &[u8]) -> Option<Kind> {
         (&[0x87, 0x89, 0xf2, 0xeb], Kind::BigBed),
         (b"\x89HDF", Kind::Hdf5),
         (b"PK\x03\x04", Kind::Zip),
-        (b"BZh", Kind::Bzip2),
         (b"\xfd7zXZ", Kind::Xz),
         (&[0x28, 0xb5, 0x2f, 0xfd], Kind::Zstd),
         (b"CBPFGENO", Kind::GenomePack),
@@ -275,6 +278,9 @@ pub fn head(start: &[u8]) -> Option<Kind> {
     ];
     if let Some((_, kind)) = MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Some(*kind);
+    }
+    if start.starts_with(b"BZh") && start.get(4..10) == Some(b"1AY&SY") {
+        return Some(Kind::Bzip2);
     }
     if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
         return Some(Kind::Utf16);

@@ -90,7 +90,7 @@ impl ReferenceFile {
 
     /// References of `rows` as base codes, [rows, per sequence, length].
     ///
-    /// Errors: a one-hot column with more than one base, anything the disk says.
+    /// Errors: a code that is none, a one-hot column with more than one base, anything the disk says.
     pub fn rows(&self, rows: Range<usize>) -> Result<Vec<u8>> {
         let columns = if self.onehot { 4 } else { 1 };
         let row = self.per_sequence * self.length * columns;
@@ -99,9 +99,20 @@ impl ReferenceFile {
         file.seek(SeekFrom::Start(self.start + (rows.start * row) as u64))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|e| lines::unreadable(&self.path, &e))?;
+        let place = |at: usize| {
+            let (reference, base) = (at / self.length, at % self.length);
+            let (row, reference) =
+                (rows.start + reference / self.per_sequence, reference % self.per_sequence);
+            format!("{}, `{NAME}`[{row}, {reference}, {base}]", self.path.display())
+        };
         if !self.onehot {
-            bytes.iter_mut().for_each(|code| *code = (*code).min(4));
-            return Ok(bytes);
+            return match bytes.iter().position(|&code| code > 4) {
+                None => Ok(bytes),
+                Some(at) => Err(Problem::new(format!("{} is no base code", bytes[at]))
+                    .at(place(at))
+                    .fix("codes are 0 to 3 for A, C, G and T, and 4 for an unknown base")
+                    .into()),
+            };
         }
         let (columns, _) = bytes.as_chunks::<4>();
         columns
@@ -113,20 +124,10 @@ impl ReferenceFile {
                 [0, 0, 1, 0] => Ok(2),
                 [0, 0, 0, 1] => Ok(3),
                 [0, 0, 0, 0] => Ok(4),
-                other => {
-                    let base = at % self.length;
-                    let (row, reference) = (
-                        rows.start + at / self.length / self.per_sequence,
-                        at / self.length % self.per_sequence,
-                    );
-                    Err(Problem::new(format!("{other:?} is no one-hot column"))
-                        .at(format!(
-                            "{}, `{NAME}`[{row}, {reference}, {base}]",
-                            self.path.display()
-                        ))
-                        .fix(FIX)
-                        .into())
-                }
+                other => Err(Problem::new(format!("{other:?} is no one-hot column"))
+                    .at(place(at))
+                    .fix(FIX)
+                    .into()),
             })
             .collect()
     }

@@ -41,6 +41,7 @@ pub fn fill(
     let folder = temporary.parent().unwrap_or(Path::new("."));
     // The spool lies beside the pack: where there is room for one there is room for both.
     let mut writer = SignalWriter::new(file, tempfile::tempfile_in(folder)?)?;
+    let mut covered = 0;
     for (done, (name, length)) in reader.contigs().to_vec().into_iter().enumerate() {
         progress(&name, done as u64);
         writer.contig(&name, length)?;
@@ -48,6 +49,7 @@ pub fn fill(
             if !value.is_finite() || value < 0.0 {
                 return Err(refused(bigwig, &name, start, value));
             }
+            covered += u64::from(end - start);
             if value != 0.0 {
                 for position in start..end {
                     writer.entry(u64::from(position), value)?;
@@ -55,6 +57,15 @@ pub fn fill(
             }
             Ok(())
         })?;
+    }
+    // An index that leads to some blocks only is sound in itself.
+    if let Some(wanted) = reader.bases_covered().filter(|&wanted| wanted != covered) {
+        return Err(Problem::new(format!(
+            "bigWig is damaged: its blocks cover {covered} bases, its own summary says {wanted}"
+        ))
+        .at(bigwig.display())
+        .fix("copy or make the file again")
+        .into());
     }
     writer.finish(Some(source.clone()))?;
     Ok(source)

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::{Finding, grouped};
 use crate::error::Problem;
 use crate::input::folds::{Folds, Split};
+use crate::input::reads::peek::Peeked;
 use crate::input::regions::Region;
 
 /// The checks' names in the report: names and lengths; rows that will be left out.
@@ -34,6 +35,8 @@ struct List {
     place: String,
     contigs: Vec<(String, Option<u64>)>,
     lengths: HashMap<String, Option<u64>>,
+    /// False when the file was read in part, and may name others too.
+    is_all: bool,
 }
 
 /// Rows of a regions file by contig.
@@ -75,7 +78,16 @@ impl ContigTable {
     ) {
         let contigs: Vec<(String, Option<u64>)> = contigs.into_iter().collect();
         let lengths = contigs.iter().cloned().collect();
-        self.lists.push(List { role, place: path.display().to_string(), contigs, lengths });
+        let place = path.display().to_string();
+        self.lists.push(List { role, place, contigs, lengths, is_all: true });
+    }
+
+    /// Adds the contigs that a file of reads names, as far as it was read.
+    pub fn add_reads(&mut self, path: &Path, peeked: Peeked) {
+        self.add_list("reads", path, peeked.contigs);
+        if let Some(list) = self.lists.last_mut() {
+            list.is_all = peeked.is_all;
+        }
     }
 
     /// Adds the rows of a regions file: contig, end (bp), line.
@@ -166,7 +178,7 @@ impl ContigTable {
         for user in &self.users {
             found.extend(user.against(reference));
             // Sizes and a genome that was read in part need not have everything.
-            let partial = |l: &&List| matches!(l.role, "chrom_sizes" | "genome");
+            let partial = |l: &&List| matches!(l.role, "chrom_sizes" | "genome") || !l.is_all;
             for list in others.iter().filter(|l| !partial(l)) {
                 found.extend(user.missing_from(list, reference));
             }
@@ -214,6 +226,10 @@ impl List {
             }
         }
         let place = format!("{} and {}", self.place, other.place);
+        // Reads on what a smaller genome leaves out may come first; counting them tells.
+        if shared == 0 && !other.is_all {
+            return None;
+        }
         if shared == 0 {
             let problem =
                 other_names("the files share no contig name", self, other.names(), &other.place);

@@ -132,7 +132,7 @@ impl<'a> Candidates<'a> {
         for (i, split) in [Split::Train, Split::Valid].into_iter().enumerate() {
             if !self.train_valid.iter().any(|c| c.split == split) {
                 let chroms = &self.chroms[i];
-                let place = format!("{split} chromosomes ({})", chroms.join(", "));
+                let place = format!("{split} chromosomes ({})", some_of(chroms));
                 return Err(self.nothing_left(&place, self.found[i], chroms));
             }
         }
@@ -143,7 +143,7 @@ impl<'a> Candidates<'a> {
     pub fn require_some(&self) -> Result<(), Problem> {
         if self.train_valid.is_empty() {
             let chroms = self.chroms.concat();
-            let place = format!("train and valid chromosomes ({})", chroms.join(", "));
+            let place = format!("train and valid chromosomes ({})", some_of(&chroms));
             return Err(self.nothing_left(&place, self.found[0] + self.found[1], &chroms));
         }
         Ok(())
@@ -253,4 +253,13 @@ fn collect_dropped(peaks: Vec<Dropped>, nonpeaks: Vec<Dropped>) -> Vec<Dropped> 
     let mut all = sorted(peaks);
     all.extend(sorted(nonpeaks));
     all
+}
+/// Names for a message: a draft genome has 100,000 of them.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 30;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

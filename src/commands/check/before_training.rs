@@ -41,10 +41,10 @@ pub fn before_packing(args: &TrainingArgs, arch: Architecture) -> Result<(), Pro
             }
         }
         Some(SignalInput::Reads(sources)) => {
-            for (path, contigs) in
+            for (path, peeked) in
                 sources.files.iter().zip(peek::contigs(sources).unwrap_or_default())
             {
-                table.add_list("reads", path, contigs);
+                table.add_reads(path, peeked);
             }
         }
         None => {}

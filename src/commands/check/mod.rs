@@ -221,10 +221,10 @@ fn open_signal(subject: &Subject, report: &mut Report) -> Option<Signal> {
             Some(signal)
         }
         SignalInput::Reads(sources) => {
-            for (path, contigs) in
+            for (path, peeked) in
                 sources.files.iter().zip(report.read("reads", peek::contigs(&sources))?)
             {
-                report.contigs.add_list("reads", path, contigs);
+                report.contigs.add_reads(path, peeked);
             }
             let later = "counts are checked when training has counted the reads";
             report.findings.push(Finding::pass("reads", later));

@@ -16,14 +16,21 @@ const PEEKED: u64 = 4 << 20;
 /// Contigs of a file of reads: name, and length (bp) where the file states it.
 pub type Named = Vec<(String, Option<u64>)>;
 
+/// What a file names, and whether that is all it names: of a long text only the first rows are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peeked {
+    pub contigs: Named,
+    pub is_all: bool,
+}
+
 /// Contigs of each file: all of a BAM's header, those in the first rows of a text file.
 ///
 /// Errors: a file that cannot be opened, a BAM whose header is damaged. Rows are not checked.
-pub fn contigs(sources: &Sources) -> Result<Vec<Named>> {
+pub fn contigs(sources: &Sources) -> Result<Vec<Peeked>> {
     sources.files.iter().map(|path| of_file(sources.format, path)).collect()
 }
 
-fn of_file(format: Format, path: &Path) -> Result<Named> {
+fn of_file(format: Format, path: &Path) -> Result<Peeked> {
     super::size(path)?;
     let mut text = lines::open(path)?;
     if format == Format::Bam {
@@ -31,7 +38,7 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
         let named = |(name, length): (&[u8], u64)| {
             (String::from_utf8_lossy(name).into_owned(), Some(length))
         };
-        return Ok(references.iter().map(named).collect());
+        return Ok(Peeked { contigs: references.iter().map(named).collect(), is_all: true });
     }
     let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
     if let Some(kind) = sniff::of(start).filter(|&kind| !format.takes(kind)) {
@@ -40,7 +47,10 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
     let mut names: Named = Vec::new();
     let mut seen = HashSet::new();
     let mut text: Text = Box::new(text.take(PEEKED));
+    let mut read = 0;
     lines::for_each_bytes(&mut text, path, |_, line| {
+        // A line end has up to two bytes.
+        read += line.len() as u64 + 2;
         let mut columns = line.split(|&b| b == b'\t');
         // Comments and headers have one column, a line that the limit cut may have one too.
         let (Some(name), Some(_)) = (columns.next(), columns.next()) else { return Ok(()) };
@@ -53,7 +63,7 @@ fn of_file(format: Format, path: &Path) -> Result<Named> {
         }
         Ok(())
     })?;
-    Ok(names)
+    Ok(Peeked { contigs: names, is_all: read < PEEKED })
 }
 
 #[cfg(test)]
@@ -68,7 +78,14 @@ mod tests {
             .unwrap();
         let files = vec![path.clone(), path];
         let found = contigs(&Sources { format: Format::Fragments, files }).unwrap();
-        let wanted: Named = vec![("chr2".into(), None), ("chr1".into(), None)];
+        let named = vec![("chr2".into(), None), ("chr1".into(), None)];
+        let wanted = Peeked { contigs: named, is_all: true };
         assert_eq!(found, [wanted.clone(), wanted]);
+
+        let long = folder.path().join("long.tsv");
+        let rows = (0..PEEKED / 10).map(|i| format!("chr{}\t1\t5000\n", 1 + i * 20 / PEEKED));
+        std::fs::write(&long, rows.collect::<String>()).unwrap();
+        let found = contigs(&Sources { format: Format::Fragments, files: vec![long] }).unwrap();
+        assert_eq!((found[0].contigs.len(), found[0].is_all), (1, false));
     }
 }
