@@ -58,6 +58,7 @@ debug: setup
 	$(if $(filter $(TARGET)/debug/cbp-fast,$(BINARY)),cargo build --locked)
 
 faults: debug
+	@scripts/setup.sh strace
 	python3 -B tests/campaigns/faults.py --binary $(BINARY) --jobs $(JOBS) --seed $(SEED) $(if $(SAMPLE),--sample $(SAMPLE))
 
 kills: debug

@@ -5,6 +5,7 @@
 #   a C compiler      for the bundled HDF5; apt-get, dnf or Xcode's tools
 #   a C++ compiler    for the kernels' emulation in tests; likewise
 #   cmake >= 3.18     likewise; apt-get, dnf or brew, else a pinned copy in .tools/ (no root needed)
+#   strace            only for `make faults` (setup.sh strace); apt-get or dnf
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.tools/bin:$PATH:$HOME/.cargo/bin"
@@ -99,4 +100,8 @@ if ! cmake_fits; then
     hash -r
     cmake_fits || fail "no cmake $CMAKE_AT_LEAST or newer, and it could not be installed" \
         "install cmake with your package manager, or python3 with pip so that a copy can go into .tools/"
+fi
+
+if [ "${1:-}" = strace ] && ! have strace; then
+    install_package strace strace "" || fail "no strace" "install it with your package manager"
 fi

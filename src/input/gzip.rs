@@ -67,7 +67,7 @@ enum Piece {
 enum Place {
     BetweenMembers(Input),
     /// Inside a member of plain gzip.
-    Inside(GzDecoder<Input>),
+    Inside(Box<GzDecoder<Input>>),
     Ended,
 }
 
@@ -122,7 +122,7 @@ impl Members {
                         return Ok(Piece::End);
                     }
                     self.unfinished = false;
-                    self.place = Place::Inside(GzDecoder::new(input));
+                    self.place = Place::Inside(Box::new(GzDecoder::new(input)));
                 }
             }
         }

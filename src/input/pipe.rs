@@ -6,6 +6,7 @@
 //! In: a path. Out: a file that can be read, sought and mapped.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -51,12 +52,12 @@ pub fn open(path: &Path, metadata: &Metadata) -> Result<File, Problem> {
     // Held while the pipe is read: whoever else wants it has to wait for its end anyway.
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = kept.get_or_insert_default();
-    if !kept.contains_key(&id) {
-        let file = keep(path, metadata)?;
-        kept.insert(id, file);
-    }
+    let file = match kept.entry(id) {
+        Entry::Occupied(kept) => kept.into_mut(),
+        Entry::Vacant(new) => new.insert(keep(path, metadata)?),
+    };
     // Opened anew, so that every reader has a position of its own.
-    File::open(format!("/proc/self/fd/{}", kept[&id].as_raw_fd()))
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .map_err(|e| Problem::new(format!("cannot read a pipe again: {e}")).at(path.display()))
 }
 

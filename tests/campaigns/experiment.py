@@ -84,7 +84,7 @@ class Ended:
         """What no run may end in, or None."""
         if self.code is None:
             return "hang"
-        if self.code == 101 or "panicked at" in self.stderr:
+        if self.code == 101 or "panicked at" in self.stderr or "a defect of this program" in self.stderr:
             return "panic"
         if self.code < 0 or self.code >= 128:
             number = -self.code if self.code < 0 else self.code - 128

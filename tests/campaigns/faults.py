@@ -12,8 +12,8 @@ mapping with ENOMEM, reading with EIO, and making threads with EAGAIN. What is a
 
 A call is told by its place among the calls of its kind in its thread. Messages may be lost: calls on
 stdout and stderr are not failed on their own. Files that differ between two undisturbed runs are
-compared by name only; pages may lack what a warning names. --sample N takes N failures at random (of --seed), spread over the commands.
-Needs strace.
+compared by name only; pages may lack what a warning names. --sample N takes N failures at random (of --seed),
+spread over the commands. Needs strace.
 """
 
 import argparse

@@ -83,7 +83,8 @@ mod tests {
         assert_eq!(found, [wanted.clone(), wanted]);
 
         let long = folder.path().join("long.tsv");
-        let rows = (0..PEEKED / 10).map(|i| format!("chr{}\t1\t5000\n", 1 + i * 20 / PEEKED));
+        let row = |i| format!("chr{}\t1\t5000\n", 1 + u64::from(i > PEEKED / 11));
+        let rows = (0..PEEKED / 10).map(row);
         std::fs::write(&long, rows.collect::<String>()).unwrap();
         let found = contigs(&Sources { format: Format::Fragments, files: vec![long] }).unwrap();
         assert_eq!((found[0].contigs.len(), found[0].is_all), (1, false));
