@@ -154,7 +154,8 @@ class Undisturbed:
             shutil.rmtree(folder)
         one, other = trees
         self.files = {path: value for path, value in one.items() if not is_cache(path) and not is_temporary(path)}
-        self.volatile = {path for path in self.files if other.get(path) != one[path]}
+        # A page names the minute in which it was made.
+        self.volatile = {path for path in self.files if other.get(path) != one[path] or path.endswith("report.html")}
         self.inputs = tree(base.folder)
         # What a command that works on a finished folder replaces is no input.
         self.replaced = {path for path, value in self.inputs.items() if one.get(path) != value}
@@ -164,10 +165,13 @@ class Undisturbed:
         lacks a part is no difference where the run, which `said` is the stderr of, warned about it."""
         now, wrong = tree(folder), []
         for path, value in self.inputs.items():
-            if path not in self.replaced and now.get(path) != value:
+            if path not in self.replaced | self.volatile and now.get(path) != value:
                 wrong.append(f"input {path} was changed")
         for path, value in self.files.items():
             if is_page(path) and "warning: " in said:
+                continue
+            # A figure is there to be looked at: without it a command goes on, and names it.
+            if path.endswith(".png") and f"warning: no {path}:" in said:
                 continue
             if path not in now:
                 if complete:
