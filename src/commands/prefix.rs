@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Problem;
 use crate::files::atomic;
-use crate::run::lock;
 
 /// True for a prefix that names a folder and no name in it.
 pub fn is_folder(prefix: &Path) -> bool {
@@ -34,7 +33,7 @@ pub fn of_role(prefix: &Path, role: &str) -> PathBuf {
 pub fn folder(prefix: &Path) -> &Path {
     match is_folder(prefix) {
         true => prefix,
-        false => lock::folder_of(prefix),
+        false => atomic::folder_of(prefix),
     }
 }
 

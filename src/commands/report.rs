@@ -7,10 +7,11 @@ use clap::Args;
 
 use super::prefix;
 use crate::cli::args::ConsoleArgs;
+use crate::files::atomic::folder_of;
 use crate::report::folder::Folder;
 use crate::report::{self, Request};
 use crate::run::claim::Claim;
-use crate::run::{lock, outputs};
+use crate::run::outputs;
 use crate::threads;
 
 /// Write the report of a run: one HTML file that needs nothing else, and its figures as PNG.
@@ -69,7 +70,7 @@ fn claim(args: &ReportArgs) -> Result<Claim> {
             claim.writes("-o", files).folder("-o", &args.output_dir)
         }
         Some(html) => {
-            let beside = lock::folder_of(html);
+            let beside = folder_of(html);
             let figures = outputs::figures(folder.kind).into_iter();
             let figures = figures.map(|name| beside.join(format!("{}{name}", folder.prefix)));
             let claim = claim.reads("-o", &folder.shown_files());

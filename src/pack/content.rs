@@ -139,7 +139,8 @@ pub fn fingerprint(path: &Path, cache_dir: Option<&Path>) -> Result<Fingerprint>
     Ok(watched.fingerprint(xxh3))
 }
 
-fn hash(path: &Path, limit: u64) -> Result<u64> {
+/// xxh3 of the first `limit` bytes of a file.
+pub fn hash(path: &Path, limit: u64) -> Result<u64> {
     let mut file = lines::open_file(path)?.take(limit);
     let mut hash = Xxh3::new();
     let mut buffer = ReadBuffer::new(1 << 18);

@@ -1,7 +1,7 @@
 //! Stage 3: packs as they are made.
 
 pub mod cache;
-mod content;
+pub(crate) mod content;
 pub mod cut_sites;
 pub mod genome;
 pub mod shift;

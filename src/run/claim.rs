@@ -7,9 +7,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::lock::{Lock, folder_of};
+use super::lock::Lock;
 use crate::console::Console;
 use crate::error::Problem;
+use crate::files::atomic::folder_of;
+use crate::store::stat::Stat;
 
 /// What a command is about to read and write.
 #[derive(Clone, Debug, Default)]
@@ -32,27 +34,25 @@ enum Place {
 pub struct Claimed {
     _locks: Vec<Lock>,
     /// Claimed files that were there before, as they were.
-    earlier: Vec<(PathBuf, Was)>,
+    earlier: Vec<(PathBuf, Stat)>,
 }
-
-/// Device, inode, size and time of the last change of a file: another after it was written.
-type Was = (u64, u64, u64, i64, i64);
 
 impl Claimed {
     /// Removes what an earlier command left under the claimed names and this one did not write, so
     /// that it does not stand beside what is new. Called at the end, when all is written.
     pub fn remove_stale(&self) {
         for (path, earlier) in &self.earlier {
-            if was(path) == Some(*earlier) {
+            if stat(path) == Some(*earlier) {
                 let _ = fs::remove_file(path);
             }
         }
     }
 }
 
-fn was(path: &Path) -> Option<Was> {
-    let m = fs::symlink_metadata(path).ok().filter(|m| !m.is_dir())?;
-    Some((m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec()))
+/// What the file system says of a file, or of a symbolic link itself.
+fn stat(path: &Path) -> Option<Stat> {
+    let metadata = fs::symlink_metadata(path).ok().filter(|metadata| !metadata.is_dir())?;
+    Some(Stat::from(&metadata))
 }
 
 impl Claim {
@@ -102,7 +102,7 @@ impl Claim {
             };
             locks.push(lock(path, flag, self.command, console)?);
         }
-        let there = |path: &PathBuf| Some((path.clone(), was(path)?));
+        let there = |path: &PathBuf| Some((path.clone(), stat(path)?));
         let earlier = self.outputs.iter().filter_map(|(_, path)| there(path)).collect();
         Ok(Claimed { _locks: locks, earlier })
     }

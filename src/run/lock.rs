@@ -27,6 +27,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::clock;
 use crate::console::Console;
 use crate::error::Problem;
+use crate::files::atomic::folder_of;
 use crate::signals::{self, RemoveAtEnd};
 
 const ENDING: &str = ".cbp-fast.lock";
@@ -135,14 +136,6 @@ impl Drop for Lock {
         for folder in self.made.iter().rev() {
             let _ = fs::remove_dir(folder);
         }
-    }
-}
-
-/// Where the files of a prefix lie.
-pub fn folder_of(prefix: &Path) -> &Path {
-    match prefix.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
     }
 }
 

@@ -5,6 +5,7 @@ bigWig, packs and trained models. base.copy() is a folder to run one command in.
 lines relative to such a folder. Nothing but Python's standard library is needed.
 """
 
+import argparse
 import gzip
 import hashlib
 import json
@@ -61,6 +62,19 @@ COMMANDS = {
 }
 ONE_THREAD = {"bias-train", "train", "train-bam", "predict", "pred-bw", "tile", "contribs", "footprints", "variants",
               "qc", "pipeline"}
+
+
+def arguments(description):
+    """What every campaign takes on its command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", required=True)
+    return parser
+
+
+def drawn(parser):
+    """Those that try what is drawn at random, side by side."""
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
 
 
 def command_line(name):

@@ -16,7 +16,6 @@ compared by name only; pages may lack what a warning names. --sample N takes N f
 spread over the commands. Needs strace.
 """
 
-import argparse
 import concurrent.futures
 import os
 import random
@@ -24,7 +23,7 @@ import re
 import shutil
 import subprocess
 
-from experiment import Base, Tally, Undisturbed, chosen, command_line, environment, run
+from experiment import arguments, chosen, command_line, drawn, environment, run, Base, Tally, Undisturbed
 
 # Call -> the errors it fails with.
 ERRORS = {
@@ -81,11 +80,9 @@ def attempt(base, name, normal, call, error, when):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--sample", type=int, help="failures to try in all [default: every one]")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2)
+    drawn(parser)
     parser.add_argument("--commands", help="names, separated by commas [default: all]")
     args = parser.parse_args()
     if not shutil.which("strace"):

@@ -11,7 +11,6 @@ up to three kills in a row, then the same command to its end. What is asserted:
                       no temporary file, lock or partial output
 """
 
-import argparse
 import concurrent.futures
 import os
 import random
@@ -20,7 +19,7 @@ import signal
 import subprocess
 import time
 
-from experiment import Base, Tally, Undisturbed, chosen, command_line, environment, run, tree
+from experiment import arguments, chosen, command_line, drawn, environment, run, tree, Base, Tally, Undisturbed
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 
@@ -82,11 +81,9 @@ def attempt(base, name, normal, plan):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2)
+    drawn(parser)
     parser.add_argument("--commands", help="names, separated by commas [default: all]")
     args = parser.parse_args()
     names = chosen(args.commands)

@@ -11,14 +11,13 @@ replaced by a hostile value or a size overwritten. What is asserted:
                   the input as it was
 """
 
-import argparse
 import concurrent.futures
 import os
 import random
 import shutil
 import subprocess
 
-from experiment import Base, Ended, PATIENCE, TRAINING, Tally, environment, tree
+from experiment import arguments, drawn, environment, tree, Base, Ended, PATIENCE, Tally, TRAINING
 
 MEMORY = 2 << 20  # kB
 PREDICT = ["predict", "-m", "bias/models/bias.h5", "-g", "g.fa", "-r", "few.bed", "-o", "out", "-q"]
@@ -130,11 +129,9 @@ def attempt(base, target, normal, number, seed, keep):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--mutants", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2)
+    drawn(parser)
     parser.add_argument("--keep", default="mutants-failed", help="folder for inputs that fail")
     args = parser.parse_args()
     base, tally = Base(args.binary), Tally("mutants")

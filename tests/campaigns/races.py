@@ -7,11 +7,10 @@ or its inputs. What is asserted: each run ends with 0, or with 1 and an error te
 files left are those of one undisturbed run, all of them, never a mixture; nothing is left over.
 """
 
-import argparse
 import shutil
 import subprocess
 
-from experiment import Base, Ended, PATIENCE, Tally, chosen, command_line, environment, tree
+from experiment import arguments, chosen, command_line, environment, tree, Base, Ended, PATIENCE, Tally
 from experiment import is_cache, is_temporary
 
 # Words that make the other kind of run: another result under the same names.
@@ -78,8 +77,7 @@ def race(base, lines, wanted):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--commands", help="names, separated by commas [default: all]")
     args = parser.parse_args()

@@ -2,7 +2,6 @@
 //! counted; never a panic, a hang or memory without bound.
 
 use std::fs;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -14,23 +13,12 @@ use cbp_fast::store::format;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::compress::{bgzip, gzip};
 use crate::corrupt::mutate;
 use crate::shared;
 
 fn contigs() -> Contigs {
     Contigs::new([("chr1".to_string(), 1000), ("chr2".to_string(), 500)])
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn bgzip(bytes: &[u8]) -> Vec<u8> {
-    let mut writer = noodles_bgzf::io::Writer::new(Vec::new());
-    writer.write_all(bytes).unwrap();
-    writer.finish().unwrap()
 }
 
 /// The decompressed header of a BAM. Source: SAM specification, 4.2.

@@ -2,7 +2,6 @@
 //! named; sizes that files announce cost nothing; lengths matter where something lies.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,19 +11,8 @@ use cbp_fast::input::bigwig::BigWig;
 use cbp_fast::input::reads::{self, Contigs, Format, Options, Sources};
 use cbp_fast::input::{chrom_sizes, fasta, folds, intervals, peak_list, regions, variants};
 
-use super::fixture::Fixture;
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn bgzip(bytes: &[u8]) -> Vec<u8> {
-    let mut writer = noodles_bgzf::io::Writer::new(Vec::new());
-    writer.write_all(bytes).unwrap();
-    writer.finish().unwrap()
-}
+use crate::compress::{bgzip, gzip};
+use crate::fixture::Fixture;
 
 /// A BAM header with these references. Source: SAM specification, 4.2.
 fn bam_header(references: &[(&str, u32)]) -> Vec<u8> {

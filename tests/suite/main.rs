@@ -1,5 +1,6 @@
 //! The test suite: one binary, many modules. Parity tests have `parity` in their path.
 
+mod compress;
 mod fixture;
 mod html;
 mod reads;

@@ -12,6 +12,7 @@ use cbp_fast::pack::{cache, genome, signal};
 use cbp_fast::store::{GenomePack, SignalPack, format};
 use proptest::prelude::*;
 
+use crate::compress::{bgzip, gzip};
 use crate::shared;
 
 fn code(base: u8) -> u8 {
@@ -138,12 +139,6 @@ fn write_fasta(path: &Path, contigs: &[(&str, &[u8])], width: usize, line_end: &
     fs::write(path, out).unwrap();
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 /// The body of a pack, without the header that names its source.
 fn body(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()[format::HEADER..].to_vec()
@@ -170,9 +165,7 @@ fn fasta_of_any_shape_gives_the_same_pack() {
     let plain = fs::read(at("a.fa")).unwrap();
     fs::write(at("d.fa"), gzip(&plain)).unwrap();
     fs::write(at("e.fa"), [gzip(&plain[..1_000_003]), gzip(&plain[1_000_003..])].concat()).unwrap();
-    let mut bgzip = noodles_bgzf::io::Writer::new(Vec::new());
-    bgzip.write_all(&plain).unwrap();
-    fs::write(at("f.fa"), bgzip.finish().unwrap()).unwrap();
+    fs::write(at("f.fa"), bgzip(&plain)).unwrap();
     for name in ["b", "c", "d", "e", "f"] {
         let (source, pack) = (at(&format!("{name}.fa")), at(&format!("{name}.cbg")));
         genome::write(&source, &pack, |_, _| {}).unwrap();

@@ -15,19 +15,8 @@ use cbp_fast::input::{chrom_sizes, fasta, folds, intervals, peak_list, regions};
 use cbp_fast::pack::shift::ReferenceMotifs;
 use cbp_fast::store::format::HEADER;
 
+use crate::compress::{bgzip, gzip};
 use crate::fixture::{Fixture, command, stderr};
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn bgzip(bytes: &[u8]) -> Vec<u8> {
-    let mut writer = noodles_bgzf::io::Writer::new(Vec::new());
-    writer.write_all(bytes).unwrap();
-    writer.finish().unwrap()
-}
 
 /// Without the empty block of 28 bytes that ends the file.
 fn unmarked(bytes: &[u8]) -> Vec<u8> {

@@ -14,6 +14,7 @@ use noodles_bcf as bcf;
 use noodles_bgzf as bgzf;
 use noodles_vcf::{self as vcf, variant::io::Write as _};
 
+use crate::compress::bgzip;
 use crate::fixture::{CONTIG, Fixture, INPUTLEN, Lcg, OUTPUTLEN, command, stderr, tree};
 
 const HALF: usize = INPUTLEN / 2;
@@ -412,12 +413,6 @@ fn bcf_bytes(text: &str, compressed: bool) -> Vec<u8> {
         write(&mut bytes);
         bytes
     }
-}
-
-fn bgzip(bytes: &[u8]) -> Vec<u8> {
-    let mut writer = bgzf::io::Writer::new(Vec::new());
-    std::io::Write::write_all(&mut writer, bytes).unwrap();
-    writer.finish().unwrap()
 }
 
 #[test]

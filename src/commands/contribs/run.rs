@@ -13,11 +13,11 @@ use crate::cli;
 use crate::console::Console;
 use crate::engine::{Device, Engine};
 use crate::error::Problem;
+use crate::files::atomic::folder_of;
 use crate::files::row_spool::RowSpool;
 use crate::interpret::stream::{self, Job, Outcome};
 use crate::interpret::{Explainer, Method, SumCheck, head_names};
 use crate::pack::cache;
-use crate::run::lock::folder_of;
 use crate::train::record::RunRecord;
 use crate::train::stop::StopFlag;
 
