@@ -196,16 +196,6 @@ fn run(rounds: u64, seed: u64, wanted: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn write_seeds(to: &Path) -> Result<()> {
-    let folder = scratch()?;
-    for seed in seeds::all(folder.path())? {
-        let folder = to.join(seed.reader);
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join(seed.name), seed.bytes)?;
-    }
-    Ok(())
-}
-
 fn replay(name: &str, files: &[String]) -> Result<()> {
     let read = readers::reader(name).with_context(|| format!("no reader is called {name}"))?;
     let folder = scratch()?;
@@ -230,12 +220,9 @@ fn main() -> ExitCode {
         ["one", name, rounds, seed, input] => {
             one_reader(name, number(rounds), number(seed), Path::new(input))
         }
-        ["seeds", folder] => write_seeds(Path::new(folder)),
         ["replay", name, ..] => replay(name, &arguments[2..]),
         _ => {
-            eprintln!(
-                "usage: mutants run ROUNDS SEED [READER..] | seeds FOLDER | replay READER FILE.."
-            );
+            eprintln!("usage: mutants run ROUNDS SEED [READER..] | replay READER FILE..");
             return ExitCode::from(2);
         }
     };

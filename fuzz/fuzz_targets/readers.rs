@@ -1,7 +1,8 @@
 //! libFuzzer on one reader: the one that the variable `CBP_FUZZ_READER` names.
 //!
 //! One program for all readers, since linking takes longer than fuzzing does. Inputs go through a
-//! file, as readers take paths; it lies in memory where there is /dev/shm.
+//! file, as readers take paths; it lies in memory where there is /dev/shm. Where `CBP_FUZZ_SEEDS`
+//! names a folder, the program writes the seeds of all readers there and ends.
 
 #![no_main]
 
@@ -12,6 +13,8 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../readers.rs"]
 mod readers;
+#[path = "../seeds.rs"]
+mod seeds;
 
 struct Target {
     read: readers::Read,
@@ -42,7 +45,28 @@ fn target() -> &'static Target {
     })
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Where seeds are asked for, writes them and ends.
+fn seeds_only() {
+    let Some(folder) = std::env::var_os("CBP_FUZZ_SEEDS") else { return };
+    if let Err(error) = write_seeds(Path::new(&folder)) {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+    std::process::exit(0);
+}
+
+/// Each seed as `to/READER/NAME`.
+fn write_seeds(to: &Path) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    for seed in seeds::all(scratch.path())? {
+        let folder = to.join(seed.reader);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(seed.name), seed.bytes)?;
+    }
+    Ok(())
+}
+
+fuzz_target!(init: seeds_only(), |data: &[u8]| {
     let target = target();
     std::fs::write(&target.file, data).expect("room for the input");
     // An error is an answer.

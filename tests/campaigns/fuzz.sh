@@ -12,12 +12,11 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-60} jobs=${2:-$(nproc 2>/dev/null || echo 2)}
 target=${CARGO_TARGET_DIR:-target}
 
-cargo build --locked --package cbp-fast-fuzz --bin mutants
 RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc.sh \
     cargo build --locked --package cbp-fast-fuzz --features libfuzzer --bin readers
 
 mkdir -p "$target/fuzz/failed" "$target/fuzz/log"
-"$target/debug/mutants" seeds "$target/fuzz/seeds"
+CBP_FUZZ_SEEDS="$target/fuzz/seeds" "$target/debug/readers"
 readers=$(ls "$target/fuzz/seeds")
 share=$((seconds * jobs / $(echo "$readers" | wc -w)))
 if [ "$share" -lt 1 ]; then share=1; fi
