@@ -16,6 +16,7 @@ use crate::threads;
 
 /// Where the numbers are computed.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
     /// auto, cuda[:N] or cpu
     ///
@@ -130,6 +131,7 @@ fn not_a_device(text: &str) -> Problem {
 
 /// How much is said.
 #[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Messages")]
 pub struct ConsoleArgs {
     /// Say nothing but warnings and errors
     #[arg(long, short = 'q')]
@@ -152,6 +154,7 @@ impl ConsoleArgs {
 
 /// Where packs made on the fly are kept.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
 pub struct CacheArgs {
     /// Folder for packs made from FASTA, bigWig and reads
     ///
@@ -165,92 +168,93 @@ pub struct CacheArgs {
 #[derive(Args, Clone, Debug)]
 pub struct TrainingArgs {
     /// Reference FASTA (plain, gzip or bgzip) or a genome pack
-    #[arg(short = 'g', long)]
+    #[arg(short = 'g', long, help_heading = "Inputs")]
     pub genome: PathBuf,
 
     /// Chromosome sizes, 2 columns
-    #[arg(short = 'c', long)]
+    #[arg(short = 'c', long, help_heading = "Inputs")]
     pub chrom_sizes: PathBuf,
 
     /// bigWig of shifted cut sites (-bw), or a signal pack; instead of reads
-    #[arg(long)]
+    #[arg(long, help_heading = "Inputs")]
     pub bigwig: Option<PathBuf>,
 
     #[command(flatten)]
     pub reads: ReadsArgs,
 
-    /// Output folder
-    #[arg(short = 'o', long)]
-    pub output_dir: PathBuf,
-
     /// Assay
-    #[arg(short = 'd', long, value_enum)]
+    #[arg(short = 'd', long, value_enum, help_heading = "Inputs")]
     pub data_type: DataType,
 
     /// Peaks, 10-column narrowPeak; windows are centred on start + column 10
-    #[arg(short = 'p', long)]
+    #[arg(short = 'p', long, help_heading = "Inputs")]
     pub peaks: PathBuf,
 
     /// Background regions, 10 columns
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, help_heading = "Inputs")]
     pub nonpeaks: PathBuf,
 
     /// Fold JSON with train, valid and test lists of chromosomes (-fl)
-    #[arg(long)]
+    #[arg(long, help_heading = "Inputs")]
     pub chr_fold_path: PathBuf,
 
-    /// Quantile of total counts beyond which regions are outliers, used at both ends (-oth)
-    #[arg(long, default_value_t = 0.9999)]
-    pub outlier_threshold: f64,
-
     /// Sequence length, bp (-il)
-    #[arg(long, default_value_t = 2114)]
+    #[arg(long, default_value_t = 2114, help_heading = "Model")]
     pub inputlen: usize,
 
     /// Profile length, bp (-ol)
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, help_heading = "Model")]
     pub outputlen: usize,
 
+    /// Quantile of total counts beyond which regions are outliers, used at both ends (-oth)
+    #[arg(long, default_value_t = 0.9999, help_heading = "Training")]
+    pub outlier_threshold: f64,
+
     /// Seed of weights, sampling and thresholds
-    #[arg(short = 's', long, default_value_t = 1234)]
+    #[arg(short = 's', long, default_value_t = 1234, help_heading = "Training")]
     pub seed: u64,
 
     /// Epochs at most
-    #[arg(short = 'e', long, default_value_t = 50)]
+    #[arg(short = 'e', long, default_value_t = 50, help_heading = "Training")]
     pub epochs: usize,
 
     /// Epochs without a better val_loss before stopping (-es)
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, help_heading = "Training")]
     pub early_stop: usize,
 
     /// Adam's step size
-    #[arg(short = 'l', long, default_value_t = 0.001)]
+    #[arg(short = 'l', long, default_value_t = 0.001, help_heading = "Training")]
     pub learning_rate: f64,
 
     /// Examples per step (-bs)
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, help_heading = "Training")]
     pub batch_size: usize,
+
+    /// Output folder
+    #[arg(short = 'o', long, help_heading = "Output")]
+    pub output_dir: PathBuf,
 
     /// Columns of the batch log (-track)
     #[arg(long, num_args = 0.., value_delimiter = ' ', overrides_with = "trackables",
-          default_values_t = crate::train::log::TRACKABLES.map(String::from))]
+          default_values_t = crate::train::log::TRACKABLES.map(String::from),
+          help_heading = "Output")]
     pub trackables: Vec<String>,
 
     /// Prefix of every output file name (-fp)
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub file_prefix: Option<String>,
 
     /// Start over: replace what an earlier run left in the output folder
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub force: bool,
 
     // Accepted so that official command lines run unedited; they steer the report or the cleanup,
     // or name a Python file.
-    #[arg(short = 'a', long, hide = true)]
+    #[arg(short = 'a', long, hide = true, help_heading = "Model")]
     pub architecture_from_file: Option<PathBuf>,
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, help_heading = "Output")]
     pub html_prefix: Option<String>,
-    #[arg(long = "no-st", hide = true)]
+    #[arg(long = "no-st", hide = true, help_heading = "Output")]
     pub no_st: bool,
 
     #[command(flatten)]

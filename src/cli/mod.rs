@@ -2,69 +2,105 @@
 
 pub mod args;
 pub mod argv;
+pub(crate) mod examples;
 pub mod reads_args;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::{commands, console, defect};
+
+/// The program's name.
+pub(crate) const NAME: &str = "cbp-fast";
 
 /// Train bias-factorized ChromBPNet models from one native binary.
 ///
 /// Official command lines work with the program name replaced, two-letter flags such as -fl included.
 #[derive(Parser)]
 // As argparse does it, of a flag that is given twice the last one counts.
-#[command(name = "cbp-fast", version, arg_required_else_help = true, args_override_self = true)]
+#[command(name = NAME, version, arg_required_else_help = true, args_override_self = true)]
+// Both have a heading of their own, so that help has no group of leftovers.
+#[command(disable_help_flag = true, disable_version_flag = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::Help, help_heading = "Messages")]
+    help: Option<bool>,
+
+    /// Print version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Messages")]
+    version: Option<bool>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Train the bias-factorized ChromBPNet model
+    #[command(after_help = examples::TRAIN)]
     Train(Box<commands::train::TrainArgs>),
     /// Train the enzyme bias model
     #[command(subcommand)]
     Bias(commands::bias::BiasCommand),
     /// Predict profiles and counts on regions, sequences or whole contigs (official name: pred_bw)
-    #[command(visible_alias = "pred_bw")]
+    #[command(visible_alias = "pred_bw", after_help = examples::PREDICT)]
     Predict(Box<commands::predict::PredictArgs>),
     /// Contribution scores of regions or sequences (official name: contribs_bw)
-    #[command(visible_alias = "contribs_bw")]
+    #[command(visible_alias = "contribs_bw", after_help = examples::CONTRIBS)]
     Contribs(Box<commands::contribs::ContribsArgs>),
     /// Score variants: what each allele does to counts and profile (official name: snp_score)
-    #[command(visible_alias = "snp_score")]
+    #[command(visible_alias = "snp_score", after_help = examples::VARIANTS)]
     Variants(Box<commands::variants::VariantsArgs>),
     /// Marginal footprints: what models predict around motifs in background sequences
+    #[command(after_help = examples::FOOTPRINTS)]
     Footprints(commands::footprints::FootprintsArgs),
     /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed
+    #[command(after_help = examples::MOTIFS)]
     Motifs(commands::motifs::MotifsArgs),
     /// Evaluate a ChromBPNet model on its own inputs: predictions, footprints, contributions, report
+    #[command(after_help = examples::QC)]
     Qc(Box<commands::pipeline::qc::QcArgs>),
     /// From reads (or a bigWig) to the report: train, evaluate, explain
+    #[command(after_help = examples::PIPELINE)]
     Pipeline(Box<commands::pipeline::PipelineArgs>),
     /// Train several models at the same time, on one device
+    #[command(after_help = examples::COHORT)]
     Cohort(commands::cohort::CohortArgs),
     /// Write the report of a run: one HTML file, and its figures as PNG
+    #[command(after_help = examples::REPORT)]
     Report(commands::report::ReportArgs),
     /// Check the inputs of a training command, in seconds: cbp-fast check train ...
+    #[command(after_help = examples::CHECK)]
     Check(commands::check::CheckArgs),
     /// Prepare background regions and folds
     #[command(subcommand)]
     Prep(commands::prep::PrepCommand),
     /// Make and inspect memory-mapped genome and signal packs
+    #[command(after_help = examples::PACK)]
     Pack(commands::pack::PackArgs),
     /// Simulate a genome with a known truth, train on it, compare
+    #[command(after_help = examples::DEMO)]
     Demo(commands::demo::DemoArgs),
     /// Time the engine and the data path
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::BENCH)]
     Bench(commands::bench::BenchCommand),
     /// Show what this machine and this binary can do, and test it
+    #[command(after_help = examples::DOCTOR)]
     Doctor(commands::doctor::DoctorArgs),
+    /// Print completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(commands::completions::CompletionsArgs),
+    /// Write manual pages
+    #[command(after_help = examples::MAN)]
+    Man(commands::man::ManArgs),
+}
+
+/// The whole parser, for what is made from it: completions and manual pages.
+pub(crate) fn parser() -> clap::Command {
+    Cli::command()
 }
 
 /// A command line, the program's name first.
@@ -112,6 +148,8 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => commands::demo::run(args),
         Command::Bench(command) => commands::bench::run(command),
         Command::Doctor(args) => commands::doctor::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
     }
 }
 
@@ -123,4 +161,89 @@ pub(crate) fn command_line() -> Vec<String> {
 /// The error and its causes, outermost first, each on a line of its own.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  because: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    /// Groups of flags in help.
+    const HEADINGS: [&str; 13] = [
+        "Inputs",
+        "Reads",
+        "Regions",
+        "Model",
+        "Training",
+        "Scores",
+        "Explanation",
+        "Sampling",
+        "Folds",
+        "Measurement",
+        "Device",
+        "Output",
+        "Messages",
+    ];
+
+    /// Shows every command with what one types for it, such as `cbp-fast bias train`.
+    fn each_command(mut visit: impl FnMut(&str, &Command)) {
+        fn walk(path: &str, command: &Command, visit: &mut impl FnMut(&str, &Command)) {
+            visit(path, command);
+            for sub in command.get_subcommands() {
+                walk(&format!("{path} {}", sub.get_name()), sub, visit);
+            }
+        }
+        let mut parser = parser().disable_help_subcommand(true);
+        parser.build();
+        walk(NAME, &parser, &mut visit);
+    }
+
+    /// Command lines of this program in text for people; a backslash joins the next line.
+    fn command_lines(text: &str) -> Vec<String> {
+        let joined = text.replace("\\\n", " ");
+        let lines = joined.lines().map(str::trim).filter(|l| l.starts_with("cbp-fast "));
+        lines.map(String::from).collect()
+    }
+
+    /// Parses a line as a shell would pass it on, up to where its output goes.
+    fn assert_parses(line: &str, place: &str) {
+        let words = shlex::split(line).unwrap_or_else(|| panic!("{place}: quotes in {line}"));
+        let words = words.into_iter().take_while(|word| word != ">").map(OsString::from);
+        if let Err(error) = parse(words) {
+            panic!("{place}: {line}\n{error}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_heading() {
+        each_command(|path, command| {
+            for argument in command.get_arguments() {
+                let (id, heading) = (argument.get_id(), argument.get_help_heading());
+                let heading = heading.unwrap_or_default();
+                assert!(HEADINGS.contains(&heading), "{path} {id}: {heading:?}");
+                // A flag without a heading takes that of a group flattened above it.
+                let console = ["help", "version", "quiet", "log_json"].contains(&id.as_str());
+                assert_eq!(heading == "Messages", console, "{path} {id}");
+            }
+        });
+    }
+
+    #[test]
+    fn every_command_has_examples_that_parse() {
+        each_command(|path, command| {
+            if let Some(text) = command.get_after_help() {
+                let lines = command_lines(&text.to_string());
+                assert!(lines.len() >= 3, "{path}: {} examples", lines.len());
+                for line in lines {
+                    assert!(line.starts_with(path), "{path}: {line}");
+                    assert_parses(&line, path);
+                }
+            } else if !command.has_subcommands() {
+                // Subcommands of `check`, `pack` and `bench` are shown by their parent.
+                let family = path.split(' ').nth(1);
+                assert!(matches!(family, Some("check" | "pack" | "bench")), "{path}");
+            }
+        });
+    }
 }

@@ -12,6 +12,7 @@ use crate::pack::shift::{DataType, Shift};
 
 /// Reads, and how they become cut sites.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Reads")]
 pub struct ReadsArgs {
     /// BAM (-ibam), sorted or not; repeat the flag to pool replicates
     #[arg(long, value_name = "BAM")]

@@ -27,35 +27,34 @@ pub enum BenchCommand {
 }
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Measurement")]
 pub struct TrainArgs {
-    #[command(flatten)]
-    device: DeviceArgs,
     /// Channels of the trained branch
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, help_heading = "Model")]
     filters: usize,
     /// Dilated layers of the trained branch
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, help_heading = "Model")]
     n_dilation_layers: usize,
     /// Channels of the frozen bias branch; 0 trains without one
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, help_heading = "Model")]
     bias_filters: usize,
     /// Dilated layers of the frozen bias branch
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, help_heading = "Model")]
     bias_layers: usize,
     /// bp of sequence
-    #[arg(long, default_value_t = 2114)]
+    #[arg(long, default_value_t = 2114, help_heading = "Model")]
     inputlen: usize,
     /// bp of profile
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, help_heading = "Model")]
     outputlen: usize,
     /// Examples of a step
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, help_heading = "Model")]
     batch_size: usize,
     /// Timed steps, after some that are not: one on a CPU, ten on a GPU
     #[arg(long, default_value_t = 3)]
     steps: usize,
     /// Use a narrower instruction set than the machine has: portable, avx2, avx512
-    #[arg(long)]
+    #[arg(long, help_heading = "Device")]
     instruction_set: Option<String>,
     /// Form of the dilated layers: true = two positions at a time, false = direct; default by size
     #[arg(long)]
@@ -63,29 +62,30 @@ pub struct TrainArgs {
     /// Models that train at the same time, each on its own
     #[arg(long, default_value_t = 1)]
     models: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Add the plan of the GPU's memory, a line a buffer
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     memory: bool,
     /// End with one line of JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Measurement")]
 pub struct ContribsArgs {
-    #[command(flatten)]
-    device: DeviceArgs,
     /// Channels of the model
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, help_heading = "Model")]
     filters: usize,
     /// Dilated layers of the model
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, help_heading = "Model")]
     n_dilation_layers: usize,
     /// bp of sequence
-    #[arg(long, default_value_t = 2114)]
+    #[arg(long, default_value_t = 2114, help_heading = "Model")]
     inputlen: usize,
     /// bp of profile
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, help_heading = "Model")]
     outputlen: usize,
     /// Sequences that are explained, all in one call; 0 for predictions alone
     #[arg(long, default_value_t = 4)]
@@ -99,21 +99,24 @@ pub struct ContribsArgs {
     /// Heads to explain: both, counts, profile
     #[arg(long, default_value = "both")]
     heads: String,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Leave model, sequences, references and results in this folder, for a peer
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     write: Option<PathBuf>,
     /// End with one line of JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Measurement")]
 pub struct DataArgs {
     /// Peaks of the simulated epoch
     #[arg(long, default_value_t = 100_000)]
     peaks: usize,
     /// End with one line of JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

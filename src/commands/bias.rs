@@ -9,6 +9,7 @@ use super::pipeline::{self, BiasPipelineArgs};
 use super::training::{self, Run, Trained};
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::cli::args::{DataType, TrainingArgs};
+use crate::cli::examples;
 use crate::engine::{self, CountsHead, EngineSpec};
 use crate::files::keras_h5::{self, Naming};
 use crate::files::params_tsv::{self, ModelParams};
@@ -21,10 +22,13 @@ use crate::select::{self, BiasOptions};
 #[derive(Subcommand)]
 pub enum BiasCommand {
     /// Train the enzyme bias model on nonpeaks
+    #[command(after_help = examples::BIAS_TRAIN)]
     Train(Box<BiasTrainArgs>),
     /// Evaluate a bias model on its own inputs: predictions, footprints, contributions, report
+    #[command(after_help = examples::BIAS_QC)]
     Qc(Box<BiasQcArgs>),
     /// From reads (or a bigWig) to the report: train, evaluate, explain
+    #[command(after_help = examples::BIAS_PIPELINE)]
     Pipeline(Box<BiasPipelineArgs>),
 }
 
@@ -35,19 +39,19 @@ pub struct BiasTrainArgs {
 
     /// Nonpeaks train when their counts lie below this times the 1 % quantile of the peaks' counts
     /// [default: 0.5 for ATAC, 0.8 for DNASE]
-    #[arg(short = 'b', long)]
+    #[arg(short = 'b', long, help_heading = "Training")]
     pub bias_threshold_factor: Option<f64>,
 
     /// Filters of every layer (-fil)
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, help_heading = "Model")]
     pub filters: usize,
 
     /// Dilated layers (-dil)
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, help_heading = "Model")]
     pub n_dilation_layers: usize,
 
     /// bp to either side (-j); nonpeaks are never jittered, so this changes nothing but is recorded
-    #[arg(short = 'j', long, default_value_t = 0)]
+    #[arg(short = 'j', long, default_value_t = 0, help_heading = "Training")]
     pub max_jitter: u32,
 }
 

@@ -32,6 +32,7 @@ use crate::{defect, threads};
 const AT_ONCE: usize = 4;
 
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
 pub struct CohortArgs {
     /// Command lines, one a run: `train`, `bias train`, `pipeline` or `bias pipeline` with its flags
     ///
@@ -43,7 +44,7 @@ pub struct CohortArgs {
     /// Runs at the same time [default: 4 on a GPU, 1 on the CPU]
     ///
     /// Each has its own copy of genome, signal and model on the GPU: lower it where memory is short.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Device")]
     pub at_once: Option<usize>,
 
     #[command(flatten)]

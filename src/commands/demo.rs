@@ -24,14 +24,15 @@ use crate::threads;
 /// behind them (truth/), and runs `bias train`, `train` and `predict` on them, showing each command
 /// line. Prints a table to stdout. Exit code 1 when the models did not learn.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
 pub struct DemoArgs {
+    /// Seed of the simulation and of the training
+    #[arg(short = 's', long, default_value_t = 1234, help_heading = "Training")]
+    pub seed: u64,
+
     /// Output folder
     #[arg(short = 'o', long)]
     pub output_dir: PathBuf,
-
-    /// Seed of the simulation and of the training
-    #[arg(short = 's', long, default_value_t = 1234)]
-    pub seed: u64,
 
     /// Replace what an earlier demo left in the output folder
     #[arg(long)]

@@ -17,6 +17,7 @@ use crate::error::Problem;
 
 /// Show what this machine and this binary can do: driver, GPUs, kernels, CPU.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
 pub struct DoctorArgs {
     /// List the kernels and their registers
     #[arg(long)]
@@ -29,7 +30,7 @@ pub struct DoctorArgs {
     /// Run every kernel on the device, in every precision, and compare with f64 on the CPU
     ///
     /// Whole training steps at awkward and at real shapes. Exit code 1 when a number is off.
-    #[arg(long)]
+    #[arg(long, help_heading = "Device")]
     pub selftest: bool,
 
     #[command(flatten)]

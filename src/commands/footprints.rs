@@ -30,6 +30,7 @@ use crate::store::Tracks;
 /// uncorrected. A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 /// Several models (folds) give the profile of their mean logits and mean log counts.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
 pub struct FootprintsArgs {
     /// Keras .h5 model, or its folds; usually chrombpnet_nobias.h5
     #[arg(short = 'm', long, alias = "model-h5", num_args = 1.., required = true)]
@@ -47,24 +48,31 @@ pub struct FootprintsArgs {
     #[arg(long)]
     pub chr_fold_path: PathBuf,
 
-    /// Output prefix (-op)
-    #[arg(short = 'o', long)]
-    pub output_prefix: PathBuf,
-
     /// Motifs to insert (-pwm_f): lines of name, tab, sequence
-    #[arg(long, value_name = "TSV")]
+    #[arg(long, value_name = "TSV", help_heading = "Explanation")]
     pub motifs_to_pwm: Option<PathBuf>,
 
     /// Insert the motifs that this assay's enzyme likes to cut, instead of a file's
-    #[arg(short = 'd', long, value_enum, conflicts_with = "motifs_to_pwm")]
+    #[arg(
+        short = 'd',
+        long,
+        value_enum,
+        conflicts_with = "motifs_to_pwm",
+        help_heading = "Explanation"
+    )]
     pub data_type: Option<DataType>,
 
     /// Regions per step (-bs)
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, help_heading = "Device")]
     pub batch_size: usize,
 
+    /// Output prefix (-op)
+    #[arg(short = 'o', long, help_heading = "Output")]
+    pub output_prefix: PathBuf,
+
     /// Range of the figures' y axis, e.g. 0,0.01 [default: fits each footprint]
-    #[arg(long, value_name = "LOW,HIGH", value_parser = range, allow_hyphen_values = true)]
+    #[arg(long, value_name = "LOW,HIGH", value_parser = range, allow_hyphen_values = true,
+          help_heading = "Output")]
     pub ylim: Option<(f64, f64)>,
 
     #[command(flatten)]

@@ -20,17 +20,19 @@ use crate::run::outputs;
 /// auxiliary/interpret_subsample/, and leaves modisco_results_*_scores.h5 there and motifs.html in
 /// evaluation/modisco_*/. Nothing else needs tfmodisco-lite.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Explanation")]
 pub struct MotifsArgs {
     /// The run's output folder
-    #[arg(short = 'o', long)]
+    #[arg(short = 'o', long, help_heading = "Inputs")]
     pub output_dir: PathBuf,
 
     /// Prefix of the run's file names (-fp) [default: the one that is there]
-    #[arg(long)]
+    #[arg(long, help_heading = "Inputs")]
     pub file_prefix: Option<String>,
 
     /// Contributions to look at (-pc) [default: those that are there]
-    #[arg(long, value_enum, num_args = 1.., overrides_with = "profile_or_counts")]
+    #[arg(long, value_enum, num_args = 1.., overrides_with = "profile_or_counts",
+          help_heading = "Inputs")]
     pub profile_or_counts: Vec<Head>,
 
     /// Seqlets of each sign at most
@@ -50,7 +52,7 @@ pub struct MotifsArgs {
     pub modisco: Option<PathBuf>,
 
     /// Do again what is there
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub force: bool,
 
     #[command(flatten)]

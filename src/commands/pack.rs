@@ -61,18 +61,20 @@ enum PackCommand {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Inputs")]
 struct GenomeArgs {
     /// FASTA file: plain, gzip or bgzip
     #[arg(short, long, value_name = "FASTA")]
     genome: PathBuf,
     /// Pack to write
-    #[arg(short, long, value_name = "OUT.cbg")]
+    #[arg(short, long, value_name = "OUT.cbg", help_heading = "Output")]
     output: PathBuf,
     #[command(flatten)]
     how: HowArgs,
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Inputs")]
 struct SignalArgs {
     /// bigWig of unstranded insertion counts per base (-bw); instead of reads
     #[arg(long, value_name = "BIGWIG")]
@@ -89,10 +91,10 @@ struct SignalArgs {
     #[arg(short, long, value_enum)]
     data_type: Option<DataType>,
     /// Reads: write the counts as a bigWig, too
-    #[arg(long, value_name = "OUT.bw")]
+    #[arg(long, value_name = "OUT.bw", help_heading = "Output")]
     bigwig_out: Option<PathBuf>,
     /// Pack to write [default: the input's name with .cbs]
-    #[arg(short, long, value_name = "OUT.cbs")]
+    #[arg(short, long, value_name = "OUT.cbs", help_heading = "Output")]
     output: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
@@ -101,30 +103,33 @@ struct SignalArgs {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Output")]
 struct HowArgs {
     /// Replace the output if it is there
     #[arg(long)]
     force: bool,
     /// Print errors only
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Messages")]
     quiet: bool,
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Inputs")]
 struct InfoArgs {
     /// Genome or signal pack
     file: PathBuf,
     /// List every contig, however many
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     all_contigs: bool,
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Inputs")]
 struct VerifyArgs {
     /// Genome or signal pack
     file: PathBuf,
     /// Print errors only
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Messages")]
     quiet: bool,
 }
 

@@ -19,6 +19,7 @@ use crate::threads;
 /// Works on the output folder of `train`, `bias train`, `qc` or a pipeline, and on one of the official
 /// tool. What is missing is said in the report; what cannot be read or drawn is a warning.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
 pub struct ReportArgs {
     /// The run's output folder
     #[arg(short = 'o', long)]
@@ -33,11 +34,11 @@ pub struct ReportArgs {
     pub bigwig: Option<PathBuf>,
 
     /// The report to write, PNGs go beside it [default: evaluation/overall_report.html]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
 
     /// Replace a report that another program wrote
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub force: bool,
 
     #[command(flatten)]

@@ -21,6 +21,7 @@ use crate::threads;
 pub const STEM: &str = "bw_shift_qc";
 
 #[derive(Args)]
+#[command(next_help_heading = "Inputs")]
 pub struct ShiftQcArgs {
     /// Reference FASTA (plain, gzip or bgzip) or a genome pack
     #[arg(short, long, value_name = "FASTA")]
@@ -33,13 +34,13 @@ pub struct ShiftQcArgs {
     data_type: DataType,
     /// Prefix of the files to write (-op), in a folder that exists: PREFIX.svg, .png and .tsv;
     /// a PREFIX that ends in / stands for FOLDER/bw_shift_qc
-    #[arg(short, long, value_name = "PREFIX")]
+    #[arg(short, long, value_name = "PREFIX", help_heading = "Output")]
     output_prefix: PathBuf,
     /// Chromosomes to look at, separated by commas [default: all with signal]
-    #[arg(long, value_delimiter = ',', conflicts_with = "chr_fold_path")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "chr_fold_path", help_heading = "Regions")]
     chromosomes: Vec<String>,
     /// Fold JSON (-fl): look at its first validation chromosome, as the official pipelines do
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", help_heading = "Regions")]
     chr_fold_path: Option<PathBuf>,
     /// Motifs to compare ATAC data with, in the official text format [default: the official ones]
     #[arg(long = "ATAC-ref-path", value_name = "FILE")]

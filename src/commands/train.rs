@@ -31,27 +31,27 @@ pub struct TrainArgs {
     pub common: TrainingArgs,
 
     /// Bias model (.h5)
-    #[arg(short = 'b', long)]
+    #[arg(short = 'b', long, help_heading = "Inputs")]
     pub bias_model_path: PathBuf,
 
     /// Nonpeaks drawn per epoch divided by peaks (-sr)
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, help_heading = "Training")]
     pub negative_sampling_ratio: f64,
 
     /// Filters of every layer (-fil)
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, help_heading = "Model")]
     pub filters: usize,
 
     /// Dilated layers (-dil)
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, help_heading = "Model")]
     pub n_dilation_layers: usize,
 
     /// Training peaks move up to this many bp to either side (-j)
-    #[arg(short = 'j', long, default_value_t = 500)]
+    #[arg(short = 'j', long, default_value_t = 500, help_heading = "Training")]
     pub max_jitter: u32,
 
     /// How the counts head is updated
-    #[arg(long, value_enum, default_value_t = CountsHead::Centered)]
+    #[arg(long, value_enum, default_value_t = CountsHead::Centered, help_heading = "Training")]
     pub counts_head: CountsHead,
 }
 

@@ -330,3 +330,26 @@ fn quiet_says_nothing_and_json_lines_are_json() {
     let epochs = events.iter().filter(|e| e["event"] == "epoch").count();
     assert_eq!(epochs, 2, "{text}");
 }
+
+#[test]
+fn completions_and_manual_pages_come_from_the_parser() {
+    let fixture = Fixture::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = fixture.succeed(&["completions", shell]).stdout;
+        let script = String::from_utf8(script).unwrap();
+        for known in ["nonpeaks", "counts-head", "contribs_bw"] {
+            assert!(script.contains(known), "{shell}: no {known}");
+        }
+    }
+    assert_eq!(fixture.run(&["completions", "tcsh"]).status.code(), Some(2));
+
+    fixture.succeed(&["man", "pages/man1"]);
+    let page = fixture.read("pages/man1/cbp-fast-bias-train.1");
+    assert!(page.starts_with(".ie"), "{page}");
+    for known in ["cbp\\-fast bias train", "bias\\-threshold\\-factor", "INPUTS", "Examples:"] {
+        assert!(page.contains(known), "no {known} in\n{page}");
+    }
+    assert!(fixture.read("pages/man1/cbp-fast.1").contains("cbp\\-fast\\-train(1)"));
+    fixture.write("in-the-way", "");
+    assert!(fixture.fail(&["man", "in-the-way"]).contains("in-the-way"));
+}

@@ -38,6 +38,7 @@ pub use before_training::{before_packing, opened};
 /// Put `check` before the command and keep its flags: `cbp-fast check train -g hg38.fa ...`.
 /// Nothing is packed or written. Exit code 1 when something fails.
 #[derive(Args)]
+#[command(next_help_heading = "Inputs")]
 pub struct CheckArgs {
     #[command(subcommand)]
     command: Checked,
@@ -47,7 +48,7 @@ pub struct CheckArgs {
     blacklist_regions: Option<PathBuf>,
 
     /// The report as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     json: bool,
 }
 

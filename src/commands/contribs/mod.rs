@@ -41,45 +41,39 @@ pub const SEED: u64 = 1234;
 ///
 /// A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Scores")]
 pub struct ContribsArgs {
     /// Keras .h5 model of one branch, or several of one kind (folds)
-    #[arg(short = 'm', long, alias = "model", num_args = 1.., required = true)]
+    #[arg(short = 'm', long, alias = "model", num_args = 1.., required = true,
+          help_heading = "Inputs")]
     pub model_h5: Vec<PathBuf>,
 
     /// Regions, 10 columns; windows are centred on start + column 10
-    #[arg(short = 'r', long, required_unless_present = "fasta")]
+    #[arg(short = 'r', long, required_unless_present = "fasta", help_heading = "Regions")]
     pub regions: Option<PathBuf>,
 
     /// Reference FASTA (plain, gzip or bgzip) or a genome pack
-    #[arg(short = 'g', long, required_unless_present = "fasta")]
+    #[arg(short = 'g', long, required_unless_present = "fasta", help_heading = "Inputs")]
     pub genome: Option<PathBuf>,
 
     /// Chromosome sizes, 2 columns: the order of contigs in the bigWigs
-    #[arg(short = 'c', long, required_unless_present = "fasta")]
+    #[arg(short = 'c', long, required_unless_present = "fasta", help_heading = "Inputs")]
     pub chrom_sizes: Option<PathBuf>,
-
-    /// Output prefix (-op)
-    #[arg(short = 'o', long)]
-    pub output_prefix: PathBuf,
 
     /// Heads that are explained (-pc)
     #[arg(long, value_enum, num_args = 1.., default_values = ["counts", "profile"],
           overrides_with = "profile_or_counts")]
     pub profile_or_counts: Vec<Head>,
 
-    /// File for the quantiles of the bigWig's values (-os); of two heads it is the profile's, and
-    /// the counts' has .counts added to its name
-    #[arg(long, conflicts_with = "fasta")]
-    pub output_prefix_stats: Option<PathBuf>,
+    /// Sequences as long as the model's input, instead of regions of a genome; no bigWig is written
+    #[arg(long, conflicts_with_all = ["regions", "genome", "chrom_sizes"],
+          help_heading = "Regions")]
+    pub fasta: Option<PathBuf>,
 
     /// Only regions on these chromosomes
     #[arg(short = 'd', long, alias = "chroms", num_args = 1.., conflicts_with = "fasta",
-          overrides_with = "debug_chr")]
+          overrides_with = "debug_chr", help_heading = "Regions")]
     pub debug_chr: Vec<String>,
-
-    /// Sequences as long as the model's input, instead of regions of a genome; no bigWig is written
-    #[arg(long, conflicts_with_all = ["regions", "genome", "chrom_sizes"])]
-    pub fasta: Option<PathBuf>,
 
     /// How scores are computed
     #[arg(long, value_enum, default_value = "deepshap")]
@@ -100,12 +94,21 @@ pub struct ContribsArgs {
     #[arg(long)]
     pub references: Option<PathBuf>,
 
+    /// Output prefix (-op)
+    #[arg(short = 'o', long, help_heading = "Output")]
+    pub output_prefix: PathBuf,
+
+    /// File for the quantiles of the bigWig's values (-os); of two heads it is the profile's, and
+    /// the counts' has .counts added to its name
+    #[arg(long, conflicts_with = "fasta", help_heading = "Output")]
+    pub output_prefix_stats: Option<PathBuf>,
+
     /// Start over: replace what an earlier run left under this prefix
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub force: bool,
 
     /// 0 shows no progress
-    #[arg(short = 't', long, default_value_t = 1, hide = true)]
+    #[arg(short = 't', long, default_value_t = 1, hide = true, help_heading = "Output")]
     pub tqdm: i64,
 
     #[command(flatten)]

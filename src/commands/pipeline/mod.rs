@@ -45,6 +45,7 @@ use crate::train::stop::StopFlag;
 
 /// What is done with a trained model.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Explanation")]
 pub struct ExplainArgs {
     /// Peaks whose contributions are computed, drawn as the official pipelines draw; 0 for none
     #[arg(long, value_name = "N", default_value_t = subsample::SIZE)]

@@ -20,6 +20,7 @@ use crate::train::output::OutputTree;
 
 /// What `qc` and `bias qc` have in common.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
 pub struct QcInputs {
     /// bigWig of observed cut sites (-bw), or a signal pack
     #[arg(long)]
@@ -34,7 +35,7 @@ pub struct QcInputs {
     pub chrom_sizes: PathBuf,
 
     /// Output folder
-    #[arg(short = 'o', long)]
+    #[arg(short = 'o', long, help_heading = "Output")]
     pub output_dir: PathBuf,
 
     /// Assay
@@ -54,23 +55,23 @@ pub struct QcInputs {
     pub chr_fold_path: PathBuf,
 
     /// Prefix of every output file name (-fp)
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub file_prefix: Option<String>,
 
     /// Examples per step (-bs)
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, help_heading = "Device")]
     pub batch_size: usize,
 
     /// End with an error when a verdict is a fail
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub strict: bool,
 
     /// Do every stage again
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub force: bool,
 
     // Accepted so that official command lines run unedited; the report needs no links.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, help_heading = "Output")]
     pub html_prefix: Option<String>,
 
     #[command(flatten)]
@@ -88,6 +89,7 @@ pub struct QcInputs {
 ///
 /// Works on any model with its own inputs. Run again, it keeps what is complete.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
 pub struct QcArgs {
     /// ChromBPNet model with bias (-cm)
     #[arg(long)]
@@ -104,6 +106,7 @@ pub struct QcArgs {
 /// Evaluate a bias model: predictions and metrics of the test regions, footprints of its enzyme's
 /// motifs, contributions of a sample of peaks, verdicts, report.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
 pub struct BiasQcArgs {
     /// Bias model (-bm)
     #[arg(long)]

@@ -34,38 +34,36 @@ use crate::predict::count_transform::CountTransform;
 ///
 /// A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Regions")]
 pub struct PredictArgs {
     /// Keras .h5 models of any kind; files are named after the kind when there are several
     #[arg(short = 'm', long, num_args = 1..,
-          conflicts_with_all = ["bias_model", "chrombpnet_model", "chrombpnet_model_nb"])]
+          conflicts_with_all = ["bias_model", "chrombpnet_model", "chrombpnet_model_nb"],
+          help_heading = "Inputs")]
     pub model: Vec<PathBuf>,
 
     /// Bias model, or its folds (-bm)
-    #[arg(long, num_args = 1..)]
+    #[arg(long, num_args = 1.., help_heading = "Inputs")]
     pub bias_model: Vec<PathBuf>,
 
     /// ChromBPNet model with bias, or its folds (-cm)
-    #[arg(long, num_args = 1..)]
+    #[arg(long, num_args = 1.., help_heading = "Inputs")]
     pub chrombpnet_model: Vec<PathBuf>,
 
     /// ChromBPNet model without bias, or its folds (-cmb)
-    #[arg(long, num_args = 1..)]
+    #[arg(long, num_args = 1.., help_heading = "Inputs")]
     pub chrombpnet_model_nb: Vec<PathBuf>,
 
-    /// Output prefix (-op)
-    #[arg(short = 'o', long)]
-    pub output_prefix: PathBuf,
-
     /// Reference FASTA (plain, gzip or bgzip) or a genome pack
-    #[arg(short = 'g', long, required_unless_present = "fasta")]
+    #[arg(short = 'g', long, required_unless_present = "fasta", help_heading = "Inputs")]
     pub genome: Option<PathBuf>,
 
     /// Chromosome sizes, 2 columns: the order of contigs in bigWigs (else that of the genome)
-    #[arg(short = 'c', long, conflicts_with = "fasta")]
+    #[arg(short = 'c', long, conflicts_with = "fasta", help_heading = "Inputs")]
     pub chrom_sizes: Option<PathBuf>,
 
     /// bigWig of observed cut sites (-bw), or a signal pack
-    #[arg(long, conflicts_with = "fasta")]
+    #[arg(long, conflicts_with = "fasta", help_heading = "Inputs")]
     pub bigwig: Option<PathBuf>,
 
     /// Regions, 10 columns
@@ -101,29 +99,33 @@ pub struct PredictArgs {
     #[arg(long, num_args = 0.., value_delimiter = ',', value_name = "CONTIGS")]
     pub tile: Option<Vec<String>>,
 
+    /// Output prefix (-op)
+    #[arg(short = 'o', long, help_heading = "Output")]
+    pub output_prefix: PathBuf,
+
     /// File for the quantiles of the bigWig's values (-os); of several bigWigs the last, in the
     /// order nobias, chrombpnet, bias
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub output_prefix_stats: Option<PathBuf>,
 
     /// Counts from log counts; exp in bigWigs (official) and expm1 in the table unless given
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Output")]
     pub count_transform: Option<CountTransform>,
 
     /// Examples per step (-bs)
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, help_heading = "Device")]
     pub batch_size: usize,
 
     /// Write the predictions h5 in any case
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub h5: bool,
 
     /// Add raw logits to the h5
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub logits: bool,
 
     /// 0 shows no progress
-    #[arg(short = 't', long, default_value_t = 1, hide = true)]
+    #[arg(short = 't', long, default_value_t = 1, hide = true, help_heading = "Output")]
     pub tqdm: i64,
 
     #[command(flatten)]

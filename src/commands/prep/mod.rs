@@ -6,12 +6,16 @@ mod splits;
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::cli::examples;
+
 /// What a training set needs beside signal and peaks.
 #[derive(Subcommand)]
 pub enum PrepCommand {
     /// Draw background regions that match the peaks in GC content
+    #[command(after_help = examples::PREP_NONPEAKS)]
     Nonpeaks(Box<nonpeaks::NonpeaksArgs>),
     /// Choose the chromosomes that train, validate and test
+    #[command(after_help = examples::PREP_SPLITS)]
     Splits(splits::SplitsArgs),
 }
 

@@ -30,14 +30,11 @@ use crate::threads;
 /// content of its peaks. Writes PREFIX_negatives.bed and PREFIX_auxiliary/. The same seed draws the
 /// same regions as the official tool.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
 pub struct NonpeaksArgs {
     /// Reference FASTA (plain, gzip or bgzip) or a genome pack
     #[arg(short = 'g', long)]
     genome: PathBuf,
-
-    /// Prefix of the output: PREFIX_negatives.bed and the folder PREFIX_auxiliary
-    #[arg(short = 'o', long)]
-    output_prefix: PathBuf,
 
     /// Peaks, 10-column narrowPeak; windows are centred on start + column 10
     #[arg(short = 'p', long)]
@@ -58,15 +55,15 @@ pub struct NonpeaksArgs {
     all_folds: Vec<PathBuf>,
 
     /// Width of the regions, bp (-il)
-    #[arg(long, default_value_t = 2114)]
+    #[arg(long, default_value_t = 2114, help_heading = "Sampling")]
     inputlen: usize,
 
     /// Distance between the starts of windows, bp (-st)
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, help_heading = "Sampling")]
     stride: usize,
 
     /// Nonpeaks for each peak on train and valid chromosomes; test peaks get one (-npr)
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, help_heading = "Sampling")]
     neg_to_pos_ratio_train: usize,
 
     /// Regions to stay away from, BED with 3 columns or more (-br)
@@ -74,15 +71,19 @@ pub struct NonpeaksArgs {
     blacklist_regions: Option<PathBuf>,
 
     /// Seed of the draw
-    #[arg(short = 's', long, default_value_t = 1234)]
+    #[arg(short = 's', long, default_value_t = 1234, help_heading = "Sampling")]
     seed: u64,
 
+    /// Prefix of the output: PREFIX_negatives.bed and the folder PREFIX_auxiliary
+    #[arg(short = 'o', long, help_heading = "Output")]
+    output_prefix: PathBuf,
+
     /// Fail instead of warning when there are fewer windows than wanted
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     strict: bool,
 
     /// Replace an earlier PREFIX_negatives.bed
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     force: bool,
 
     #[command(flatten)]

@@ -20,13 +20,10 @@ use crate::run::claim::Claim;
 /// With --k or --published several: PREFIX_0.json, PREFIX_1.json, ...
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("how").required(true).args(["test_chroms", "k", "published"]))]
+#[command(next_help_heading = "Folds")]
 pub struct SplitsArgs {
-    /// Prefix of the output (-op); one that ends in / stands for FOLDER/fold
-    #[arg(long, alias = "output_prefix")]
-    output_prefix: PathBuf,
-
     /// Chromosome sizes, 2 columns; every chromosome in it is used
-    #[arg(short = 'c', long)]
+    #[arg(short = 'c', long, help_heading = "Inputs")]
     chrom_sizes: PathBuf,
 
     /// Chromosomes to test on (-tcr)
@@ -47,8 +44,12 @@ pub struct SplitsArgs {
     #[arg(long, value_enum)]
     published: Option<Published>,
 
+    /// Prefix of the output (-op); one that ends in / stands for FOLDER/fold
+    #[arg(long, alias = "output_prefix", help_heading = "Output")]
+    output_prefix: PathBuf,
+
     /// Replace what is there
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     force: bool,
 
     #[command(flatten)]

@@ -42,49 +42,53 @@ use crate::variants::predict::Predictor;
 ///
 /// A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Scores")]
 pub struct VariantsArgs {
     /// Variants: a list without header (see --schema), VCF or BCF; plain, gzip or bgzip
-    #[arg(short = 'l', long, required_unless_present = "snp_data", conflicts_with = "snp_data")]
+    #[arg(
+        short = 'l',
+        long,
+        required_unless_present = "snp_data",
+        conflicts_with = "snp_data",
+        help_heading = "Inputs"
+    )]
     pub list: Option<PathBuf>,
 
     /// The list of the official snp_score: chr, position (0-based), allele1, allele2 (-snps)
-    #[arg(long)]
+    #[arg(long, help_heading = "Inputs")]
     pub snp_data: Option<PathBuf>,
 
     /// Reference FASTA (plain, gzip or bgzip) or a genome pack
-    #[arg(short = 'g', long)]
+    #[arg(short = 'g', long, help_heading = "Inputs")]
     pub genome: PathBuf,
 
     /// Keras .h5 models, usually chrombpnet_nobias.h5: one, or the folds of one experiment
-    #[arg(short = 'm', long, alias = "model-h5", num_args = 1.., required = true)]
+    #[arg(short = 'm', long, alias = "model-h5", num_args = 1.., required = true,
+          help_heading = "Inputs")]
     pub model: Vec<PathBuf>,
 
-    /// Output prefix, FOLDER/NAME; the folder exists (-op)
-    #[arg(short = 'o', long, aliases = ["out_prefix", "output-prefix"])]
-    pub out_prefix: PathBuf,
-
     /// Chromosome sizes, 2 columns: variants on other chromosomes are skipped
-    #[arg(short = 's', long, alias = "chrom_sizes")]
+    #[arg(short = 's', long, alias = "chrom_sizes", help_heading = "Inputs")]
     pub chrom_sizes: Option<PathBuf>,
 
     /// Columns of the list (-sc); without it, VCF and BCF are recognised, and all else is chrombpnet
-    #[arg(long, value_enum, conflicts_with = "snp_data")]
+    #[arg(long, value_enum, conflicts_with = "snp_data", help_heading = "Inputs")]
     pub schema: Option<Schema>,
 
     /// Peaks (BED of 3 to 10 columns): adds quantiles of the counts among those of peaks
-    #[arg(short = 'p', long)]
+    #[arg(short = 'p', long, help_heading = "Inputs")]
     pub peaks: Option<PathBuf>,
 
     /// Genome of the peaks, if it is another one (-pg)
-    #[arg(long, alias = "peak_genome", requires = "peaks")]
+    #[arg(long, alias = "peak_genome", requires = "peaks", help_heading = "Inputs")]
     pub peak_genome: Option<PathBuf>,
 
     /// Chromosome sizes of the peaks: peaks on other chromosomes are left out (-ps)
-    #[arg(long, alias = "peak_chrom_sizes", requires = "peaks")]
+    #[arg(long, alias = "peak_chrom_sizes", requires = "peaks", help_heading = "Inputs")]
     pub peak_chrom_sizes: Option<PathBuf>,
 
     /// Peaks at most, a sample of them where there are more (-mp)
-    #[arg(long, alias = "max_peaks", requires = "peaks")]
+    #[arg(long, alias = "max_peaks", requires = "peaks", help_heading = "Inputs")]
     pub max_peaks: Option<usize>,
 
     /// Shuffled windows a variant, for p-values; 0 for none
@@ -102,7 +106,7 @@ pub struct VariantsArgs {
     pub shuffled_scores: Vec<PathBuf>,
 
     /// Only variants on this chromosome
-    #[arg(short = 'c', long)]
+    #[arg(short = 'c', long, help_heading = "Inputs")]
     pub chrom: Option<String>,
 
     /// Seed of shuffles and samples
@@ -117,31 +121,38 @@ pub struct VariantsArgs {
     #[arg(long)]
     pub allow_ref_mismatch: bool,
 
+    /// Output prefix, FOLDER/NAME; the folder exists (-op)
+    #[arg(short = 'o', long, aliases = ["out_prefix", "output-prefix"], help_heading = "Output")]
+    pub out_prefix: PathBuf,
+
     /// Write the predictions of both alleles, counts and logits, to an h5
-    #[arg(long, conflicts_with = "no_hdf5")]
+    #[arg(long, conflicts_with = "no_hdf5", help_heading = "Output")]
     pub h5: bool,
 
     /// Write contribution scores of both alleles for these outputs (-st)
-    #[arg(long, alias = "shap_type", value_enum, num_args = 1.., overrides_with = "shap_type")]
+    #[arg(long, alias = "shap_type", value_enum, num_args = 1.., overrides_with = "shap_type",
+          help_heading = "Output")]
     pub shap_type: Vec<Head>,
 
     /// Sequences per step (-bs)
-    #[arg(long, alias = "batch_size", default_value_t = 512)]
+    #[arg(long, alias = "batch_size", default_value_t = 512, help_heading = "Device")]
     pub batch_size: usize,
 
     // Accepted so that command lines of variant-scorer run unedited: without effect there, or here.
-    #[arg(short = 'b', long, hide = true)]
+    #[arg(short = 'b', long, hide = true, help_heading = "Inputs")]
     pub bias: Option<PathBuf>,
-    #[arg(long, alias = "num_chunks", hide = true)]
+    #[arg(long, alias = "num_chunks", hide = true, help_heading = "Device")]
     pub num_chunks: Option<usize>,
-    #[arg(long = "no_hdf5", alias = "no-hdf5", hide = true)]
+    #[arg(long = "no_hdf5", alias = "no-hdf5", hide = true, help_heading = "Output")]
     pub no_hdf5: bool,
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, help_heading = "Output")]
     pub merge: bool,
+
     // Understood, and refused.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, help_heading = "Output")]
     pub lite: bool,
-    #[arg(long, aliases = ["debug_mode", "debug-mode-on", "debug_mode_on"], hide = true, num_args = 0..=1, default_missing_value = "1")]
+    #[arg(long, aliases = ["debug_mode", "debug-mode-on", "debug_mode_on"], hide = true, num_args = 0..=1, default_missing_value = "1",
+          help_heading = "Output")]
     pub debug_mode: Option<u32>,
 
     #[command(flatten)]
