@@ -1,5 +1,6 @@
 # make demo      build in release and run the demo
 # make test      run all tests, the CUDA kernels on emulated GPUs
+# make docs      build docs/ into target/docs, broken links are errors; needs python3
 # make kernels   build with the CUDA kernels and check what the compiler made of them, whose registers are
 #                recorded for the nvcc that it installs, so it uses that one and no other
 # make fuzz      fuzz every reader, all of them in SECONDS=60; what fails is left in target/fuzz/failed
@@ -25,7 +26,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Set to test another build than this folder's.
 BINARY ?= $(TARGET)/debug/cbp-fast
 
-.PHONY: demo test build kernels setup fuzz faults kills races mutants asan debug
+.PHONY: demo test build docs kernels setup fuzz faults kills races mutants asan debug
 
 setup:
 	@scripts/setup.sh
@@ -44,6 +45,9 @@ test: setup
 	else \
 		echo "cargo test --locked --features emulate" && cargo test --locked --features emulate; \
 	fi
+
+docs:
+	@scripts/docs.sh
 
 kernels: setup
 	@scripts/nvcc.sh
