@@ -150,21 +150,38 @@ fn every_flag_in_the_documents_exists() {
 }
 
 #[test]
-fn every_path_in_the_documents_exists() {
+fn every_path_and_link_in_the_documents_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = 0;
     let folders = ["src", "benches", "docs", "kernels", "scripts", "tests", "fuzz", ".ci"];
+    let mut paths = 0;
     for (page, text) in documents() {
         for span in code_spans(&text) {
             let ours =
                 folders.iter().any(|f| span.strip_prefix(f).is_some_and(|s| s.starts_with('/')));
-            if ours && !span.contains(['*', '<', ' ']) && span == span.to_lowercase() {
+            // Capitals stand for a name, as in benches/runs/DATE.
+            if ours && !span.contains(['*', ' ']) && span == span.to_lowercase() {
                 assert!(root.join(&span).exists(), "{page}: {span}");
                 paths += 1;
             }
         }
+        for target in text.split("](").skip(1).map(|link| link.split(')').next().unwrap()) {
+            let file = target.split('#').next().unwrap();
+            if !file.is_empty() && !file.starts_with("https://") {
+                assert!(Path::new(&page).with_file_name(file).exists(), "{page}: {target}");
+                paths += 1;
+            }
+        }
     }
-    assert!(paths > 40, "{paths}");
+    assert!(paths > 80, "{paths}");
+}
+
+#[test]
+fn readme_is_short() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    assert!(
+        fs::metadata(readme).unwrap().len() <= 7_000,
+        "what is more than a start goes into docs/"
+    );
 }
 
 /// Numbers and `...` stand for what the program fills in.
