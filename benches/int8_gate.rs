@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cbp_fast::batch::Example;
 use cbp_fast::cli::args::DeviceArgs;
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{self, Device, Engine, EngineSpec, Predictions};
+use cbp_fast::engine::{self, Device, Predict, Predictions};
 use cbp_fast::files::keras_h5;
 use cbp_fast::input::folds::{self, Split};
 use cbp_fast::input::regions;
@@ -102,14 +102,13 @@ struct Comparison {
 
 impl Comparison {
     fn of(model: &Path, device: &Device, tracks: &Tracks, plan: &[Example]) -> Result<Self> {
-        let (main, bias) = keras_h5::read(model)?.into_branches();
-        let outputlen = main.arch.outputlen;
-        let spec = EngineSpec::for_prediction(main, bias);
-        let mut exact = engine::open(&Device::Cpu, spec.clone(), tracks)?;
-        let wanted = Outputs::of(exact.as_mut(), tracks, plan, spec.main.arch.inputlen)?;
+        let branches = keras_h5::read(model)?.into_branches();
+        let (inputlen, outputlen) = (branches.main.arch.inputlen, branches.main.arch.outputlen);
+        let mut exact = engine::open_predict(&Device::Cpu, branches.clone(), tracks)?;
+        let wanted = Outputs::of(exact.as_mut(), tracks, plan, inputlen)?;
         let started = std::time::Instant::now();
-        let mut reduced = engine::open(device, spec.clone(), tracks)?;
-        let found = Outputs::of(reduced.as_mut(), tracks, plan, spec.main.arch.inputlen)?;
+        let mut reduced = engine::open_predict(device, branches, tracks)?;
+        let found = Outputs::of(reduced.as_mut(), tracks, plan, inputlen)?;
         let seconds = started.elapsed().as_secs_f64();
 
         let rows = |out: &Outputs| -> Vec<Vec<f64>> {
@@ -118,8 +117,8 @@ impl Comparison {
         let profiles =
             rows(&found).iter().zip(&rows(&wanted)).map(|(f, w)| pearson(f, w)).collect();
         Ok(Self {
-            f32: wanted.metrics(tracks, plan, spec.main.arch.inputlen),
-            int8: found.metrics(tracks, plan, spec.main.arch.inputlen),
+            f32: wanted.metrics(tracks, plan, inputlen),
+            int8: found.metrics(tracks, plan, inputlen),
             profiles,
             logcounts: differences(&found.regions.logcounts, &wanted.regions.logcounts),
             effects: [wanted.effects(), found.effects()],
@@ -192,7 +191,7 @@ struct Outputs {
 
 impl Outputs {
     fn of(
-        engine: &mut dyn Engine,
+        engine: &mut dyn Predict,
         tracks: &Tracks,
         plan: &[Example],
         inputlen: usize,

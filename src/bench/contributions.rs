@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -13,11 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::train::{ceiling_of, cpu_seconds, peak_rss};
-use crate::engine::{self, Contributions, Device, EngineSpec, Explain, Heads, Predictions, Rule};
+use crate::engine::{self, Contributions, Device, Heads, Predictions, Rule, ToExplain};
 use crate::files::atomic;
 use crate::files::keras_h5::{self, Naming};
 use crate::model::{Architecture, Network, ParameterSet};
-use crate::store::{GenomePack, Tracks};
 
 /// What to time.
 #[derive(Clone, Debug)]
@@ -40,9 +38,7 @@ pub struct Config {
 pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
     let arch = config.arch;
     let network = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, 1) };
-    let tracks = Tracks::new(Arc::new(GenomePack::from_sequences([("none", &b"A"[..])])), None);
-    let spec = EngineSpec::for_prediction(network.clone(), None);
-    let mut engine = engine::open(&config.device, spec, &tracks)?;
+    let mut engine = engine::open_explain(&config.device, network.clone())?;
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut random =
         |n: usize| -> Vec<u8> { (0..n * arch.inputlen).map(|_| rng.random_range(0..4)).collect() };
@@ -52,7 +48,7 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
     let before = ceiling_of(&config.device)?;
 
     if config.regions > 0 {
-        let warm_up = Explain {
+        let warm_up = ToExplain {
             codes: &codes[..arch.inputlen],
             rule: Rule::Rescale { references: &references[..arch.inputlen], per_sequence: 1 },
             heads: config.heads,
@@ -62,7 +58,7 @@ pub fn run(config: &Config, folder: Option<&Path>) -> Result<Value> {
     let two = sequences.len().min(2 * arch.inputlen);
     engine.predict_sequences(&sequences[..two], &mut Predictions::default())?;
     let rule = Rule::Rescale { references: &references, per_sequence: config.references };
-    let of = Explain { codes: &codes, rule, heads: config.heads };
+    let of = ToExplain { codes: &codes, rule, heads: config.heads };
     let mut scores = Contributions::default();
     let explained = (config.regions > 0)
         .then(|| Timed::run(|| engine.contributions(&of, &mut scores)))

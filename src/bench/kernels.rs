@@ -19,7 +19,8 @@ use crate::engine::cuda::ops::{Floor, ceiling};
 use crate::engine::cuda::precision::Precision;
 use crate::engine::cuda::schedule::Schedule;
 use crate::engine::cuda::step::{Kind, floor};
-use crate::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Rule};
+use crate::engine::cuda::trainer::CudaTrainer;
+use crate::engine::{Contributions, Engine, Explain, Heads, Rule, ToExplain, Train};
 
 /// Times taken of a launch, fewer of one that takes long.
 const MOST_REPEATS: usize = 101;
@@ -37,7 +38,8 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     let (spec, tracks, mut plans) = experiment(config);
     let mut device = CudaDevice::open(gpu.clone())?;
     let ceilings = Ceilings::measure(&mut device, gpu, precision)?;
-    let mut engine = CudaEngine::new(device, precision, spec.clone(), tracks.clone())?;
+    let network = spec.branches.main.clone();
+    let mut engine = CudaTrainer::new(device, precision, spec, tracks)?;
     let plan = plans();
     keep_bias(&mut engine, &plan, config.batch_size)?;
     for _ in 0..3 {
@@ -45,26 +47,26 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     }
     // Leaves the state at the beginning of a step of a full batch.
     engine.gradients(&plan)?;
-    let list = engine.list(Kind::Train, config.batch_size)?;
+    let prepared = engine.schedule(Kind::Train, config.batch_size)?;
     let adam = engine.adam_floor();
-    let launches = list.schedule.launches().iter().filter(|l| !l.kernel.starts_with("step_"));
+    let launches = prepared.schedule.launches().iter().filter(|l| !l.kernel.starts_with("step_"));
     let workspace = engine.workspace().expect("a step has run");
     let work = launches.map(|l| (l.clone(), floor(workspace, l, adam))).collect();
     let rows = time_all(engine.device(), work, ceilings)?;
-    let step = engine.device().time(&list, 1)?;
+    let step = engine.device().time(&prepared, 1)?;
     let (memory, keeps_bias) = (engine.memory_bytes(), engine.keeps_bias());
     let plan = engine.memory_plan().filter(|_| config.memory);
     drop(engine);
 
-    let spec = EngineSpec { bias: None, ..spec };
-    let mut engine = CudaEngine::new(CudaDevice::open(gpu.clone())?, precision, spec, tracks)?;
+    let device = CudaDevice::open(gpu.clone())?;
+    let mut engine = CudaEngine::new(device, precision, network, None)?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let bases = (1 + REFERENCES) * SEQUENCES * config.main.inputlen;
     let codes: Vec<u8> = (0..bases).map(|_| rng.random_range(0..4)).collect();
     let (codes, references) = codes.split_at(SEQUENCES * config.main.inputlen);
     let rule = Rule::Rescale { references, per_sequence: REFERENCES };
     engine.contributions(
-        &Explain { codes, rule, heads: Heads::BOTH },
+        &ToExplain { codes, rule, heads: Heads::BOTH },
         &mut Contributions::default(),
     )?;
     let work = engine.explain_list(SEQUENCES, REFERENCES)?;
@@ -78,7 +80,7 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
         "filters": config.main.filters, "n_dilation_layers": config.main.n_dilation_layers,
         "copy_tb_per_s": ceilings.copy_tb_per_s, "matrix_tflops": ceilings.matrix_tflops,
         "keeps_bias": keeps_bias,
-        "launches_per_step": list.schedule.launches().len(), "ms_per_step": step, "examples_per_s": 1e3 * config.batch_size as f64 / step,
+        "launches_per_step": prepared.schedule.launches().len(), "ms_per_step": step, "examples_per_s": 1e3 * config.batch_size as f64 / step,
         "gpu_memory_bytes": memory,
         "memory_plan": plan.map(|plan| plan.lines().map(String::from).collect::<Vec<_>>()),
         "kernels": rows,

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use super::ceiling::{self, Ceiling};
 use super::kernels::Ceilings;
 use crate::batch::{Example, Windows};
-use crate::engine::cpu::{CpuEngine, Options};
+use crate::engine::cpu::{CpuTrainer, Options};
 use crate::engine::cuda::cuda_device::CudaDevice;
-use crate::engine::{self, ComingPlans, CountsHead, Device, Engine, EngineSpec};
+use crate::engine::{self, ComingPlans, CountsHead, Device, Optimizer, Train, TrainSpec};
 use crate::model::arch::BASES;
-use crate::model::{Architecture, Network, ParameterSet};
+use crate::model::{Architecture, Branches, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
 
 const CONTIG: usize = 4 << 20;
@@ -47,15 +47,15 @@ pub fn flops_per_example(main: &Architecture, bias: Option<&Architecture>) -> f6
 }
 
 /// A model, a genome and a signal in memory, and a source of plans of a batch.
-pub fn experiment(config: &Config) -> (EngineSpec, Tracks, impl FnMut() -> Vec<Example> + use<>) {
+pub fn experiment(config: &Config) -> (TrainSpec, Tracks, impl FnMut() -> Vec<Example> + use<>) {
     let network = |arch: Architecture, seed| Network {
         arch,
         parameters: ParameterSet::glorot_uniform(&arch, seed),
     };
-    let spec = EngineSpec {
-        main: network(config.main, 1),
-        bias: config.bias.map(|arch| network(arch, 2)),
-        learning_rate: 1e-3,
+    let bias = config.bias.map(|arch| network(arch, 2));
+    let spec = TrainSpec {
+        branches: Branches { main: network(config.main, 1), bias },
+        optimizer: Optimizer::adam(1e-3),
         counts_loss_weight: 10.0,
         counts_head: CountsHead::Centered,
     };
@@ -90,7 +90,7 @@ pub fn run_together(config: &Config) -> Result<Value> {
         let (spec, tracks, mut plan) = experiment(config);
         let mut plans = |steps| (0..steps).flat_map(|_| plan()).collect::<Vec<Example>>();
         let go_on = ControlFlow::Continue(());
-        let warmed = engine::open(&config.device, spec, &tracks).and_then(|mut engine| {
+        let warmed = engine::open_train(&config.device, spec, &tracks).and_then(|mut engine| {
             let warm_up = plans(if config.device == Device::Cpu { 1 } else { 10 });
             let timed = plans(config.steps);
             keep_bias(engine.as_mut(), &[&warm_up[..], &timed].concat(), config.batch_size)?;
@@ -131,7 +131,7 @@ pub fn run_together(config: &Config) -> Result<Value> {
 }
 
 /// Tells the engine of `plan` ahead, as training does: nine rows of ten come again, the tenth is drawn afresh.
-pub fn keep_bias(engine: &mut dyn Engine, plan: &[Example], batch_size: usize) -> Result<()> {
+pub fn keep_bias(engine: &mut dyn Train, plan: &[Example], batch_size: usize) -> Result<()> {
     let again = plan.iter().filter(|e| e.row % 10 != 0);
     let windows: Vec<Windows> =
         again.map(|e| Windows { both_strands: true, ..Windows::of(e) }).collect();
@@ -144,9 +144,9 @@ pub fn keep_bias(engine: &mut dyn Engine, plan: &[Example], batch_size: usize) -
 pub fn run(config: &Config) -> Result<Value> {
     let (spec, tracks, mut plan) = experiment(config);
     let on_cpu = config.device == Device::Cpu;
-    let mut engine: Box<dyn Engine> = match on_cpu {
-        true => Box::new(CpuEngine::with_options(spec, tracks, config.options)?),
-        false => engine::open(&config.device, spec, &tracks)?,
+    let mut engine: Box<dyn Train> = match on_cpu {
+        true => Box::new(CpuTrainer::with_options(spec, tracks, config.options)?),
+        false => engine::open_train(&config.device, spec, &tracks)?,
     };
     let before = ceiling_of(&config.device)?;
     let mut plans = |steps: usize| (0..steps).flat_map(|_| plan()).collect::<Vec<Example>>();

@@ -10,7 +10,7 @@ use super::training::{self, Run, Trained};
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::cli::args::{DataType, TrainingArgs};
 use crate::cli::examples;
-use crate::engine::{self, CountsHead, EngineSpec};
+use crate::engine::{self, CountsHead, Optimizer, TrainSpec};
 use crate::files::keras_h5::{self, Naming};
 use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
@@ -142,14 +142,14 @@ pub fn train(args: &BiasTrainArgs) -> Result<Trained> {
     let sites = |split| training::sites(rows, &data.folds, split, &data.tracks.genome);
     let sampler = Sampler::new(common.seed, common.inputlen, 0, 1.0, vec![], sites(Split::Train))?;
     let valid = fixed_plan(common.inputlen, &[], &sites(Split::Valid));
-    let spec = EngineSpec {
-        main: Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) },
-        bias: None,
-        learning_rate: common.learning_rate,
+    let network = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
+    let spec = TrainSpec {
+        branches: network.into(),
+        optimizer: Optimizer::adam(common.learning_rate),
         counts_loss_weight: selection.regions.counts_loss_weight,
         counts_head: CountsHead::Plain,
     };
-    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
+    let mut engine = engine::open_train(&run.device, spec, &data.tracks)?;
     let fitted = run.fit(common, engine.as_mut(), &sampler, &valid, None)?;
 
     run.write_args(common, None, &nonpeaks_bed)?;

@@ -13,6 +13,7 @@ use crate::batch::Example;
 use crate::batch::sampler::fixed_plan;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
 use crate::console::Console;
+use crate::engine::Explain;
 use crate::error::Problem;
 use crate::footprint::{self, BiasResponse, Footprint, Motif, figure, h5, motifs};
 use crate::input::folds::{self, Split};
@@ -135,7 +136,7 @@ pub fn run(mut args: FootprintsArgs) -> Result<()> {
             .into());
     }
     let plan = fixed_plan(inputlen, &[], &background.sites);
-    let mut ensemble = models.open(&device, &tracks)?;
+    let mut ensemble = models.open_for_sequences(&device)?;
     let made = Made::new(&mut ensemble, &tracks, &plan, &motifs, args.batch_size, &console)?;
     made.write(&args.output_prefix, &suffixed(&args.output_prefix, "_footprints.h5"))?;
     figure::write_all(&args.output_prefix, &made.footprints, args.ylim)?;
@@ -176,7 +177,7 @@ pub struct Made {
 impl Made {
     /// Errors: a motif longer than the model's input; those of the engine.
     pub fn new(
-        models: &mut Ensemble,
+        models: &mut Ensemble<dyn Explain>,
         tracks: &Tracks,
         plan: &[Example],
         motifs: &[Motif],

@@ -9,10 +9,10 @@ use anyhow::Result;
 
 use crate::batch::Example;
 use crate::console::Console;
-use crate::engine::{self, Device, Engine, EngineSpec, Predictions};
+use crate::engine::{self, Device, Engine, Explain, Predict, Predictions};
 use crate::error::Problem;
 use crate::files::keras_h5::{self, KerasModel, Role};
-use crate::model::Architecture;
+use crate::model::{Architecture, Branches};
 use crate::store::Tracks;
 
 /// A model file that has been read.
@@ -114,32 +114,41 @@ impl Models {
         &self.files
     }
 
-    /// Builds an engine for each model. `tracks` may be an empty genome where only sequences are
-    /// asked for.
-    pub fn open(self, device: &Device, tracks: &Tracks) -> Result<Ensemble> {
+    /// Opens every model for windows of a genome.
+    pub fn open(self, device: &Device, tracks: &Tracks) -> Result<Ensemble<dyn Predict>> {
+        self.open_with(|branches| engine::open_predict(device, branches, tracks))
+    }
+
+    /// Opens every model for sequences.
+    pub fn open_for_sequences(self, device: &Device) -> Result<Ensemble<dyn Explain>> {
+        self.open_with(|branches| engine::open_explain(device, branches))
+    }
+
+    fn open_with<E: ?Sized>(
+        self,
+        open: impl Fn(Branches) -> Result<Box<E>>,
+    ) -> Result<Ensemble<E>> {
         let arch = *self.arch();
         let role = self.role();
         let mut members = Vec::with_capacity(self.files.len());
         for ModelFile { path, model } in self.files {
-            let (main, bias) = model.into_branches();
-            let engine = engine::open(device, EngineSpec::for_prediction(main, bias), tracks)?;
-            members.push(Member { path, engine });
+            members.push(Member { path, engine: open(model.into_branches())? });
         }
         Ok(Ensemble { arch, role, members })
     }
 }
 
 /// A model that can be asked.
-pub struct Member {
+pub struct Member<E: ?Sized> {
     pub path: PathBuf,
-    pub engine: Box<dyn Engine>,
+    pub engine: Box<E>,
 }
 
 /// Models that are asked together.
-pub struct Ensemble {
+pub struct Ensemble<E: ?Sized> {
     arch: Architecture,
     role: &'static str,
-    pub members: Vec<Member>,
+    pub members: Vec<Member<E>>,
 }
 
 /// What every model says, and their mean, for the same examples.
@@ -151,18 +160,13 @@ pub struct EnsemblePredictions {
     pub mean: Predictions,
 }
 
-impl Ensemble {
+impl<E: Engine + ?Sized> Ensemble<E> {
     pub fn arch(&self) -> &Architecture {
         &self.arch
     }
 
     pub fn role(&self) -> &'static str {
         self.role
-    }
-
-    /// Predictions of one batch of windows.
-    pub fn predict(&mut self, plan: &[Example]) -> Result<EnsemblePredictions> {
-        self.ask(|engine, out| engine.predict(plan, out))
     }
 
     /// Predictions of sequences that are in no pack: `codes` is [n, inputlen] of 0..=3 = ACGT, 4 = N.
@@ -172,7 +176,7 @@ impl Ensemble {
 
     fn ask(
         &mut self,
-        mut predict: impl FnMut(&mut dyn Engine, &mut Predictions) -> Result<()>,
+        mut predict: impl FnMut(&mut E, &mut Predictions) -> Result<()>,
     ) -> Result<EnsemblePredictions> {
         let mut models = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
@@ -185,6 +189,13 @@ impl Ensemble {
             logcounts: mean(&models.iter().map(|p| &p.logcounts[..]).collect::<Vec<_>>()),
         };
         Ok(EnsemblePredictions { models, mean })
+    }
+}
+
+impl<E: Predict + ?Sized> Ensemble<E> {
+    /// Predictions of one batch of windows.
+    pub fn predict(&mut self, plan: &[Example]) -> Result<EnsemblePredictions> {
+        self.ask(|engine, out| engine.predict(plan, out))
     }
 }
 

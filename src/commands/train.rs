@@ -13,12 +13,12 @@ use crate::batch::sampler::{Sampler, Site, fixed_plan};
 use crate::batch::{Example, Windows};
 use crate::cli::args::TrainingArgs;
 use crate::console::{Console, duration};
-use crate::engine::{self, ComingPlans, CountsHead, Engine, EngineSpec, Predictions};
+use crate::engine::{self, ComingPlans, CountsHead, Optimizer, Predictions, Train, TrainSpec};
 use crate::error::Problem;
 use crate::files::keras_h5::{self, Naming, Role};
 use crate::files::params_tsv::{self, ModelParams};
 use crate::input::folds::Split;
-use crate::model::{Architecture, Network, ParameterSet};
+use crate::model::{Architecture, Branches, Network, ParameterSet};
 use crate::predict::score::{self, Groups};
 use crate::preflight::{Goal, Training};
 use crate::select::numpy_random::RandomState;
@@ -137,14 +137,13 @@ pub fn train(args: &TrainArgs) -> Result<Trained> {
     let counts_head = if common.batch_size > 1 { args.counts_head } else { CountsHead::Plain };
     let mut main = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, common.seed) };
     counts_head::settle_fresh(&mut main, &run.device, &sampler, &data.tracks, common.batch_size)?;
-    let spec = EngineSpec {
-        main,
-        bias: Some(bias.clone()),
-        learning_rate: common.learning_rate,
+    let spec = TrainSpec {
+        branches: Branches { main, bias: Some(bias.clone()) },
+        optimizer: Optimizer::adam(common.learning_rate),
         counts_loss_weight: selection.regions.counts_loss_weight,
         counts_head,
     };
-    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
+    let mut engine = engine::open_train(&run.device, spec, &data.tracks)?;
     keep_bias(engine.as_mut(), &sampler, &valid, common.batch_size, &run.console)?;
     let settle = (counts_head == CountsHead::Centered).then(|| data.tracks.clone());
     let fitted = run.fit(common, engine.as_mut(), &sampler, &valid, settle)?;
@@ -163,7 +162,7 @@ pub fn train(args: &TrainArgs) -> Result<Trained> {
 
 /// Lets the engine keep the bias model's outputs of all windows that come in every epoch.
 fn keep_bias(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     sampler: &Sampler,
     valid: &[Example],
     batch_size: usize,
@@ -184,7 +183,7 @@ fn keep_bias(
 
 /// A bias model of the same lengths.
 fn read_bias_model(path: &std::path::Path, arch: &Architecture) -> Result<Network> {
-    let (network, _) = keras_h5::read_role(path, Role::Bias, "-b")?.into_branches();
+    let network = keras_h5::read_role(path, Role::Bias, "-b")?.into_branches().main;
     for (what, found, wanted) in [
         ("inputlen", network.arch.inputlen, arch.inputlen),
         ("outputlen", network.arch.outputlen, arch.outputlen),
@@ -250,8 +249,7 @@ fn scale_bias(
         })
         .collect();
     let plan = fixed_plan(bias.arch.inputlen, &[], &sites);
-    let spec = EngineSpec::for_prediction(bias.clone(), None);
-    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
+    let mut engine = engine::open_predict(&run.device, bias.clone(), &data.tracks)?;
     let mut predicted = Predictions::default();
     let mut progress = run.console.progress("scaling the bias model", plan.len() as u64);
     for batch in plan.chunks(batch_size) {
@@ -293,8 +291,7 @@ fn bias_in_peaks(
         return Ok(());
     }
     let plan = fixed_plan(bias.arch.inputlen, &sites, &[]);
-    let spec = EngineSpec::for_prediction(bias.clone(), None);
-    let mut engine = engine::open(&run.device, spec, &data.tracks)?;
+    let mut engine = engine::open_predict(&run.device, bias.clone(), &data.tracks)?;
     let scored = score::predict_and_score(
         engine.as_mut(),
         &score::Job {

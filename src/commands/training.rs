@@ -15,7 +15,7 @@ use crate::batch::sampler::{Sampler, Site};
 use crate::cli::args::{Chosen, TrainingArgs};
 use crate::cli::reads_args::SignalInput;
 use crate::console::Console;
-use crate::engine::{Device, Engine};
+use crate::engine::{Device, Train};
 use crate::error::Problem;
 use crate::files::{atomic, bigwig, params_tsv};
 use crate::input::chrom_sizes;
@@ -400,7 +400,7 @@ impl Run {
     pub fn fit(
         &self,
         args: &TrainingArgs,
-        engine: &mut dyn Engine,
+        engine: &mut dyn Train,
         sampler: &Sampler,
         valid: &[crate::batch::Example],
         settle_counts: Option<Tracks>,

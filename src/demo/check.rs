@@ -4,26 +4,22 @@
 //! Everything is measured on chromosomes that training never saw.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
 use super::biology::{self, COVER, Effect, MOTIFS, Motif};
 use super::experiment::{DemoRegion, Experiment};
 use super::table::{Row, Wanted};
-use crate::batch::Example;
-use crate::engine::{self, Device, EngineSpec, Predictions};
+use crate::engine::{self, Device, Predictions};
 use crate::files::keras_h5;
 use crate::input::folds::Split;
-use crate::model::Architecture;
+use crate::model::{Architecture, Branches};
 use crate::predict::correlation;
 use crate::predict::profile_distance::{median_shuffled_jsd, profile_distance};
 use crate::select::quantile::nanmedian;
-use crate::store::{GenomePack, Tracks};
 
 /// Backgrounds that motifs are put into.
 const BACKGROUNDS: usize = 96;
-const BATCH: usize = 32;
 /// bp from the opening motif to the protecting one, start to start.
 const APART: usize = 40;
 
@@ -47,33 +43,21 @@ pub fn compare(experiment: &Experiment, trained: &Trained) -> Result<Vec<Row>> {
 
 /// One branch, ready to predict sequences.
 struct Model {
-    spec: EngineSpec,
+    branches: Branches,
     arch: Architecture,
 }
 
 impl Model {
     fn read(path: &Path) -> Result<Self> {
-        let (main, bias) = keras_h5::read(path)?.into_branches();
-        let arch = main.arch;
-        Ok(Self { spec: EngineSpec::for_prediction(main, bias), arch })
+        let branches = keras_h5::read(path)?.into_branches();
+        Ok(Self { arch: branches.main.arch, branches })
     }
 
     /// Outputs for sequences of the model's input length.
     fn predict(&self, sequences: &[Vec<u8>]) -> Result<Predictions> {
-        let letters: Vec<Vec<u8>> = sequences
-            .iter()
-            .map(|codes| codes.iter().map(|&c| b"ACGTN"[c as usize]).collect())
-            .collect();
-        let genome = GenomePack::from_sequences(letters.iter().map(|s| ("sequence", &s[..])));
-        let tracks = Tracks::new(Arc::new(genome), None);
-        let mut engine = engine::open(&Device::Cpu, self.spec.clone(), &tracks)?;
-        let plan: Vec<Example> = (0..sequences.len() as u32)
-            .map(|contig| Example { contig, start: 0, flags: 0, row: contig })
-            .collect();
+        let mut engine = engine::open_explain(&Device::Cpu, self.branches.clone())?;
         let mut out = Predictions::default();
-        for batch in plan.chunks(BATCH) {
-            engine.predict(batch, &mut out)?;
-        }
+        engine.predict_sequences(&sequences.concat(), &mut out)?;
         Ok(out)
     }
 }

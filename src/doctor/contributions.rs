@@ -4,12 +4,12 @@ use anyhow::Result;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::selftest::{Case, Difference, network, tracks};
+use super::selftest::{Case, Difference, network};
 use crate::engine::cpu::CpuEngineOf;
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::engine::CudaEngine;
 use crate::engine::cuda::precision::Precision;
-use crate::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Rule};
+use crate::engine::{Contributions, Explain, Heads, Rule, ToExplain};
 
 /// Two, so that references find their own.
 const SEQUENCES: usize = 2;
@@ -48,13 +48,12 @@ pub fn differences<D: Device>(
         let sequence = &codes[at / per_sequence * inputlen..];
         reference[same.clone()].copy_from_slice(&sequence[same]);
     }
-    let spec = EngineSpec::for_prediction(main, None);
-    let mut device = CudaEngine::new(open()?, precision, spec.clone(), tracks(inputlen))?;
-    let mut exact = CpuEngineOf::<f64>::new(spec, tracks(inputlen))?;
+    let mut device = CudaEngine::new(open()?, precision, main.clone(), None)?;
+    let mut exact = CpuEngineOf::<f64>::new(main, None)?;
     let rescale = Rule::Rescale { references: &references, per_sequence };
     let mut all = Vec::new();
     for (what, rule) in [("scores", rescale), ("gradients by input", Rule::Gradient)] {
-        let of = Explain { codes: &codes, rule, heads: Heads::BOTH };
+        let of = ToExplain { codes: &codes, rule, heads: Heads::BOTH };
         let (mut found, mut wanted) = (Contributions::default(), Contributions::default());
         device.contributions(&of, &mut found)?;
         exact.contributions(&of, &mut wanted)?;

@@ -15,10 +15,13 @@ use super::reference::{self, Masks, Reference};
 use crate::batch::{Example, Windows};
 use crate::engine::cpu::CpuEngineOf;
 use crate::engine::cuda::device::Device;
-use crate::engine::cuda::engine::{CudaEngine, Gradients};
+use crate::engine::cuda::gradients::Gradients;
 use crate::engine::cuda::precision::Precision;
-use crate::engine::{ComingPlans, CountsHead, Engine, EngineSpec, LossScale, Predictions};
-use crate::model::{Architecture, Network, ParameterSet};
+use crate::engine::cuda::trainer::CudaTrainer;
+use crate::engine::{
+    Adam, ComingPlans, CountsHead, LossScale, Optimizer, Predict, Predictions, Train, TrainSpec,
+};
+use crate::model::{Architecture, Branches, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
 
 /// (inputlen, outputlen, filters, layers)
@@ -181,20 +184,23 @@ pub fn run<D: Device>(
     precision: Precision,
     open: &mut dyn FnMut() -> Result<D>,
 ) -> Result<Outcome> {
-    let spec = EngineSpec {
-        main: network(case.main, 1)?,
-        bias: case.bias.map(|shape| network(shape, 2)).transpose()?,
-        learning_rate: 1e-3,
+    let spec = TrainSpec {
+        branches: Branches {
+            main: network(case.main, 1)?,
+            bias: case.bias.map(|shape| network(shape, 2)).transpose()?,
+        },
+        optimizer: Optimizer::adam(1e-3),
         counts_loss_weight: 2.5,
         counts_head: CountsHead::Centered,
     };
-    let inputlen = spec.main.arch.inputlen;
+    let inputlen = spec.branches.main.arch.inputlen;
     let tracks = tracks(inputlen);
     let plan = plan(case.examples, inputlen);
-    let mut engine = CudaEngine::new(open()?, precision, spec.clone(), tracks.clone())?;
-    let bound = tolerance(precision, spec.main.arch.n_dilation_layers);
+    let mut engine = CudaTrainer::new(open()?, precision, spec.clone(), tracks.clone())?;
+    let bound = tolerance(precision, spec.branches.main.arch.n_dilation_layers);
     if !precision.is_whole() {
-        let differences = check_predictions(&mut engine, spec, tracks, &plan, bound)?.into();
+        let differences =
+            check_predictions(&mut engine, spec.branches, tracks, &plan, bound)?.into();
         return Ok(Outcome { case, precision, differences, flipped: (0, 0) });
     }
     let Step { mut differences, found, flipped } =
@@ -217,8 +223,8 @@ pub struct Step {
 
 /// Losses, outputs and gradients of `plan`; no tensor may be off by more than `bound`.
 pub fn check_step<D: Device>(
-    engine: &mut CudaEngine<D>,
-    spec: &EngineSpec,
+    engine: &mut CudaTrainer<D>,
+    spec: &TrainSpec,
     tracks: &Tracks,
     plan: &[Example],
     bound: f64,
@@ -255,15 +261,15 @@ pub fn check_step<D: Device>(
 
 /// Outputs alone, against the CPU engine in f64.
 fn check_predictions<D: Device>(
-    engine: &mut CudaEngine<D>,
-    spec: EngineSpec,
+    engine: &mut CudaTrainer<D>,
+    branches: Branches,
     tracks: Tracks,
     plan: &[Example],
     bound: f64,
 ) -> Result<[Difference; 2]> {
     let (mut found, mut wanted) = (Predictions::default(), Predictions::default());
     engine.predict(plan, &mut found)?;
-    CpuEngineOf::<f64>::new(spec, tracks)?.predict(plan, &mut wanted)?;
+    CpuEngineOf::<f64>::new(branches, tracks)?.predict(plan, &mut wanted)?;
     let compare = |name: &str, found: &[f32], wanted: &[f32]| Difference {
         least_cosine: 1.0 - bound * bound,
         ..Difference::of(name, floats(found), floats(wanted), bound)
@@ -277,16 +283,17 @@ fn check_predictions<D: Device>(
 /// One Adam step from zero moments moves a weight by rate * g' / (|g'| + 1e-7), g' = g sqrt(0.001). The counts head is
 /// centered: `CountsHead`.
 fn update<D: Device>(
-    engine: &mut CudaEngine<D>,
-    spec: &EngineSpec,
+    engine: &mut CudaTrainer<D>,
+    spec: &TrainSpec,
     plan: &[Example],
     Gradients { parameters: gradient, features, .. }: &Gradients,
 ) -> Result<[Difference; 3]> {
     engine.train_step(plan)?;
     let after = engine.parameters()?;
-    let rate = spec.learning_rate * (1.0f64 - 0.999).sqrt() / (1.0 - 0.9);
+    let Optimizer::Adam(Adam { learning_rate }) = spec.optimizer;
+    let rate = learning_rate * (1.0f64 - 0.999).sqrt() / (1.0 - 0.9);
     let step = |g: f64| -rate * 0.1 * g / ((0.001 * g * g).sqrt() + 1e-7);
-    let before = &spec.main.parameters.tensors;
+    let before = &spec.branches.main.parameters.tensors;
     let moves = |at: usize| -> Vec<f64> {
         floats(&after.tensors[at].data).zip(floats(&before[at].data)).map(|(a, b)| a - b).collect()
     };
@@ -318,7 +325,7 @@ fn update<D: Device>(
 /// Kept outputs of the bias model against those of a step: logits of the same products in another order, within the
 /// head's 2e-6 either way; log counts, for which a step takes bf16's dense weights in two parts, good to 2.8e-6 each.
 fn kept_bias<D: Device>(
-    engine: &mut CudaEngine<D>,
+    engine: &mut CudaTrainer<D>,
     precision: Precision,
     plan: &[Example],
 ) -> Result<Vec<Difference>> {
@@ -365,14 +372,15 @@ fn floats(values: &[f32]) -> impl Iterator<Item = f64> + '_ {
 
 /// The step in f64 with the ReLU decisions of the device, one `Masks` an example.
 fn reference_step(
-    spec: &EngineSpec,
+    spec: &TrainSpec,
     tracks: &Tracks,
     plan: &[Example],
     masks: Vec<Masks>,
 ) -> reference::Step {
-    let main = Reference::new(spec.main.arch, &spec.main.parameters);
-    let bias = spec.bias.as_ref().map(|b| Reference::new(b.arch, &b.parameters));
-    let (inputlen, outputlen) = (spec.main.arch.inputlen, spec.main.arch.outputlen);
+    let main = Reference::new(spec.branches.main.arch, &spec.branches.main.parameters);
+    let bias = spec.branches.bias.as_ref().map(|b| Reference::new(b.arch, &b.parameters));
+    let (inputlen, outputlen) =
+        (spec.branches.main.arch.inputlen, spec.branches.main.arch.outputlen);
     let examples: Vec<reference::Example> = plan
         .iter()
         .zip(masks)
@@ -437,24 +445,27 @@ pub fn plan(n: u32, inputlen: usize) -> Vec<Example> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::cpu::CpuTrainerOf;
 
     #[test]
     fn the_reference_is_the_cpu_engine_in_f64() {
         for case in AWKWARD {
-            let spec = EngineSpec {
-                main: network(case.main, 1).unwrap(),
-                bias: case.bias.map(|shape| network(shape, 2).unwrap()),
-                learning_rate: 1e-3,
+            let spec = TrainSpec {
+                branches: Branches {
+                    main: network(case.main, 1).unwrap(),
+                    bias: case.bias.map(|shape| network(shape, 2).unwrap()),
+                },
+                optimizer: Optimizer::adam(1e-3),
                 counts_loss_weight: 2.5,
                 counts_head: CountsHead::Plain,
             };
-            let inputlen = spec.main.arch.inputlen;
+            let inputlen = spec.branches.main.arch.inputlen;
             let (tracks, plan) = (tracks(inputlen), plan(case.examples, inputlen));
-            let mut engine = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
+            let mut engine = CpuTrainerOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
             let wanted = engine.gradients(&plan).unwrap();
-            let main = Reference::new(spec.main.arch, &spec.main.parameters);
-            let bias = spec.bias.as_ref().map(|b| Reference::new(b.arch, &b.parameters));
-            let outputlen = spec.main.arch.outputlen;
+            let main = Reference::new(spec.branches.main.arch, &spec.branches.main.parameters);
+            let bias = spec.branches.bias.as_ref().map(|b| Reference::new(b.arch, &b.parameters));
+            let outputlen = spec.branches.main.arch.outputlen;
             let examples: Vec<reference::Example> = plan
                 .iter()
                 .map(|example| {
@@ -468,6 +479,7 @@ mod tests {
             let mut all = vec![scalar("profile", found.profile, wanted.loss.profile, 1e-12)];
             all.push(scalar("counts", found.counts, wanted.loss.counts, 1e-12));
             for ((name, _), (found, wanted)) in spec
+                .branches
                 .main
                 .arch
                 .parameter_shapes()

@@ -2,19 +2,18 @@
 
 use anyhow::Result;
 
-use super::EngineSpec;
 use crate::batch::Example;
 use crate::error::Problem;
-use crate::model::{Architecture, Network, ParameterSet};
+use crate::model::{Architecture, Branches, Network, ParameterSet};
 use crate::store::Tracks;
 
 /// Errors when a network's tensors do not fit its shape, hold NaN, or when the two branches have
 /// different lengths.
-pub fn check_spec(spec: &EngineSpec) -> Result<()> {
-    check_network("main", &spec.main)?;
-    if let Some(bias) = &spec.bias {
+pub fn checked(branches: Branches) -> Result<Branches> {
+    check_network("main", &branches.main)?;
+    if let Some(bias) = &branches.bias {
         check_network("bias", bias)?;
-        let (main, bias) = (&spec.main.arch, &bias.arch);
+        let (main, bias) = (&branches.main.arch, &bias.arch);
         if (main.inputlen, main.outputlen) != (bias.inputlen, bias.outputlen) {
             return Err(Problem::new(format!(
                 "the bias model reads {} bp and predicts {}, the main branch reads {} and predicts {}",
@@ -24,7 +23,7 @@ pub fn check_spec(spec: &EngineSpec) -> Result<()> {
             .into());
         }
     }
-    Ok(())
+    Ok(branches)
 }
 
 fn check_network(which: &str, network: &Network) -> Result<()> {
@@ -56,6 +55,14 @@ pub fn check_set(what: &str, set: &ParameterSet, arch: &Architecture) -> Result<
         arch.filters, arch.n_dilation_layers
     ))
     .into())
+}
+
+/// Errors when an engine was opened for sequences alone.
+pub fn genome(tracks: &Option<Tracks>) -> Result<&Tracks, Problem> {
+    tracks.as_ref().ok_or_else(|| {
+        Problem::new("windows were given to an engine that was opened for sequences")
+            .fix("open it with the genome")
+    })
 }
 
 /// Errors on an empty batch, on contigs that the genome lacks, and on losses without a signal.

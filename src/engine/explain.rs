@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 
-use super::Predictions;
 use super::checks;
+use super::predict::{Engine, Predictions};
 use crate::error::Problem;
 use crate::model::Architecture;
 
 /// Sequences to explain, as base codes: 0..=3 = ACGT, 4 = N, an all-zero one-hot column.
 #[derive(Clone, Copy, Debug)]
-pub struct Explain<'a> {
+pub struct ToExplain<'a> {
     /// [n, inputlen]
     pub codes: &'a [u8],
     pub rule: Rule<'a>,
@@ -59,7 +59,7 @@ pub struct Contributions {
     pub predictions: Predictions,
 }
 
-impl Explain<'_> {
+impl ToExplain<'_> {
     /// Number of sequences. Errors when lengths do not fit the model or a code is above 4.
     pub fn check(&self, arch: &Architecture) -> Result<usize> {
         let n = checks::check_codes("sequences", self.codes, arch.inputlen)?;
@@ -81,4 +81,11 @@ impl Explain<'_> {
         }
         Ok(n)
     }
+}
+
+/// An engine that sees sequences only.
+pub trait Explain: Engine {
+    /// Appends contribution scores to `out`. Any number of sequences; working memory does not grow
+    /// with it. Errors for a model of two branches, which cannot be explained.
+    fn contributions(&mut self, of: &ToExplain, out: &mut Contributions) -> Result<()>;
 }

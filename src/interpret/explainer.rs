@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::ism;
 use super::reference_file::ReferenceFile;
-use crate::engine::{Contributions, Engine, Explain, Heads, Rule};
+use crate::engine::{Contributions, Explain, Heads, Rule, ToExplain};
 use crate::sequence::dinuc_shuffle;
 
 /// How scores are computed. All of them are hypothetical: what each base would contribute at each
@@ -111,7 +111,7 @@ fn sum_error(codes: &[u8], scores: &[f32], delta: f64) -> f64 {
 
 /// Explains sequences with every model and takes the mean.
 pub struct Explainer {
-    pub engines: Vec<Box<dyn Engine>>,
+    pub engines: Vec<Box<dyn Explain>>,
     pub method: Method,
     pub heads: Heads,
     /// bp of a sequence.
@@ -139,7 +139,7 @@ impl Explainer {
             }
             None => Rule::Gradient,
         };
-        let explain = Explain { codes, rule, heads: self.heads };
+        let explain = ToExplain { codes, rule, heads: self.heads };
         let shape = ism::Shape { inputlen: self.inputlen, outputlen: self.outputlen };
         let mut all = Vec::with_capacity(self.engines.len());
         for engine in &mut self.engines {

@@ -13,3 +13,19 @@ pub struct Network {
     pub arch: Architecture,
     pub parameters: ParameterSet,
 }
+
+/// A whole model: the branch that predicts, and what adds the enzyme's bias to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Branches {
+    /// The only branch of a bias model or of `chrombpnet_nobias`, ChromBPNet's main branch; the one that is trained.
+    pub main: Network,
+    /// Frozen: logits add, logcounts = logsumexp, no gradient flows into it.
+    pub bias: Option<Network>,
+}
+
+impl From<Network> for Branches {
+    /// A model of one branch.
+    fn from(main: Network) -> Self {
+        Self { main, bias: None }
+    }
+}

@@ -9,7 +9,7 @@ use super::metrics::Metrics;
 use super::outputs::{Observed, Outputs, Subject, Wanted};
 use crate::batch::Example;
 use crate::console::Console;
-use crate::engine::{Engine, Predictions};
+use crate::engine::{Predict, Predictions};
 use crate::model::Architecture;
 use crate::store::Tracks;
 
@@ -45,7 +45,7 @@ pub struct Scored {
 }
 
 /// Predicts every example of the job's plan and writes its files.
-pub fn predict_and_score(engine: &mut dyn Engine, job: &Job, console: &Console) -> Result<Scored> {
+pub fn predict_and_score(engine: &mut dyn Predict, job: &Job, console: &Console) -> Result<Scored> {
     let Job { arch, tracks, plan, groups, .. } = *job;
     let subject = Subject { arch, tracks, plan, groups };
     let prefix = job.prefix.to_path_buf();

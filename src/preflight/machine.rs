@@ -12,9 +12,9 @@ use super::{Finding, grouped};
 use crate::batch::Example;
 use crate::bench::train::peak_rss;
 use crate::console::duration;
-use crate::engine::{self, CountsHead, Device, EngineSpec};
+use crate::engine::{self, CountsHead, Device, Optimizer, TrainSpec};
 use crate::error::Problem;
-use crate::model::{Architecture, Network, ParameterSet};
+use crate::model::{Architecture, Branches, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
 
 /// Bytes that this process may still take, by the tightest of the machine and its cgroups; `None`
@@ -152,10 +152,9 @@ pub fn measure(
         arch,
         parameters: ParameterSet::glorot_uniform(&arch, seed),
     };
-    let spec = EngineSpec {
-        main: network(main, 1),
-        bias: bias.map(|arch| network(arch, 2)),
-        learning_rate: 1e-3,
+    let spec = TrainSpec {
+        branches: Branches { main: network(main, 1), bias: bias.map(|arch| network(arch, 2)) },
+        optimizer: Optimizer::adam(1e-3),
         counts_loss_weight: 10.0,
         counts_head: CountsHead::Centered,
     };
@@ -166,7 +165,7 @@ pub fn measure(
         Arc::new(GenomePack::from_sequences([("chr1", &bases[..])])),
         Some(Arc::new(SignalPack::from_dense([("chr1", &signal[..])]))),
     );
-    let mut engine = engine::open(device, spec, &tracks)?;
+    let mut engine = engine::open_train(device, spec, &tracks)?;
     let grown = |since: u64| peak_rss().unwrap_or(0).saturating_sub(since);
     let weights = grown(before);
     let threads = rayon::current_num_threads();

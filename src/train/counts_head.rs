@@ -35,8 +35,8 @@ use anyhow::{Context, Result};
 
 use crate::batch::Example;
 use crate::batch::sampler::Sampler;
-use crate::engine::{self, Device, Engine, EngineSpec, Predictions};
-use crate::model::{Architecture, Network};
+use crate::engine::{self, Device, Predict, Predictions, Train};
+use crate::model::{Architecture, Network, ParameterSet};
 use crate::store::Tracks;
 
 /// Enough for a mean of log counts to within a few hundredths, cheap enough for 512 filters.
@@ -54,16 +54,14 @@ pub fn settle_fresh(
 ) -> Result<()> {
     let mut sample = sampler.epoch(0);
     sample.truncate(SAMPLE);
-    let spec = EngineSpec::for_prediction(main.clone(), None);
-    let mut engine = engine::open(device, spec, tracks)?;
-    settle(engine.as_mut(), &sample, tracks, &main.arch, batch_size)?;
-    main.parameters = engine.parameters()?;
-    Ok(())
+    let mut engine = engine::open_predict(device, main.clone(), tracks)?;
+    let error = mean_error(engine.as_mut(), &sample, tracks, &main.arch, batch_size)?;
+    take_from_bias(&mut main.parameters, error)
 }
 
 /// Takes the mean error of the log counts over the first examples of `plan` from the bias.
 pub fn settle(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     plan: &[Example],
     tracks: &Tracks,
     arch: &Architecture,
@@ -72,16 +70,21 @@ pub fn settle(
     let sample = &plan[..plan.len().min(SETTLING_SAMPLE)];
     let error = mean_error(engine, sample, tracks, arch, batch_size)?;
     let mut parameters = engine.parameters()?;
+    take_from_bias(&mut parameters, error)?;
+    engine.set_parameters(&parameters)
+}
+
+fn take_from_bias(parameters: &mut ParameterSet, error: f64) -> Result<()> {
     let bias = parameters
         .get_mut("logcount_predictions/bias")
         .context("the model has no logcount_predictions/bias")?;
     bias.data[0] -= error as f32;
-    engine.set_parameters(&parameters)
+    Ok(())
 }
 
 /// Mean over `sample` of the predicted log counts less ln(1 + total counts).
 fn mean_error(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Predict,
     sample: &[Example],
     tracks: &Tracks,
     arch: &Architecture,

@@ -19,7 +19,7 @@ use super::pace::{Pace, announce};
 use crate::batch::Example;
 use crate::batch::sampler::Sampler;
 use crate::console::{Console, duration};
-use crate::engine::Engine;
+use crate::engine::Train;
 use crate::engine::cuda::precision::Precision;
 use crate::error::Problem;
 use crate::files::train_state::{self, TrainState};
@@ -96,7 +96,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(600);
 /// Trains until early stop, the last epoch, or `should_stop`; continues from the state file when
 /// there is one of this run.
 pub fn fit(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     sampler: &Sampler,
     valid: &[Example],
     cfg: &FitConfig,
@@ -161,7 +161,7 @@ pub fn fit(
 /// The engine gets the plan whole and works through it by itself; it is interrupted only to stop or
 /// to save.
 fn train_epoch(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     sampler: &Sampler,
     cfg: &FitConfig,
     console: &Console,
@@ -213,7 +213,7 @@ fn train_epoch(
 
 /// Mean losses over the validation plan, once the counts head is settled; `None` when asked to stop.
 fn validate(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     sampler: &Sampler,
     valid: &[Example],
     cfg: &FitConfig,
@@ -238,7 +238,7 @@ fn validate(
 }
 
 fn start_or_resume(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     cfg: &FitConfig,
     console: &Console,
 ) -> Result<(Position, Option<ParameterSet>)> {
@@ -287,7 +287,7 @@ fn start_or_resume(
 }
 
 fn save(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     cfg: &FitConfig,
     at: &Position,
     best: Option<ParameterSet>,
@@ -304,7 +304,7 @@ fn save(
 /// Saves what the engine holds after a step that failed, which is the state before that step, and
 /// says what is kept. What goes wrong here must not hide why training stopped.
 fn keep_last_good(
-    engine: &mut dyn Engine,
+    engine: &mut dyn Train,
     cfg: &FitConfig,
     at: &Position,
     best: Option<ParameterSet>,

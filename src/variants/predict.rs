@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::engine::{Engine, Predictions};
+use crate::engine::{Explain, Predictions};
 use crate::model::Architecture;
 
 /// One model's predictions of sequences.
@@ -16,7 +16,7 @@ pub struct StrandMeans {
 
 /// Models of one input and output length.
 pub struct Predictor {
-    pub engines: Vec<Box<dyn Engine>>,
+    pub engines: Vec<Box<dyn Explain>>,
     pub arch: Architecture,
     /// Sequences per step.
     pub batch_size: usize,

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use cbp_fast::engine::{self, Contributions, Device, Engine, EngineSpec, Explain, Heads, Rule};
+use cbp_fast::engine::{self, Contributions, Device, Explain, Heads, Rule, ToExplain};
 use cbp_fast::files::contributions_h5::{ContributionsReader, ScoreRows};
 use cbp_fast::files::keras_h5::{self, Naming};
 use cbp_fast::interpret::ism;
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use cbp_fast::sequence::dinuc_shuffle;
-use cbp_fast::store::{GenomePack, Tracks};
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 
@@ -90,9 +88,8 @@ fn explained_codes(fixture: &Fixture) -> Vec<u8> {
     EXPLAINED.iter().flat_map(window).collect()
 }
 
-fn open_engine(seed: u64) -> Box<dyn Engine> {
-    let tracks = Tracks::new(Arc::new(GenomePack::from_sequences([("none", &b"A"[..])])), None);
-    engine::open(&Device::Cpu, EngineSpec::for_prediction(network(seed), None), &tracks).unwrap()
+fn open_engine(seed: u64) -> Box<dyn Explain> {
+    engine::open_explain(&Device::Cpu, network(seed)).unwrap()
 }
 
 fn within(found: &[f32], wanted: &[f32], tolerance: f32) {
@@ -127,7 +124,7 @@ fn every_file_says_the_same() {
         codes.chunks(INPUTLEN).flat_map(|codes| dinuc_shuffle::shuffles(codes, 1234, 20)).collect();
     let rule = Rule::Rescale { references: &references, per_sequence: 20 };
     let mut direct = Contributions::default();
-    let explain = Explain { codes: &codes, rule, heads: Heads::BOTH };
+    let explain = ToExplain { codes: &codes, rule, heads: Heads::BOTH };
     open_engine(1).contributions(&explain, &mut direct).unwrap();
 
     for (head, wanted) in [("counts", &direct.counts), ("profile", &direct.profile)] {
@@ -336,7 +333,7 @@ fn gradients_are_the_engines() {
     fixture.succeed(&strs(&arguments("g", &["--method", "grad"])));
     let codes = explained_codes(&fixture);
     let mut direct = Contributions::default();
-    let explain = Explain { codes: &codes, rule: Rule::Gradient, heads: Heads::BOTH };
+    let explain = ToExplain { codes: &codes, rule: Rule::Gradient, heads: Heads::BOTH };
     open_engine(1).contributions(&explain, &mut direct).unwrap();
     for (head, wanted) in [("counts", direct.counts), ("profile", direct.profile)] {
         let found = scores(&fixture.path(&format!("g.{head}_scores.h5")));

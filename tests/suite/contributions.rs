@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use crate::engine::spec;
 use cbp_fast::batch::Example;
-use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Options};
-use cbp_fast::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Predictions, Rule};
-use cbp_fast::model::{Architecture, Network, ParameterSet};
+use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, CpuTrainerOf, Options};
+use cbp_fast::engine::{
+    Contributions, Engine, Explain, Heads, Predict, Predictions, Rule, ToExplain, Train,
+};
+use cbp_fast::model::{Architecture, Branches, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,14 +24,9 @@ fn network(inputlen: usize, outputlen: usize, filters: usize, layers: usize, see
     Network { arch, parameters }
 }
 
-fn no_tracks() -> Tracks {
-    Tracks::new(Arc::new(GenomePack::from_sequences([("none", &b"A"[..])])), None)
-}
-
 fn engine<T: cbp_fast::engine::cpu::Scalar>(network: &Network, pairs: bool) -> CpuEngineOf<T> {
-    let spec = EngineSpec::for_prediction(network.clone(), None);
     let options = Options { pairs: Some(pairs), ..Options::default() };
-    CpuEngineOf::with_options(spec, no_tracks(), options).unwrap()
+    CpuEngineOf::with_options(network.clone(), None, options).unwrap()
 }
 
 /// Random codes, one in `n_in` of them N.
@@ -39,7 +37,7 @@ fn codes(len: usize, n_in: u32, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-fn explain(engine: &mut dyn Engine, of: &Explain) -> Contributions {
+fn explain(engine: &mut dyn Explain, of: &ToExplain) -> Contributions {
     let mut found = Contributions::default();
     engine.contributions(of, &mut found).unwrap();
     found
@@ -238,7 +236,7 @@ fn check_against_the_definition(shape: (usize, usize, usize, usize), pairs: bool
     }
 
     let rule = Rule::Rescale { references: &references, per_sequence };
-    let of = Explain { codes: &sequences, rule, heads: Heads::BOTH };
+    let of = ToExplain { codes: &sequences, rule, heads: Heads::BOTH };
     let exact = explain(&mut engine::<f64>(&network, pairs), &of);
     let single = explain(&mut engine::<f32>(&network, pairs), &of);
     for (head, wanted) in wanted.iter().enumerate() {
@@ -282,10 +280,10 @@ fn gradients_are_finite_differences() {
             Arc::new(GenomePack::from_sequences([("it", &letters[..])])),
             Some(Arc::new(SignalPack::from_dense([("it", &vec![1.0; inputlen][..])]))),
         );
-        let spec = EngineSpec::for_prediction(network.clone(), None);
-        let mut engine = CpuEngineOf::<f64>::new(spec, tracks).unwrap();
+        let spec = spec(network.clone(), None);
+        let mut engine = CpuTrainerOf::<f64>::new(spec, tracks).unwrap();
         let weights = engine.weights().to_vec();
-        let outputs = |engine: &mut CpuEngineOf<f64>, base: usize, by: f64| {
+        let outputs = |engine: &mut CpuTrainerOf<f64>, base: usize, by: f64| {
             let mut moved = weights.clone();
             for tap in moved[0].chunks_exact_mut(4 * filters) {
                 for c in 0..filters {
@@ -299,8 +297,9 @@ fn gradients_are_finite_differences() {
         };
         let (logits, _) = outputs(&mut engine, 0, 0.0);
         let p = definition::softmax(&logits);
-        let of = Explain { codes: &sequence, rule: Rule::Gradient, heads: Heads::BOTH };
-        let found = explain(&mut engine, &of);
+        let of = ToExplain { codes: &sequence, rule: Rule::Gradient, heads: Heads::BOTH };
+        let moved = Network { arch: network.arch, parameters: engine.parameters().unwrap() };
+        let found = explain(&mut CpuEngineOf::<f64>::new(moved, None).unwrap(), &of);
         for base in 0..3 {
             let step = 1e-5;
             let (above, counts_above) = outputs(&mut engine, base, step);
@@ -346,7 +345,7 @@ fn same_bits_for_any_threads_calls_and_heads() {
                     false => Rule::Gradient,
                 };
                 let codes = &sequences[first * inputlen..][..size * inputlen];
-                engine.contributions(&Explain { codes, rule, heads }, &mut found).unwrap();
+                engine.contributions(&ToExplain { codes, rule, heads }, &mut found).unwrap();
                 first += size;
             }
             assert_eq!(first, n);
@@ -377,8 +376,8 @@ fn a_window_and_its_codes_predict_the_same() {
         codes(3000, 20, 7).iter().map(|&code| b"ACGTN"[usize::from(code)]).collect();
     let tracks = Tracks::new(Arc::new(GenomePack::from_sequences([("chr", &bases[..])])), None);
     let main = network(inputlen, 80, 20, 3, 1);
-    let spec = EngineSpec::for_prediction(main, Some(network(inputlen, 80, 6, 2, 2)));
-    let mut engine = CpuEngine::new(spec, tracks.clone()).unwrap();
+    let branches = Branches { main, bias: Some(network(inputlen, 80, 6, 2, 2)) };
+    let mut engine = CpuEngine::new(branches, tracks.clone()).unwrap();
     // The last window reaches beyond the contig.
     let at = |(i, start)| Example { contig: 0, start, flags: i % 2, row: i };
     let plan: Vec<Example> = (0..).zip([0, 700, 1234, 2690, 2900]).map(at).collect();
@@ -403,7 +402,7 @@ fn what_cannot_be_explained_is_refused() {
     let sequences = codes(2 * inputlen, 50, 1);
     let mut message = |codes: &[u8], references: &[u8], per_sequence| {
         let rule = Rule::Rescale { references, per_sequence };
-        let of = Explain { codes, rule, heads: Heads::BOTH };
+        let of = ToExplain { codes, rule, heads: Heads::BOTH };
         engine.contributions(&of, &mut out).unwrap_err().to_string()
     };
     let references = codes(6 * inputlen, 50, 2);
@@ -415,12 +414,12 @@ fn what_cannot_be_explained_is_refused() {
     assert!(text.contains("9 is no base code") && text.contains("references, number 6"), "{text}");
     // Nothing to explain is no error.
     let rule = Rule::Rescale { references: &[], per_sequence: 20 };
-    engine.contributions(&Explain { codes: &[], rule, heads: Heads::BOTH }, &mut out).unwrap();
+    engine.contributions(&ToExplain { codes: &[], rule, heads: Heads::BOTH }, &mut out).unwrap();
     assert_eq!(out, Contributions::default());
 
-    let spec = EngineSpec::for_prediction(network.clone(), Some(network));
-    let mut full = CpuEngine::new(spec, no_tracks()).unwrap();
-    let of = Explain { codes: &sequences, rule: Rule::Gradient, heads: Heads::BOTH };
+    let branches = Branches { main: network.clone(), bias: Some(network) };
+    let mut full = CpuEngine::new(branches, None).unwrap();
+    let of = ToExplain { codes: &sequences, rule: Rule::Gradient, heads: Heads::BOTH };
     let text = format!("{:#}", full.contributions(&of, &mut out).unwrap_err());
     assert!(text.contains("one branch") && text.contains("chrombpnet_nobias.h5"), "{text}");
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use cbp_fast::batch::Example;
-use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Gradients, Isa, Options, Scalar};
-use cbp_fast::engine::{CountsHead, Engine, EngineSpec, Predictions};
-use cbp_fast::model::{Architecture, Network, ParameterSet};
+use cbp_fast::engine::cpu::{CpuTrainer, CpuTrainerOf, Gradients, Isa, Options, Scalar};
+use cbp_fast::engine::{CountsHead, Optimizer, Predict, Predictions, Train, TrainSpec};
+use cbp_fast::model::{Architecture, Branches, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -43,11 +43,10 @@ fn network(inputlen: usize, outputlen: usize, filters: usize, layers: usize, see
 }
 
 /// As the official tool trains.
-pub fn spec(main: Network, bias: Option<Network>) -> EngineSpec {
-    EngineSpec {
-        main,
-        bias,
-        learning_rate: 1e-3,
+pub fn spec(main: Network, bias: Option<Network>) -> TrainSpec {
+    TrainSpec {
+        branches: Branches { main, bias },
+        optimizer: Optimizer::adam(1e-3),
         counts_loss_weight: 2.5,
         counts_head: CountsHead::Plain,
     }
@@ -80,7 +79,7 @@ fn check_gradients(main: Network, bias: Option<Network>, starts: &[u32], pairs: 
     let shape = main.arch;
     let plan = plan(starts);
     let mut engine =
-        CpuEngineOf::<f64>::with_options(spec(main, bias), tracks(3), options(pairs)).unwrap();
+        CpuTrainerOf::<f64>::with_options(spec(main, bias), tracks(3), options(pairs)).unwrap();
     let found = engine.gradients(&plan).unwrap();
     assert_eq!(engine.evaluate(&plan).unwrap(), found.loss);
     let weights = engine.weights().to_vec();
@@ -158,7 +157,7 @@ fn a_nan_in_the_signal_names_the_example() {
             ("chr2", &counts(f32::NAN)[..]),
         ]))),
     );
-    let mut engine = CpuEngine::new(spec(network(200, 40, 4, 1, 1), None), tracks).unwrap();
+    let mut engine = CpuTrainer::new(spec(network(200, 40, 4, 1, 1), None), tracks).unwrap();
     let example = |contig, start| Example { contig, start, flags: 0, row: 0 };
     let before = engine.parameters().unwrap();
     let error = engine.train_step(&[example(0, 400), example(1, 400)]).unwrap_err().to_string();
@@ -171,12 +170,12 @@ fn a_nan_in_the_signal_names_the_example() {
 fn nan_weights_do_not_pass_unseen() {
     let mut network = network(200, 40, 4, 1, 1);
     network.parameters.tensors[0].data[3] = f32::NAN;
-    let error = CpuEngine::new(spec(network.clone(), None), tracks(1)).err().unwrap();
+    let error = CpuTrainer::new(spec(network.clone(), None), tracks(1)).err().unwrap();
     assert!(error.to_string().contains("bpnet_1st_conv/kernel"), "{error}");
     // Set later, as a diverged optimizer would.
     let broken = network.parameters.clone();
     network.parameters.tensors[0].data[3] = 0.0;
-    let mut engine = CpuEngine::new(spec(network, None), tracks(1)).unwrap();
+    let mut engine = CpuTrainer::new(spec(network, None), tracks(1)).unwrap();
     engine.set_parameters(&broken).unwrap();
     let error = engine.evaluate(&plan(&[100])).unwrap_err().to_string();
     assert!(error.contains("not a finite number"), "{error}");
@@ -187,11 +186,11 @@ fn bad_plans_are_errors() {
     let network = network(200, 40, 4, 1, 1);
     let tracks = tracks(1);
     let no_signal = Tracks::new(tracks.genome.clone(), None);
-    let mut engine = CpuEngine::new(spec(network.clone(), None), no_signal).unwrap();
+    let mut engine = CpuTrainer::new(spec(network.clone(), None), no_signal).unwrap();
     assert!(engine.train_step(&plan(&[1])).unwrap_err().to_string().contains("signal"));
     assert!(engine.predict(&plan(&[1]), &mut Predictions::default()).is_ok());
     assert!(engine.predict(&[], &mut Predictions::default()).is_err());
-    let mut engine = CpuEngine::new(spec(network, None), tracks).unwrap();
+    let mut engine = CpuTrainer::new(spec(network, None), tracks).unwrap();
     let elsewhere = Example { contig: 9, start: 0, flags: 0, row: 0 };
     assert!(engine.evaluate(&[elsewhere]).unwrap_err().to_string().contains("contig 9"));
 }
@@ -209,7 +208,7 @@ fn variants() -> Vec<Options> {
 
 /// A full model of awkward sizes. Real lengths would be slow here; dilations up to 16 with lengths
 /// that leave odd remainders are not.
-fn awkward(filters: usize, layers: usize, outputlen: usize, extra: usize, seed: u64) -> EngineSpec {
+fn awkward(filters: usize, layers: usize, outputlen: usize, extra: usize, seed: u64) -> TrainSpec {
     let outputlen = 2 * outputlen;
     let context = 20 + 74 + 2 * (2usize.pow(layers as u32 + 1) - 2);
     let main = network(context + outputlen + 2 * extra, outputlen, filters, layers, seed);
@@ -217,16 +216,16 @@ fn awkward(filters: usize, layers: usize, outputlen: usize, extra: usize, seed: 
     spec(main, Some(bias))
 }
 
-fn gradients<T: Scalar>(spec: &EngineSpec, seed: u64, options: Options) -> Gradients<T> {
-    CpuEngineOf::<T>::with_options(spec.clone(), tracks(seed), options)
+fn gradients<T: Scalar>(spec: &TrainSpec, seed: u64, options: Options) -> Gradients<T> {
+    CpuTrainerOf::<T>::with_options(spec.clone(), tracks(seed), options)
         .unwrap()
         .gradients(&plan(&[50, 3000, 4400]))
         .unwrap()
 }
 
-fn predictions<T: Scalar>(spec: &EngineSpec, seed: u64, options: Options) -> [Vec<f64>; 2] {
+fn predictions<T: Scalar>(spec: &TrainSpec, seed: u64, options: Options) -> [Vec<f64>; 2] {
     let mut out = Predictions::default();
-    CpuEngineOf::<T>::with_options(spec.clone(), tracks(seed), options)
+    CpuTrainerOf::<T>::with_options(spec.clone(), tracks(seed), options)
         .unwrap()
         .predict(&plan(&[50, 3000, 4400]), &mut out)
         .unwrap();
@@ -320,7 +319,7 @@ fn paired_products_equal_plain_ones() {
     let spec = spec(network(2114, 1000, 3, 8, 5), None);
     let plan = plan(&[1000, 2000]);
     let run = |pairs| {
-        CpuEngineOf::<f64>::with_options(spec.clone(), tracks(1), options(pairs))
+        CpuTrainerOf::<f64>::with_options(spec.clone(), tracks(1), options(pairs))
             .unwrap()
             .gradients(&plan)
             .unwrap()
@@ -338,7 +337,7 @@ fn same_bits_with_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let spec = spec(network(300, 80, 33, 3, 1), Some(network(300, 80, 6, 2, 2)));
-            let mut engine = CpuEngine::new(spec, tracks(9)).unwrap();
+            let mut engine = CpuTrainer::new(spec, tracks(9)).unwrap();
             let starts: Vec<u32> = (0..11).map(|i| 37 + 450 * i).collect();
             let mut losses = Vec::new();
             for _ in 0..4 {
@@ -360,7 +359,7 @@ fn same_bits_with_any_number_of_threads() {
 #[test]
 fn a_prediction_does_not_depend_on_its_batch() {
     let spec = spec(network(300, 80, 20, 3, 1), Some(network(300, 80, 6, 2, 2)));
-    let mut engine = CpuEngine::new(spec, tracks(4)).unwrap();
+    let mut engine = CpuTrainer::new(spec, tracks(4)).unwrap();
     let plan = plan(&[10, 700, 1500, 2600, 4000]);
     let mut all = Predictions::default();
     engine.predict(&plan, &mut all).unwrap();
@@ -380,13 +379,13 @@ fn a_prediction_does_not_depend_on_its_batch() {
 fn optimizer_state_continues_bit_for_bit() {
     let spec = spec(network(300, 80, 7, 2, 1), None);
     let plan = plan(&[10, 700, 1500]);
-    let mut whole = CpuEngine::new(spec.clone(), tracks(4)).unwrap();
+    let mut whole = CpuTrainer::new(spec.clone(), tracks(4)).unwrap();
     for _ in 0..3 {
         whole.train_step(&plan).unwrap();
     }
     let (parameters, state) = (whole.parameters().unwrap(), whole.optimizer_state().unwrap());
     assert_eq!(state.step, 3);
-    let mut resumed = CpuEngine::new(spec, tracks(4)).unwrap();
+    let mut resumed = CpuTrainer::new(spec, tracks(4)).unwrap();
     resumed.set_parameters(&parameters).unwrap();
     resumed.restore_optimizer(&state).unwrap();
     for _ in 0..2 {
@@ -401,9 +400,9 @@ fn a_centered_counts_head_moves_by_its_formula() {
     let mut spec = spec(network(160, 24, 5, 2, 1), Some(network(160, 24, 3, 1, 2)));
     spec.counts_head = CountsHead::Centered;
     let plan = plan(&[3, 40, 77]);
-    let mut engine = CpuEngineOf::<f64>::new(spec.clone(), tracks(4)).unwrap();
-    let mut plain = CpuEngineOf::<f64>::new(
-        EngineSpec { counts_head: CountsHead::Plain, ..spec.clone() },
+    let mut engine = CpuTrainerOf::<f64>::new(spec.clone(), tracks(4)).unwrap();
+    let mut plain = CpuTrainerOf::<f64>::new(
+        TrainSpec { counts_head: CountsHead::Plain, ..spec.clone() },
         tracks(4),
     )
     .unwrap();
@@ -416,7 +415,7 @@ fn a_centered_counts_head_moves_by_its_formula() {
     assert_eq!(engine.weights()[..kernel], plain.weights()[..kernel]);
 
     let by_bias = parameters[bias][0];
-    let rate = spec.learning_rate * 0.001f64.sqrt() / (1.0 - 0.9);
+    let rate = 1e-3 * 0.001f64.sqrt() / (1.0 - 0.9);
     let mut shared = 0.0;
     for (c, mean) in features.iter().enumerate() {
         let g = parameters[kernel][c] - mean * by_bias;
@@ -438,7 +437,7 @@ fn a_centered_counts_head_moves_by_its_formula() {
 fn the_features_of_the_counts_head_are_its_inputs() {
     let spec = spec(network(160, 24, 5, 2, 1), None);
     let plan = plan(&[3, 40, 77]);
-    let mut engine = CpuEngineOf::<f64>::new(spec.clone(), tracks(4)).unwrap();
+    let mut engine = CpuTrainerOf::<f64>::new(spec.clone(), tracks(4)).unwrap();
     let mut features = vec![0.0; 5];
     for example in &plan {
         let one = engine.gradients(std::slice::from_ref(example)).unwrap();
@@ -459,8 +458,8 @@ fn the_features_of_the_counts_head_are_its_inputs() {
 #[test]
 fn training_lowers_the_loss() {
     let mut spec = spec(network(300, 80, 16, 2, 1), None);
-    spec.learning_rate = 5e-3;
-    let mut engine = CpuEngine::new(spec, tracks(4)).unwrap();
+    spec.optimizer = Optimizer::adam(5e-3);
+    let mut engine = CpuTrainer::new(spec, tracks(4)).unwrap();
     let plan = plan(&[10, 700, 1500, 2600]);
     let first = engine.evaluate(&plan).unwrap();
     for _ in 0..60 {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use cbp_fast::batch::Example;
 use cbp_fast::batch::sampler::{Sampler, Site};
 use cbp_fast::console::Console;
-use cbp_fast::engine::cpu::CpuEngine;
+use cbp_fast::engine::cpu::{CpuEngine, CpuTrainer};
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{CountsHead, Engine, EngineSpec, Predictions};
+use cbp_fast::engine::{CountsHead, Optimizer, Predict, Predictions, TrainSpec};
 use cbp_fast::files::{keras_h5, train_state};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
@@ -194,10 +194,10 @@ fn short_sampler() -> Sampler {
 /// Two epochs of three batches of four.
 fn short_run(folder: &Path, tracks: Tracks) -> anyhow::Result<(ParameterSet, String)> {
     let arch = Architecture::new(200, 40, 4, 1)?;
-    let spec = EngineSpec {
-        main: Network { arch, parameters: ParameterSet::glorot_uniform(&arch, 1) },
-        bias: None,
-        learning_rate: 1e-3,
+    let network = Network { arch, parameters: ParameterSet::glorot_uniform(&arch, 1) };
+    let spec = TrainSpec {
+        branches: network.into(),
+        optimizer: Optimizer::adam(1e-3),
         counts_loss_weight: 1.0,
         counts_head: CountsHead::Centered,
     };
@@ -219,7 +219,7 @@ fn short_run(folder: &Path, tracks: Tracks) -> anyhow::Result<(ParameterSet, Str
         precision: Precision::F32,
         settle_counts: Some(tracks.clone()),
     };
-    let mut engine = CpuEngine::new(spec, tracks)?;
+    let mut engine = CpuTrainer::new(spec, tracks)?;
     let console = Console::new(true, false);
     match fit(&mut engine, &sampler, &valid, &config, &console, &mut || false)? {
         Outcome::Finished { best, .. } => Ok((best, std::fs::read_to_string(&config.log)?)),
@@ -273,8 +273,8 @@ fn a_centered_counts_head_is_settled_after_each_epoch() {
     let best_epoch = u64::from(losses[1] < losses[0]);
 
     let arch = Architecture::new(200, 40, 4, 1).unwrap();
-    let spec = EngineSpec::for_prediction(Network { arch, parameters: best }, None);
-    let mut engine = CpuEngine::new(spec, tracks.clone()).unwrap();
+    let network = Network { arch, parameters: best };
+    let mut engine = CpuEngine::new(network, tracks.clone()).unwrap();
     let plan = short_sampler().epoch(best_epoch);
     let mut predicted = Predictions::default();
     engine.predict(&plan, &mut predicted).unwrap();

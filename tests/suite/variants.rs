@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cbp_fast::engine::{Device, EngineSpec, Predictions, open};
+use cbp_fast::engine::{Device, Predictions, open_explain};
 use cbp_fast::files::keras_h5::{self, Naming};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
-use cbp_fast::store::{GenomePack, Tracks};
 use cbp_fast::variants::predict::{Predictor, complement};
 use noodles_bcf as bcf;
 use noodles_bgzf as bgzf;
@@ -132,9 +131,7 @@ fn list(rows: &[Row]) -> String {
 
 /// What a run of the engine says of sequences, one strand: (logits, log counts).
 fn outputs(network: &Network, sequences: &[String]) -> Vec<(Vec<f64>, f64)> {
-    let tracks = Tracks::new(GenomePack::from_sequences([]).into(), None);
-    let spec = EngineSpec::for_prediction(network.clone(), None);
-    let mut engine = open(&Device::Cpu, spec, &tracks).unwrap();
+    let mut engine = open_explain(&Device::Cpu, network.clone()).unwrap();
     let codes: Vec<u8> = sequences
         .iter()
         .flat_map(|s| s.bytes())
@@ -270,8 +267,7 @@ fn swapped_alleles_flip_the_sign() {
 #[test]
 fn both_strands_say_the_same() {
     let arch = network(1).arch;
-    let tracks = Tracks::new(GenomePack::from_sequences([]).into(), None);
-    let engine = open(&Device::Cpu, EngineSpec::for_prediction(network(1), None), &tracks).unwrap();
+    let engine = open_explain(&Device::Cpu, network(1)).unwrap();
     let mut predictor =
         Predictor { engines: vec![engine], arch, batch_size: 3, both_strands: true };
     let mut rng = Lcg::new(3);

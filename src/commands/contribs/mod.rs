@@ -246,6 +246,6 @@ pub fn explain(
     };
     let work = Work::open(args, models.arch(), console)?;
     let method = args.method(&work)?;
-    let engines = models.open(device, &work.tracks)?.members.into_iter().map(|m| m.engine);
+    let engines = models.open_for_sequences(device)?.members.into_iter().map(|m| m.engine);
     run.go(args, &work, engines.collect(), method, args.group(device), console)
 }

@@ -11,7 +11,7 @@ use super::work::Work;
 use super::{ContribsArgs, MethodName};
 use crate::cli;
 use crate::console::Console;
-use crate::engine::{Device, Engine};
+use crate::engine::{Device, Explain};
 use crate::error::Problem;
 use crate::files::atomic::folder_of;
 use crate::files::row_spool::RowSpool;
@@ -105,7 +105,7 @@ impl Run {
         mut self,
         args: &ContribsArgs,
         work: &Work,
-        engines: Vec<Box<dyn Engine>>,
+        engines: Vec<Box<dyn Explain>>,
         method: Method,
         group: usize,
         console: &Console,

@@ -47,7 +47,7 @@ pub fn run(subject: &Subject) -> Result<Outcome> {
         return Ok(Outcome::NotRun("no nonpeak lies on a test chromosome".into()));
     }
     let plan = fixed_plan(inputlen, &[], &background.sites);
-    let mut ensemble = models.open(&subject.device, tracks)?;
+    let mut ensemble = models.open_for_sequences(&subject.device)?;
     let (batch_size, console) = (subject.batch_size, &subject.console);
     let made = Made::new(&mut ensemble, tracks, &plan, &motifs, batch_size, console)?;
     made.write(&prefix(subject), &h5_path(subject))?;

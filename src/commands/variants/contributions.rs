@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::Head;
 use super::listed::Listed;
 use super::stages::Run;
-use crate::engine::{Contributions, Explain, Heads, Rule};
+use crate::engine::{Contributions, Heads, Rule, ToExplain};
 use crate::files::variant_h5::VariantShapWriter;
 use crate::sequence::dinuc_shuffle;
 use crate::variants::batch::{Batch, Job};
@@ -84,7 +84,7 @@ impl Run<'_> {
         heads: Heads,
     ) -> Result<Contributions> {
         let rule = Rule::Rescale { references, per_sequence: REFERENCES };
-        let of = Explain { codes, rule, heads };
+        let of = ToExplain { codes, rule, heads };
         let models = self.predictor.engines.len();
         let mut sum = Contributions::default();
         for (model, engine) in self.predictor.engines.iter_mut().enumerate() {

@@ -22,7 +22,6 @@ use crate::console::Console;
 use crate::error::Problem;
 use crate::input::variants::Schema;
 use crate::run::claim::Claim;
-use crate::store::{GenomePack, Tracks};
 use crate::variants::alleles::Cut;
 use crate::variants::predict::Predictor;
 
@@ -196,9 +195,7 @@ pub fn run(mut args: VariantsArgs) -> Result<()> {
     listed.check(&names.of_all("skipped.tsv"), &console)?;
 
     let arch = *models.arch();
-    // Windows come as sequences, so a device need not hold the genome.
-    let nothing = Tracks::new(GenomePack::from_sequences([]).into(), None);
-    let ensemble = models.open(&device, &nothing)?;
+    let ensemble = models.open_for_sequences(&device)?;
     let predictor = Predictor {
         engines: ensemble.members.into_iter().map(|member| member.engine).collect(),
         arch,

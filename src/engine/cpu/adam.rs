@@ -7,37 +7,31 @@ use rayon::prelude::*;
 
 use super::scalar::Scalar;
 use super::simd::{Isa, vectorised};
+use crate::engine::Adam as Rule;
 
-const BETA_1: f64 = 0.9;
-const BETA_2: f64 = 0.999;
-const EPSILON: f64 = 1e-7;
 /// Elements of a task; results do not depend on it.
 const TASK: usize = 1 << 14;
 
 /// First and second moments of every parameter, and the number of updates done.
 pub struct Adam<T> {
+    rule: Rule,
     pub step: u64,
     pub first: Vec<Vec<T>>,
     pub second: Vec<Vec<T>>,
 }
 
 impl<T: Scalar> Adam<T> {
-    pub fn new(parameters: &[Vec<T>]) -> Self {
+    pub fn new(rule: Rule, parameters: &[Vec<T>]) -> Self {
         let zeros = || parameters.iter().map(|p| vec![T::ZERO; p.len()]).collect::<Vec<Vec<T>>>();
-        Self { step: 0, first: zeros(), second: zeros() }
+        Self { rule, step: 0, first: zeros(), second: zeros() }
     }
 
     /// One update.
-    pub fn update(
-        &mut self,
-        isa: Isa,
-        learning_rate: f64,
-        parameters: &mut [Vec<T>],
-        gradients: &[Vec<T>],
-    ) {
+    pub fn update(&mut self, isa: Isa, parameters: &mut [Vec<T>], gradients: &[Vec<T>]) {
         self.step += 1;
         let t = self.step as f64;
-        let rate = learning_rate * (1.0 - BETA_2.powf(t)).sqrt() / (1.0 - BETA_1.powf(t));
+        let rate = self.rule.learning_rate * (1.0 - Rule::BETA_2.powf(t)).sqrt()
+            / (1.0 - Rule::BETA_1.powf(t));
         let moments = self.first.iter_mut().zip(&mut self.second);
         for ((w, g), (m, v)) in parameters.iter_mut().zip(gradients).zip(moments) {
             w.par_chunks_mut(TASK)
@@ -50,8 +44,8 @@ impl<T: Scalar> Adam<T> {
 
 vectorised! {
     fn update(w: &mut [T], g: &[T], m: &mut [T], v: &mut [T], rate: T) {
-        let (new_1, new_2) = (T::from_f64(1.0 - BETA_1), T::from_f64(1.0 - BETA_2));
-        let epsilon = T::from_f64(EPSILON);
+        let (new_1, new_2) = (T::from_f64(1.0 - Rule::BETA_1), T::from_f64(1.0 - Rule::BETA_2));
+        let epsilon = T::from_f64(Rule::EPSILON);
         for ((w, &g), (m, v)) in w.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
             *m += (g - *m) * new_1;
             *v += (g * g - *v) * new_2;

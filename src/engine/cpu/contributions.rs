@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use super::branch::{Buffers, Purpose, Sums};
 use super::{CpuEngineOf, Scalar, give_back, take};
-use crate::engine::{Contributions, Explain, Heads, Rule};
+use crate::engine::{Contributions, Heads, Rule, ToExplain};
 use crate::model::arch::BASES;
 
 /// References of a sequence whose scores are held at once.
@@ -126,7 +126,7 @@ impl Profile {
 
 impl<T: Scalar> CpuEngineOf<T> {
     /// Appends contribution scores to `out`.
-    pub(super) fn explain(&self, of: &Explain, out: &mut Contributions) -> Result<()> {
+    pub(super) fn explain(&self, of: &ToExplain, out: &mut Contributions) -> Result<()> {
         let n = of.check(&self.main.arch)?;
         let inputlen = self.main.arch.inputlen;
         let block = rayon::current_num_threads().max(1);

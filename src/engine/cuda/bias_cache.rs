@@ -230,7 +230,7 @@ impl Filler {
             state,
             plan: examples,
             losses: Address::NULL,
-            genome: model.genome,
+            genome: Some(model.genome),
             signal: None,
             weights: model.weights_arena,
             main: model.weights,

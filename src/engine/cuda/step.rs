@@ -37,7 +37,8 @@ pub struct Surroundings<'a> {
     pub plan: Address,
     /// f64 [steps][3]
     pub losses: Address,
-    pub genome: &'a ResidentGenome,
+    /// `None` where the host uploads codes.
+    pub genome: Option<&'a ResidentGenome>,
     pub signal: Option<&'a ResidentSignal>,
     /// Weights of both branches.
     pub weights: &'a Arena,
@@ -100,7 +101,10 @@ pub fn schedule(
         .then(|| (at.signal.expect("losses need a signal, which the engine checks"), counts));
     let ready = match kind {
         Kind::PredictCodes => begin,
-        _ => list.add(batch.launch(at.state, at.plan, at.genome, signal, codes), &[begin]),
+        _ => {
+            let genome = at.genome.expect("windows need a genome, which the engine checks");
+            list.add(batch.launch(at.state, at.plan, genome, signal, codes), &[begin])
+        }
     };
 
     let mut done = Vec::new();

@@ -19,7 +19,7 @@ pub use names::Naming;
 pub use read::{read, read_role};
 pub use write::{write_full, write_single};
 
-use crate::model::{Architecture, Network};
+use crate::model::{Architecture, Branches, Network};
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +83,11 @@ impl KerasModel {
         }
     }
 
-    /// (main, bias), as an engine takes them.
-    pub fn into_branches(self) -> (Network, Option<Network>) {
+    /// What an engine takes.
+    pub fn into_branches(self) -> Branches {
         match self {
-            Self::Single { network, .. } => (network, None),
-            Self::Full { main, bias } => (main, Some(bias)),
+            Self::Single { network, .. } => network.into(),
+            Self::Full { main, bias } => Branches { main, bias: Some(bias) },
         }
     }
 

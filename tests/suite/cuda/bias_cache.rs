@@ -7,11 +7,13 @@ use cbp_fast::batch::{Example, Windows};
 use cbp_fast::doctor::selftest;
 use cbp_fast::engine::cuda::device::Device;
 use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options};
-use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::ops::hopper::Core;
 use cbp_fast::engine::cuda::precision::Precision;
 use cbp_fast::engine::cuda::step::Kind;
-use cbp_fast::engine::{ComingPlans, CountsHead, Engine, EngineSpec, Predictions, StepLoss};
+use cbp_fast::engine::cuda::trainer::CudaTrainer;
+use cbp_fast::engine::{
+    ComingPlans, CountsHead, Engine, Predict, Predictions, StepLoss, Train, TrainSpec,
+};
 use cbp_fast::model::ParameterSet;
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 use rand::{RngExt, SeedableRng};
@@ -79,19 +81,19 @@ fn elsewhere(rows: u32) -> Vec<Example> {
     (0..rows).map(example).collect()
 }
 
-fn model() -> EngineSpec {
+fn model() -> TrainSpec {
     let main = network((INPUTLEN, OUTPUTLEN, 6, 2), 1);
     let bias = network((INPUTLEN, OUTPUTLEN, 40, 1), 2);
-    EngineSpec { counts_head: CountsHead::Centered, ..spec(main, Some(bias)) }
+    TrainSpec { counts_head: CountsHead::Centered, ..spec(main, Some(bias)) }
 }
 
-fn keep(engine: &mut dyn Engine, windows: &[Windows], others: usize) {
+fn keep(engine: &mut dyn Train, windows: &[Windows], others: usize) {
     engine.keep_bias(&ComingPlans { windows, others, rows: 22, batch_size: 4 }).unwrap();
 }
 
 /// The outputs of the bias branch, batch by batch.
 fn bias_outputs<D: Device>(
-    engine: &mut CudaEngine<D>,
+    engine: &mut CudaTrainer<D>,
     plan: &[Example],
     batch: usize,
 ) -> Predictions {
@@ -106,9 +108,9 @@ fn bias_outputs<D: Device>(
 }
 
 /// Whether the last plan's steps fetched them.
-fn fetched<D: Device>(engine: &mut CudaEngine<D>, kind: Kind) -> bool {
-    let list = engine.list(kind, 1).unwrap();
-    let labels: Vec<&str> = list.schedule.launches().iter().map(|l| l.label.as_str()).collect();
+fn fetched<D: Device>(engine: &mut CudaTrainer<D>, kind: Kind) -> bool {
+    let prepared = engine.schedule(kind, 1).unwrap();
+    let labels: Vec<&str> = prepared.schedule.launches().iter().map(|l| l.label.as_str()).collect();
     let [fetch, forward] =
         ["bias fetch", "bias head forward"].map(|wanted| labels.contains(&wanted));
     assert!(fetch != forward, "never both: {labels:?}");
@@ -177,10 +179,10 @@ fn kept_outputs_are_those_of_a_step_on_other_cores_and_schedules() {
     let plan = plan(13, 2);
     let main = network((INPUTLEN, OUTPUTLEN, 3, 1), 1);
     let wide = spec(main, Some(network((INPUTLEN, OUTPUTLEN, 128, 2), 2)));
-    let compare = |what: &str, spec: &EngineSpec, options, core| {
+    let compare = |what: &str, spec: &TrainSpec, options, core| {
         let open = || {
             let device = EmulatedDevice::new(options).with_core(core);
-            CudaEngine::new(device, Precision::Fp16, spec.clone(), tracks.clone()).unwrap()
+            CudaTrainer::new(device, Precision::Fp16, spec.clone(), tracks.clone()).unwrap()
         };
         let (mut kept, mut step) = (open(), open());
         keep(&mut kept, &windows()[..4], 13);
@@ -217,7 +219,7 @@ fn real_lengths_are_kept() {
     assert_same_outputs("2114 x 128 x 4", Precision::Fp16, &found, &wanted);
 }
 
-fn train(engine: &mut dyn Engine, plan: &[Example]) -> Vec<StepLoss> {
+fn train(engine: &mut dyn Train, plan: &[Example]) -> Vec<StepLoss> {
     let mut losses = Vec::new();
     engine
         .train_steps(plan, 4, &mut |loss, _| {
@@ -257,7 +259,11 @@ fn training_is_the_same_with_and_without() {
     }
     let [found, wanted] = [&mut kept, &mut step].map(|e| weights(&e.parameters().unwrap()));
     let update = |after: &[f32]| -> Vec<f32> {
-        after.iter().zip(weights(&spec.main.parameters)).map(|(a, before)| a - before).collect()
+        after
+            .iter()
+            .zip(weights(&spec.branches.main.parameters))
+            .map(|(a, before)| a - before)
+            .collect()
     };
     let wanted: Vec<f64> = update(&wanted).into_iter().map(f64::from).collect();
     let off = super::compare(&update(&found), &wanted);
@@ -318,7 +324,7 @@ fn without_room_nothing_is_kept_and_the_engine_says_so() {
     let open = |free_bytes, windows: &[Windows]| {
         let device = EmulatedDevice::new(Options::fast()).with_free_bytes(free_bytes);
         let mut engine =
-            CudaEngine::new(device, Precision::Bf16, spec.clone(), tracks.clone()).unwrap();
+            CudaTrainer::new(device, Precision::Bf16, spec.clone(), tracks.clone()).unwrap();
         keep(&mut engine, windows, 2);
         engine
     };
@@ -355,7 +361,7 @@ fn keeping_again_replaces_what_is_kept() {
     assert_eq!(kept.memory_bytes(), before);
     assert_eq!(bias_outputs(&mut kept, &plan, 6), first);
     // An engine without a bias branch has nothing to keep.
-    let alone = EngineSpec { bias: None, ..spec };
+    let alone = TrainSpec { branches: spec.branches.main.into(), ..spec };
     let mut alone = engine(Options::fast(), Precision::Plain, &alone, &tracks);
     keep(&mut alone, &windows(), 0);
     assert!(!alone.keeps_bias());

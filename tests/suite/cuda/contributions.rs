@@ -1,25 +1,23 @@
 //! Contribution scores on emulated GPUs, against the goldens and the CPU engine in double precision.
 
-use std::sync::Arc;
-
 use cbp_fast::doctor::selftest::Shape;
 use cbp_fast::engine::cpu::CpuEngineOf;
 use cbp_fast::engine::cuda::emulated::{Delivery, EmulatedDevice, Options};
 use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::ops::hopper::Core;
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Predictions, Rule};
-use cbp_fast::store::{GenomePack, Tracks};
+use cbp_fast::engine::{Contributions, Engine, Explain, Heads, Predictions, Rule, ToExplain};
+use cbp_fast::model::Branches;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{network, spec};
+use super::network;
 use crate::parity::deepshap::{Input, TOLERANCE};
 use crate::shared;
 
 /// Sequences and references of a model, as codes.
 struct Case {
-    spec: EngineSpec,
+    branches: Branches,
     codes: Vec<u8>,
     references: Vec<u8>,
     per_sequence: usize,
@@ -37,32 +35,32 @@ impl Case {
             let same = 20..inputlen / 2;
             reference[same.clone()].copy_from_slice(&codes[at / per_sequence * inputlen..][same]);
         }
-        Self { spec: spec(network(shape, 3), None), codes, references, per_sequence }
+        Self { branches: network(shape, 3).into(), codes, references, per_sequence }
     }
 
     fn inputlen(&self) -> usize {
-        self.spec.main.arch.inputlen
+        self.branches.main.arch.inputlen
     }
 
-    fn rescale(&self) -> Explain<'_> {
+    fn rescale(&self) -> ToExplain<'_> {
         let rule = Rule::Rescale { references: &self.references, per_sequence: self.per_sequence };
-        Explain { codes: &self.codes, rule, heads: Heads::BOTH }
+        ToExplain { codes: &self.codes, rule, heads: Heads::BOTH }
     }
 
-    fn gradient(&self) -> Explain<'_> {
-        Explain { rule: Rule::Gradient, ..self.rescale() }
+    fn gradient(&self) -> ToExplain<'_> {
+        ToExplain { rule: Rule::Gradient, ..self.rescale() }
     }
 
-    fn wanted(&self, of: &Explain) -> Contributions {
-        run(&mut CpuEngineOf::<f64>::new(self.spec.clone(), no_tracks()).unwrap(), of)
+    fn wanted(&self, of: &ToExplain) -> Contributions {
+        run(&mut CpuEngineOf::<f64>::new(self.branches.clone(), None).unwrap(), of)
     }
 
-    fn found(&self, options: Options, precision: Precision, of: &Explain) -> Contributions {
+    fn found(&self, options: Options, precision: Precision, of: &ToExplain) -> Contributions {
         run(&mut self.engine(EmulatedDevice::new(options), precision), of)
     }
 
     fn engine(&self, device: EmulatedDevice, precision: Precision) -> CudaEngine<EmulatedDevice> {
-        CudaEngine::new(device, precision, self.spec.clone(), no_tracks()).unwrap()
+        CudaEngine::new(device, precision, self.branches.clone(), None).unwrap()
     }
 
     /// Fails when a score is further off than `tolerance` times the largest of its sequence, or a delta or a
@@ -102,11 +100,7 @@ impl Case {
     }
 }
 
-fn no_tracks() -> Tracks {
-    Tracks::new(Arc::new(GenomePack::from_sequences([("none", &b"A"[..])])), None)
-}
-
-fn run(engine: &mut dyn Engine, of: &Explain) -> Contributions {
+fn run(engine: &mut dyn Explain, of: &ToExplain) -> Contributions {
     let mut out = Contributions::default();
     engine.contributions(of, &mut out).unwrap();
     out
@@ -222,7 +216,7 @@ fn scores_do_not_depend_on_the_chunk() {
             case.codes.chunks_exact(codes).zip(case.references.chunks_exact(references))
         {
             let rule = Rule::Rescale { references, per_sequence: case.per_sequence };
-            let of = Explain { codes, rule, heads: Heads::BOTH };
+            let of = ToExplain { codes, rule, heads: Heads::BOTH };
             whole.contributions(&of, &mut found).unwrap();
             whole.predict_sequences(codes, &mut predicted).unwrap();
         }
@@ -238,7 +232,7 @@ fn a_head_alone_scores_as_with_the_other() {
     for of in [case.rescale(), case.gradient()] {
         let both = run(&mut engine, &of);
         for (counts, profile) in [(true, false), (false, true), (false, false)] {
-            let one = run(&mut engine, &Explain { heads: Heads { counts, profile }, ..of });
+            let one = run(&mut engine, &ToExplain { heads: Heads { counts, profile }, ..of });
             let taken = |wanted: bool, all: &[f32]| if wanted { all.to_vec() } else { Vec::new() };
             assert_eq!(one.counts, taken(counts, &both.counts));
             assert_eq!(one.profile, taken(profile, &both.profile));
@@ -252,7 +246,7 @@ fn a_head_alone_scores_as_with_the_other() {
 /// core's, too, since on the host both add products in the order of k. (Gradients of 16 bits against f64: `doctor`'s.)
 #[test]
 fn scores_on_the_hopper_core() {
-    let on = |core: Core, case: &Case, device: EmulatedDevice, precision, of: &Explain| {
+    let on = |core: Core, case: &Case, device: EmulatedDevice, precision, of: &ToExplain| {
         run(&mut case.engine(device.with_core(core), precision), of)
     };
     let fast = || EmulatedDevice::new(Options::fast());
@@ -322,16 +316,16 @@ fn scores_under_random_schedules() {
 fn what_cannot_be_explained_is_refused() {
     let case = Case::new((114, 20, 4, 0), 2, 2);
     let device = || EmulatedDevice::new(Options::fast());
-    let mut full = case.spec.clone();
+    let mut full = case.branches.clone();
     full.bias = Some(network((114, 20, 3, 0), 4));
-    let mut engine = CudaEngine::new(device(), Precision::F32, full, no_tracks()).unwrap();
+    let mut engine = CudaEngine::new(device(), Precision::F32, full, None).unwrap();
     let mut out = Contributions::default();
     let error = engine.contributions(&case.rescale(), &mut out).unwrap_err().to_string();
     assert!(error.contains("one branch"), "{error}");
 
     // Weights that take a multiplier beyond fp16, and outputs beyond f32.
     for (dense, first, precision) in [(1e7, 1.0, Precision::Fp16), (1e38, 1e4, Precision::F32)] {
-        let mut broken = case.spec.clone();
+        let mut broken = case.branches.clone();
         for tensor in &mut broken.main.parameters.tensors {
             let factor = match tensor.name.as_str() {
                 "logcount_predictions/kernel" => dense,
@@ -340,13 +334,13 @@ fn what_cannot_be_explained_is_refused() {
             };
             tensor.data.iter_mut().for_each(|v| *v *= factor);
         }
-        let mut engine = CudaEngine::new(device(), precision, broken, no_tracks()).unwrap();
+        let mut engine = CudaEngine::new(device(), precision, broken, None).unwrap();
         let error = engine.contributions(&case.rescale(), &mut out).unwrap_err().to_string();
         assert!(error.contains("not a finite number in"), "{error}");
         assert!(error.contains("sequence"), "{error}");
     }
     let mut engine = case.engine(device(), Precision::F32);
-    let none = Explain { codes: &[], ..case.rescale() };
+    let none = ToExplain { codes: &[], ..case.rescale() };
     assert!(engine.contributions(&none, &mut out).is_err(), "references without sequences");
     assert_eq!(out, Contributions::default());
 }
@@ -368,10 +362,10 @@ fn scores_of_both_heads_are_the_official_ones() {
         let width = input.inputlen;
         let codes = &input.references[..references * width];
         let rule = Rule::Rescale { references: codes, per_sequence: references };
-        let of = Explain { codes: &input.codes[..width], rule, heads: Heads::BOTH };
+        let of = ToExplain { codes: &input.codes[..width], rule, heads: Heads::BOTH };
         let device = EmulatedDevice::new(Options::fast());
-        let spec = input.spec(&goldens, name);
-        let mut engine = CudaEngine::new(device, precision, spec, no_tracks()).unwrap();
+        let branches = input.branches(&goldens, name);
+        let mut engine = CudaEngine::new(device, precision, branches, None).unwrap();
         let found = run(&mut engine, &of);
         for (head, found) in [("counts", &found.counts), ("profile", &found.profile)] {
             let wanted = match references == input.per_sequence {

@@ -5,21 +5,24 @@ use cbp_fast::doctor::selftest::{plan, tracks};
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
 use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Predictions, Rule};
+use cbp_fast::engine::cuda::trainer::CudaTrainer;
+use cbp_fast::engine::{
+    Contributions, Engine, Explain, Heads, Predict, Predictions, Rule, ToExplain, Train, TrainSpec,
+};
 
 use super::{engine, network, spec};
 
 const INPUTLEN: usize = 160;
 
-fn both_branches() -> EngineSpec {
+fn both_branches() -> TrainSpec {
     spec(network((INPUTLEN, 24, 6, 2), 1), Some(network((INPUTLEN, 24, 35, 1), 2)))
 }
 
-fn in_bytes(spec: &EngineSpec) -> CudaEngine<EmulatedDevice> {
+fn in_bytes(spec: &TrainSpec) -> CudaTrainer<EmulatedDevice> {
     engine(Options::fast(), Precision::Int8, spec, &tracks(INPUTLEN))
 }
 
-fn predict(engine: &mut CudaEngine<EmulatedDevice>, plan: &[Example]) -> Predictions {
+fn predict(engine: &mut CudaTrainer<EmulatedDevice>, plan: &[Example]) -> Predictions {
     let mut out = Predictions::default();
     engine.predict(plan, &mut out).unwrap();
     out
@@ -53,7 +56,7 @@ fn new_parameters_become_bytes() {
     );
     let mut engine = in_bytes(&one);
     let before = predict(&mut engine, &plan);
-    engine.set_parameters(&other.main.parameters).unwrap();
+    engine.set_parameters(&other.branches.main.parameters).unwrap();
     let after = predict(&mut engine, &plan);
     assert_ne!(before, after);
     assert_eq!(after, predict(&mut in_bytes(&other), &plan));
@@ -63,7 +66,7 @@ fn new_parameters_become_bytes() {
 fn outputs_that_are_not_finite_are_found() {
     let mut spec = spec(network((INPUTLEN, 24, 6, 2), 1), None);
     // Beyond a half's range, which X_0 is stored in.
-    spec.main.parameters.tensors[1].data[3] = 1e6;
+    spec.branches.main.parameters.tensors[1].data[3] = 1e6;
     let mut out = Predictions::default();
     let error = in_bytes(&spec).predict(&plan(2, INPUTLEN), &mut out).unwrap_err().to_string();
     assert!(error.contains("an output of the model is not a finite number in int8"), "{error}");
@@ -71,7 +74,7 @@ fn outputs_that_are_not_finite_are_found() {
 
 #[test]
 fn all_but_predictions_is_refused() {
-    let mut spec = both_branches();
+    let spec = both_branches();
     let plan = plan(2, INPUTLEN);
     let mut engine = in_bytes(&spec);
     let mut errors = vec![
@@ -79,10 +82,12 @@ fn all_but_predictions_is_refused() {
         engine.evaluate(&plan).unwrap_err(),
         engine.gradients(&plan).unwrap_err(),
     ];
-    spec.bias = None;
     let codes = [0; INPUTLEN];
-    let of = Explain { codes: &codes, rule: Rule::Gradient, heads: Heads::BOTH };
-    errors.push(in_bytes(&spec).contributions(&of, &mut Contributions::default()).unwrap_err());
+    let of = ToExplain { codes: &codes, rule: Rule::Gradient, heads: Heads::BOTH };
+    let device = EmulatedDevice::new(Options::fast());
+    let mut engine_of_one =
+        CudaEngine::new(device, Precision::Int8, spec.branches.main, None).unwrap();
+    errors.push(engine_of_one.contributions(&of, &mut Contributions::default()).unwrap_err());
     for error in errors {
         let text = error.to_string();
         assert!(text.contains("--precision int8 is for predictions alone"), "{text}");

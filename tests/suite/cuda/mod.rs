@@ -9,10 +9,10 @@ mod runs;
 mod sequences;
 
 use cbp_fast::doctor::selftest::{self, Shape};
-use cbp_fast::engine::EngineSpec;
+use cbp_fast::engine::TrainSpec;
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
-use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::precision::Precision;
+use cbp_fast::engine::cuda::trainer::CudaTrainer;
 use cbp_fast::model::Network;
 use cbp_fast::store::Tracks;
 
@@ -26,11 +26,11 @@ pub fn network(arch: Shape, seed: u64) -> Network {
 pub fn engine(
     options: Options,
     precision: Precision,
-    spec: &EngineSpec,
+    spec: &TrainSpec,
     tracks: &Tracks,
-) -> CudaEngine<EmulatedDevice> {
+) -> CudaTrainer<EmulatedDevice> {
     let device = EmulatedDevice::new(options);
-    CudaEngine::new(device, precision, spec.clone(), tracks.clone()).unwrap()
+    CudaTrainer::new(device, precision, spec.clone(), tracks.clone()).unwrap()
 }
 
 /// Relative L2 distance of two tensors.

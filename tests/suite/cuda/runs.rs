@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use cbp_fast::batch::Example;
 use cbp_fast::doctor::selftest::{plan, tracks};
-use cbp_fast::engine::cpu::CpuEngineOf;
+use cbp_fast::engine::cpu::CpuTrainerOf;
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
-use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{CountsHead, Engine, EngineSpec, LossScale, StepLoss};
+use cbp_fast::engine::cuda::trainer::CudaTrainer;
+use cbp_fast::engine::{CountsHead, Engine, LossScale, StepLoss, Train, TrainSpec};
 use cbp_fast::model::ParameterSet;
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 
@@ -18,7 +18,7 @@ use super::{compare, engine, network, spec};
 const ARCH: (usize, usize, usize, usize) = (160, 24, 6, 2);
 
 /// Losses of consecutive batches.
-fn train(engine: &mut dyn Engine, plan: &[Example], batch_size: usize) -> Vec<(StepLoss, usize)> {
+fn train(engine: &mut dyn Train, plan: &[Example], batch_size: usize) -> Vec<(StepLoss, usize)> {
     let mut losses = Vec::new();
     engine
         .train_steps(plan, batch_size, &mut |loss, examples| {
@@ -42,10 +42,10 @@ fn an_epoch_with_a_partial_batch_follows_the_cpu_engine() {
 
 fn follow_the_cpu_engine(counts_head: CountsHead) {
     let spec = spec(network(ARCH, 1), Some(network((160, 24, 3, 1), 2)));
-    let spec = EngineSpec { counts_head, ..spec };
+    let spec = TrainSpec { counts_head, ..spec };
     let tracks = tracks(160);
     let plan = plan(8, 160);
-    let mut cpu = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
+    let mut cpu = CpuTrainerOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
     let mut gpu = engine(Options::fast(), Precision::Plain, &spec, &tracks);
     let (wanted, found) = (train(&mut cpu, &plan, 3), train(&mut gpu, &plan, 3));
     assert_eq!(found.iter().map(|l| l.1).collect::<Vec<_>>(), [3, 3, 2]);
@@ -62,7 +62,7 @@ fn follow_the_cpu_engine(counts_head: CountsHead) {
     }
     // Evaluated in pieces of the same size, the last of them partial.
     let mut losses = [Vec::new(), Vec::new()];
-    for (engine, losses) in [&mut cpu as &mut dyn Engine, &mut gpu].into_iter().zip(&mut losses) {
+    for (engine, losses) in [&mut cpu as &mut dyn Train, &mut gpu].into_iter().zip(&mut losses) {
         engine
             .evaluate_steps(&plan, 3, &mut |loss, _| {
                 losses.push(loss.total);
@@ -77,7 +77,7 @@ fn follow_the_cpu_engine(counts_head: CountsHead) {
 
 #[test]
 fn a_run_that_stopped_goes_on_with_the_same_bits() {
-    let spec = EngineSpec { counts_head: CountsHead::Centered, ..spec(network(ARCH, 3), None) };
+    let spec = TrainSpec { counts_head: CountsHead::Centered, ..spec(network(ARCH, 3), None) };
     let tracks = tracks(160);
     let plan = plan(14, 160);
     for precision in [Precision::Fp16, Precision::Tf32] {
@@ -111,12 +111,12 @@ fn a_run_that_stopped_goes_on_with_the_same_bits() {
 #[test]
 fn steps_in_any_order_that_their_schedule_allows_have_the_same_bits() {
     let spec = spec(network((260, 24, 6, 5), 5), Some(network((260, 24, 3, 1), 6)));
-    let spec = EngineSpec { counts_head: CountsHead::Centered, ..spec };
+    let spec = TrainSpec { counts_head: CountsHead::Centered, ..spec };
     let tracks = tracks(260);
     let plan = plan(4, 260);
     let run = |device: EmulatedDevice| {
         let mut engine =
-            CudaEngine::new(device, Precision::Tf32, spec.clone(), tracks.clone()).unwrap();
+            CudaTrainer::new(device, Precision::Tf32, spec.clone(), tracks.clone()).unwrap();
         let losses = train(&mut engine, &plan, 2);
         assert_eq!(engine.optimizer_state().unwrap().step, 2);
         (losses, bytes(&engine.parameters().unwrap()))

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use cbp_fast::batch::Example;
 use cbp_fast::doctor::selftest::{plan, tracks};
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
-use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::ops::hopper::Core;
 use cbp_fast::engine::cuda::precision::Precision;
 use cbp_fast::engine::cuda::step::Kind;
-use cbp_fast::engine::{Engine, Predictions};
+use cbp_fast::engine::cuda::trainer::CudaTrainer;
+use cbp_fast::engine::{Engine, Predict, Predictions, Train};
 use cbp_fast::store::{GenomePack, Tracks};
 
 use super::{engine, network, spec};
@@ -63,14 +63,14 @@ fn predictions_take_the_core_of_the_device() {
         let spec = spec(main, Some(network((INPUTLEN, 24, bias_filters, 1), 2)));
         let device = EmulatedDevice::new(Options::fast()).with_core(Core::H100);
         let mut engine =
-            CudaEngine::new(device, Precision::Fp16, spec.clone(), tracks.clone()).unwrap();
+            CudaTrainer::new(device, Precision::Fp16, spec.clone(), tracks.clone()).unwrap();
         for kind in [Kind::Predict, Kind::PredictCodes] {
             // few rows: tiles of 128
-            let list = engine.list(kind, 3).unwrap();
+            let prepared = engine.schedule(kind, 3).unwrap();
             let kernels = |branch: &str| -> Vec<&str> {
                 let label = format!("{branch} dilated_");
                 let launches =
-                    list.schedule.launches().iter().filter(|l| l.label.starts_with(&label));
+                    prepared.schedule.launches().iter().filter(|l| l.label.starts_with(&label));
                 launches.map(|launch| launch.kernel).collect()
             };
             assert_eq!(kernels("main"), ["hopper_forward_f16_n128"; 2], "{kind:?}");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cbp_fast::batch::Example;
-use cbp_fast::engine::{CountsHead, EngineSpec};
+use cbp_fast::engine::{CountsHead, Optimizer, TrainSpec};
 use cbp_fast::files::keras_h5::{self, KerasModel, Naming};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 
@@ -12,7 +12,7 @@ use super::golden::Tensors;
 
 /// A golden model as an engine's spec, and how its file spells the trained branch's layers.
 pub struct GoldenModel {
-    pub spec: EngineSpec,
+    pub spec: TrainSpec,
     pub naming: Naming,
 }
 
@@ -23,9 +23,12 @@ pub fn model(path: &Path, counts_loss_weight: f64) -> GoldenModel {
         KerasModel::Single { naming, .. } => *naming,
         KerasModel::Full { .. } => Naming::WithoutBias,
     };
-    let (main, bias) = model.into_branches();
-    let counts_head = CountsHead::Plain;
-    let spec = EngineSpec { main, bias, learning_rate: 1e-3, counts_loss_weight, counts_head };
+    let spec = TrainSpec {
+        branches: model.into_branches(),
+        optimizer: Optimizer::adam(1e-3),
+        counts_loss_weight,
+        counts_head: CountsHead::Plain,
+    };
     GoldenModel { spec, naming }
 }
 

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use cbp_fast::batch::Example;
 use cbp_fast::batch::sampler::{Site, fixed_plan};
-use cbp_fast::engine::{self, Device, EngineSpec, Predictions};
+use cbp_fast::engine::{self, Device, Predictions};
 use cbp_fast::files::keras_h5;
 use cbp_fast::files::params_tsv::{self, ModelParams};
 use cbp_fast::input::folds::{self, Folds, Split};
 use cbp_fast::input::regions::{self, Region};
+use cbp_fast::model::Branches;
 use cbp_fast::select::numpy_random::RandomState;
 use cbp_fast::select::{
     self, BiasOptions, BiasSelection, ChrombpnetOptions, DropReason, SelectedRegions,
@@ -237,7 +238,7 @@ fn chrombpnet_regions_and_tables_whatever_the_draw() {
 fn scaled_bias_model() {
     let Some(inputs) = inputs() else { return };
     let model = inputs.expected.join("../../models/bias_trained.h5");
-    let (bias, none) = keras_h5::read(&model).unwrap().into_branches();
+    let Branches { main: bias, bias: none } = keras_h5::read(&model).unwrap().into_branches();
     assert!(none.is_none(), "bias_trained.h5 is a single-branch model");
     let dense = bias.parameters.get("logcount_predictions/bias").unwrap().data[0];
     for case in ["all_negatives", "sampled", "nojitter"] {
@@ -251,8 +252,7 @@ fn scaled_bias_model() {
                 row: 0,
             })
             .collect();
-        let spec = EngineSpec::for_prediction(bias.clone(), None);
-        let mut engine = engine::open(&Device::Cpu, spec, &inputs.tracks).unwrap();
+        let mut engine = engine::open_predict(&Device::Cpu, bias.clone(), &inputs.tracks).unwrap();
         let mut predicted = Predictions::default();
         engine.predict(&fixed_plan(bias.arch.inputlen, &[], &sites), &mut predicted).unwrap();
         let offset = select::bias_logcount_offset(&selection.scaling_counts, &predicted.logcounts);

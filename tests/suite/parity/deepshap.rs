@@ -1,11 +1,10 @@
 //! Contribution scores with the goldens' references, as the official explainer has them.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Isa, Options, Scalar};
-use cbp_fast::engine::{Contributions, Engine, EngineSpec, Explain, Heads, Rule};
-use cbp_fast::store::{GenomePack, Tracks};
+use cbp_fast::engine::{Contributions, Engine, Explain, Heads, Rule, ToExplain};
+use cbp_fast::model::Branches;
 
 use super::batches::{model, to_f64, worst};
 use super::golden::Tensors;
@@ -38,8 +37,8 @@ impl Input {
         Self { inputlen: shape[2], per_sequence: shape[1], codes, references, file }
     }
 
-    pub fn spec(&self, goldens: &Path, name: &str) -> EngineSpec {
-        model(&goldens.join(format!("models/{name}.h5")), 1.0).spec
+    pub fn branches(&self, goldens: &Path, name: &str) -> Branches {
+        model(&goldens.join(format!("models/{name}.h5")), 1.0).spec.branches
     }
 
     /// [sequences, inputlen, 4]; for the CUDA engine's tests.
@@ -71,19 +70,18 @@ impl Input {
         goldens: &Path,
         name: &str,
         options: Options,
-        of: &Explain,
+        of: &ToExplain,
     ) -> Contributions {
-        let spec = self.spec(goldens, name);
-        let tracks = Tracks::new(Arc::new(GenomePack::from_sequences([("none", &b"A"[..])])), None);
-        let mut engine = CpuEngineOf::<T>::with_options(spec, tracks, options).unwrap();
+        let branches = self.branches(goldens, name);
+        let mut engine = CpuEngineOf::<T>::with_options(branches, None, options).unwrap();
         let mut found = Contributions::default();
         engine.contributions(of, &mut found).unwrap();
         found
     }
 
-    fn all(&self) -> Explain<'_> {
+    fn all(&self) -> ToExplain<'_> {
         let rule = Rule::Rescale { references: &self.references, per_sequence: self.per_sequence };
-        Explain { codes: &self.codes, rule, heads: Heads::BOTH }
+        ToExplain { codes: &self.codes, rule, heads: Heads::BOTH }
     }
 
     fn has_n(&self, sequence: usize) -> bool {
@@ -148,7 +146,7 @@ fn multipliers_of_single_references_are_the_official_ones() {
     let width = input.inputlen;
     for reference in 0..4 {
         let codes = &input.references[reference * width..][..width];
-        let of = Explain {
+        let of = ToExplain {
             codes: &input.codes[..width],
             rule: Rule::Rescale { references: codes, per_sequence: 1 },
             heads: Heads::BOTH,
@@ -211,7 +209,7 @@ fn every_instruction_set_is_near_double_precision() {
         references.extend_from_slice(&input.references[first..][..3 * width]);
     }
     let rule = Rule::Rescale { references: &references, per_sequence: 3 };
-    let of = Explain { codes: &codes, rule, heads: Heads::BOTH };
+    let of = ToExplain { codes: &codes, rule, heads: Heads::BOTH };
     let exact = Options { isa: Isa::PORTABLE, pairs: Some(false) };
     let wanted = input.explain::<f64>(&goldens, MODELS[0], exact, &of);
     let paired = Options { isa: Isa::PORTABLE, pairs: Some(true) };
@@ -237,11 +235,9 @@ fn every_instruction_set_is_near_double_precision() {
 fn predictions_come_with_the_scores() {
     let Some(goldens) = shared::goldens() else { return };
     let input = Input::read(&goldens);
-    let spec = model(&goldens.join(format!("models/{}.h5", MODELS[1])), 1.0).spec;
-    let tracks = Tracks::new(Arc::new(GenomePack::from_sequences([("none", &b"A"[..])])), None);
-    let mut engine = CpuEngine::new(spec, tracks).unwrap();
+    let mut engine = CpuEngine::new(input.branches(&goldens, MODELS[1]), None).unwrap();
     let mut found = Contributions::default();
-    let of = Explain { rule: Rule::Gradient, ..input.all() };
+    let of = ToExplain { rule: Rule::Gradient, ..input.all() };
     engine.contributions(&of, &mut found).unwrap();
     let mut wanted = Default::default();
     engine.predict_sequences(&input.codes, &mut wanted).unwrap();

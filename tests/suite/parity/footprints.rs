@@ -1,7 +1,7 @@
 //! Marginal footprints of the official code.
 
+use cbp_fast::engine::Engine;
 use cbp_fast::engine::cpu::CpuEngine;
-use cbp_fast::engine::{Engine, EngineSpec};
 use cbp_fast::footprint::{Motif, footprints};
 
 use super::batches::{examples, model, to_f64, worst};
@@ -23,10 +23,9 @@ fn footprints_are_the_official_ones() {
         .collect();
     assert!(motifs.len() >= 4, "{motifs:?}");
     for name in ["bias_trained", "chrombpnet_nobias"] {
-        let EngineSpec { main, .. } = model(&goldens.join(format!("models/{name}.h5")), 1.0).spec;
-        let arch = main.arch;
-        let spec = EngineSpec::for_prediction(main, None);
-        let mut engine = CpuEngine::new(spec, tracks.clone()).unwrap();
+        let branches = model(&goldens.join(format!("models/{name}.h5")), 1.0).spec.branches;
+        let arch = branches.main.arch;
+        let mut engine = CpuEngine::new(branches, None).unwrap();
         let mut done = 0;
         // 5 does not divide 12: the last batch is smaller.
         let found = footprints(

@@ -3,7 +3,7 @@
 use std::fs;
 
 use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Isa, Options};
-use cbp_fast::engine::{Engine, Predictions};
+use cbp_fast::engine::{Predict, Predictions};
 
 use super::batches::{examples, model, to_f64, worst};
 use super::golden::Tensors;
@@ -28,10 +28,10 @@ fn every_model_predicts_as_the_official_code() {
         let logits = file.f64(&format!("f64/{name}/logits"));
         let logcounts = file.f64(&format!("f64/{name}/logcounts"));
         let (tracks, plan) = examples(n, &tokens, &[]);
-        let spec = model(&goldens.join(format!("models/{name}.h5")), 1.0).spec;
+        let branches = model(&goldens.join(format!("models/{name}.h5")), 1.0).spec.branches;
 
         // The same code in f64, outputs rounded to f32: no more than that rounding is left.
-        let mut exact = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
+        let mut exact = CpuEngineOf::<f64>::new(branches.clone(), tracks.clone()).unwrap();
         let mut found = Predictions::default();
         exact.predict(&plan, &mut found).unwrap();
         assert!(worst(&to_f64(&found.logits), &logits) < 1e-6, "{name} in f64");
@@ -41,7 +41,7 @@ fn every_model_predicts_as_the_official_code() {
             for pairs in [None, Some(false), Some(true)] {
                 let options = Options { isa, pairs };
                 let mut engine =
-                    CpuEngine::with_options(spec.clone(), tracks.clone(), options).unwrap();
+                    CpuEngine::with_options(branches.clone(), tracks.clone(), options).unwrap();
                 let mut found = Predictions::default();
                 engine.predict(&plan, &mut found).unwrap();
                 let off = worst(&to_f64(&found.logits), &logits);

@@ -1,8 +1,8 @@
 //! Losses and gradients of whole batches through whole models.
 
 use cbp_fast::batch::Example;
-use cbp_fast::engine::EngineSpec;
-use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf, Gradients, Options, Scalar};
+use cbp_fast::engine::TrainSpec;
+use cbp_fast::engine::cpu::{CpuTrainer, CpuTrainerOf, Gradients, Options, Scalar};
 use cbp_fast::files::keras_h5::Naming;
 
 use super::batches::{batches, distance, golden_name, model, to_f64, worst};
@@ -21,12 +21,12 @@ const CASES: [(&str, &str, &str, usize, usize); 5] = [
 /// Relative L2 of each gradient tensor, without the profile bias: its true gradient is zero.
 fn tensor_distances<T: Scalar>(
     found: &Gradients<T>,
-    spec: &EngineSpec,
+    spec: &TrainSpec,
     naming: Naming,
     golden: &Tensors,
     case: &str,
 ) -> Vec<(String, f64)> {
-    let shapes = spec.main.arch.parameter_shapes();
+    let shapes = spec.branches.main.arch.parameter_shapes();
     let pairs = shapes.iter().zip(&found.parameters);
     pairs
         .filter(|((name, _), _)| name != "prof_out_precrop/bias")
@@ -43,8 +43,8 @@ fn tensor_distances<T: Scalar>(
 /// units of single examples. So most examples alone must be within 1e-4 in every tensor, against
 /// the f64 engine, which has just been shown to equal the golden; and the batch must not be far.
 fn check_flips(
-    engine: &mut CpuEngine,
-    exact: &mut CpuEngineOf<f64>,
+    engine: &mut CpuTrainer,
+    exact: &mut CpuTrainerOf<f64>,
     plan: &[Example],
     largest: f64,
     bound: f64,
@@ -82,7 +82,7 @@ fn losses_and_gradients_of_every_case() {
         let f64_of = |name: &str| golden.f64(&format!("f64/{case}/{name}"));
 
         // The same code in f64 has no rounding to hide behind.
-        let mut exact_engine = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
+        let mut exact_engine = CpuTrainerOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
         let exact = exact_engine.gradients(plan).unwrap();
         for (name, off) in tensor_distances(&exact, &spec, naming, &golden, case) {
             assert!(off < 1e-7, "{case} {name} in f64: off by {off:e}");
@@ -92,7 +92,7 @@ fn losses_and_gradients_of_every_case() {
         for pairs in [None, Some(false), Some(true)] {
             let options = Options { pairs, ..Options::default() };
             let mut engine =
-                CpuEngine::with_options(spec.clone(), tracks.clone(), options).unwrap();
+                CpuTrainer::with_options(spec.clone(), tracks.clone(), options).unwrap();
             let found = engine.gradients(plan).unwrap();
             let losses = [found.loss.total, found.loss.profile, found.loss.counts];
             for (found, wanted) in losses.iter().zip(f64_of("loss")) {

@@ -8,7 +8,7 @@ use cbp_fast::engine::cpu::CpuEngine;
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
 use cbp_fast::engine::cuda::engine::CudaEngine;
 use cbp_fast::engine::cuda::precision::Precision;
-use cbp_fast::engine::{Engine, Predictions};
+use cbp_fast::engine::{Predict, Predictions};
 use cbp_fast::store::{GenomePack, Tracks};
 
 use super::batches::{examples, model};
@@ -29,12 +29,12 @@ const LOGCOUNTS: f32 = 3e-2;
 
 fn check(file: &Path, tracks: &Tracks, plan: &[Example]) {
     let name = file.file_name().unwrap().to_str().unwrap();
-    let spec = model(file, 1.0).spec;
-    let outputlen = spec.main.arch.outputlen;
+    let branches = model(file, 1.0).spec.branches;
+    let outputlen = branches.main.arch.outputlen;
     let (mut found, mut wanted) = (Predictions::default(), Predictions::default());
-    CpuEngine::new(spec.clone(), tracks.clone()).unwrap().predict(plan, &mut wanted).unwrap();
+    CpuEngine::new(branches.clone(), tracks.clone()).unwrap().predict(plan, &mut wanted).unwrap();
     let device = EmulatedDevice::new(Options::fast());
-    let mut engine = CudaEngine::new(device, Precision::Int8, spec, tracks.clone()).unwrap();
+    let mut engine = CudaEngine::new(device, Precision::Int8, branches, tracks.clone()).unwrap();
     engine.predict(plan, &mut found).unwrap();
 
     let (mut off, mut size) = (0.0, 0.0);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cbp_fast::batch::Example;
 use cbp_fast::engine::cpu::CpuEngine;
-use cbp_fast::engine::{Engine, EngineSpec, Predictions};
+use cbp_fast::engine::{Predict, Predictions};
 use cbp_fast::files::keras_h5;
 use cbp_fast::store::{GenomePack, Tracks};
 
@@ -41,9 +41,7 @@ fn predictions_of_real_models_match_tensorflow() {
         let stem = npz.file_stem().unwrap().to_str().unwrap();
         let model = keras_h5::read(&folder.join(format!("{stem}.h5"))).unwrap();
         let outputlen = model.arch().outputlen;
-        let (main, bias) = model.into_branches();
-        let spec = EngineSpec::for_prediction(main, bias);
-        let mut engine = CpuEngine::new(spec, tracks.clone()).unwrap();
+        let mut engine = CpuEngine::new(model.into_branches(), tracks.clone()).unwrap();
         let mut ours = Predictions::default();
         // Two batches, so that appending is on the path too.
         let (first, second) = plan.split_at(plan.len() / 2);

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use cbp_fast::batch::Example;
-use cbp_fast::engine::cpu::{CpuEngine, CpuEngineOf};
-use cbp_fast::engine::{Engine, EngineSpec, StepLoss};
+use cbp_fast::engine::cpu::{CpuTrainer, CpuTrainerOf};
+use cbp_fast::engine::{Optimizer, StepLoss, Train, TrainSpec};
 use cbp_fast::model::ParameterSet;
 use cbp_fast::store::Tracks;
 
@@ -47,7 +47,7 @@ fn twenty_steps_of_both_models() {
     let Some(goldens) = shared::goldens() else { return };
     for of in RUNS {
         follow(&goldens, of, F32, |spec, tracks, plan| {
-            let mut engine = CpuEngine::new(spec, tracks).unwrap();
+            let mut engine = CpuTrainer::new(spec, tracks).unwrap();
             let gradients = engine.gradients(plan).unwrap().parameters;
             (engine, gradients)
         });
@@ -59,18 +59,18 @@ fn twenty_steps_of_both_models() {
 mod emulated {
     use cbp_fast::doctor::selftest;
     use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
-    use cbp_fast::engine::cuda::engine::CudaEngine;
     use cbp_fast::engine::cuda::precision::Precision;
-    use cbp_fast::engine::{EngineSpec, LossScale};
+    use cbp_fast::engine::cuda::trainer::CudaTrainer;
+    use cbp_fast::engine::{LossScale, TrainSpec};
 
     use super::{Bounds, F32, GoldenModel, RUNS, beginning, shared};
 
     fn open(
         precision: Precision,
-        spec: EngineSpec,
+        spec: TrainSpec,
         tracks: super::Tracks,
-    ) -> CudaEngine<EmulatedDevice> {
-        CudaEngine::new(EmulatedDevice::new(Options::fast()), precision, spec, tracks).unwrap()
+    ) -> CudaTrainer<EmulatedDevice> {
+        CudaTrainer::new(EmulatedDevice::new(Options::fast()), precision, spec, tracks).unwrap()
     }
 
     fn follow(run: usize, precision: Precision, bounds: Bounds) {
@@ -192,22 +192,22 @@ fn beginning(
 }
 
 /// Runs the engine that `open` gives, together with the gradients of the first batch.
-fn follow<E: Engine>(
+fn follow<E: Train>(
     goldens: &Path,
     of: GoldenRun,
     bounds: Bounds,
-    open: impl FnOnce(EngineSpec, Tracks, &[Example]) -> (E, Vec<Vec<f32>>),
+    open: impl FnOnce(TrainSpec, Tracks, &[Example]) -> (E, Vec<Vec<f32>>),
 ) {
     let trace = Tensors::read(&goldens.join("train/trace.safetensors"));
     let (run, .., tolerance) = of;
     let (GoldenModel { mut spec, naming }, tracks, plans) = beginning(goldens, of);
-    spec.learning_rate = trace.metadata["learning_rate"].parse().unwrap();
+    spec.optimizer = Optimizer::adam(trace.metadata["learning_rate"].parse().unwrap());
     assert_eq!(trace.metadata["adam_epsilon"].parse::<f64>().unwrap(), 1e-7);
-    let initial = spec.main.parameters.clone();
+    let initial = spec.branches.main.parameters.clone();
     let wanted = trace.f64(&format!("f64_legacy/{run}/loss"));
     assert_eq!(wanted.len(), plans.len() * 3);
 
-    let mut exact = CpuEngineOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
+    let mut exact = CpuTrainerOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
     let (mut engine, single) = open(spec, tracks, &plans[0]);
     let gradients = Gradients { exact: exact.gradients(&plans[0]).unwrap().parameters, single };
     // Of total, profile and counts loss.

@@ -23,7 +23,7 @@ use super::arena::Slot;
 use super::device::Device;
 use super::engine::CudaEngine;
 use super::precision::Precision;
-use crate::engine::{Contributions, Explain, Heads, Rule};
+use crate::engine::{Contributions, Heads, Rule, ToExplain};
 use crate::error::Problem;
 use crate::model::arch::BASES;
 
@@ -38,10 +38,6 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    pub fn bytes(&self) -> usize {
-        self.workspace.arena.bytes()
-    }
-
     pub fn plan(&self) -> &super::arena::Arena {
         &self.workspace.arena
     }
@@ -49,7 +45,7 @@ impl Explainer {
 
 impl<D: Device> CudaEngine<D> {
     /// Appends contribution scores to `out`.
-    pub(super) fn explain(&mut self, of: &Explain, out: &mut Contributions) -> Result<()> {
+    pub(super) fn explain(&mut self, of: &ToExplain, out: &mut Contributions) -> Result<()> {
         self.precision.check_whole()?;
         let n = of.check(&self.main)?;
         if n == 0 {
