@@ -122,3 +122,53 @@ fn evaluated(kind: Kind) -> &'static [&'static str] {
         Kind::Chrombpnet => &["bias", "chrombpnet"],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A name as the page has it, with capitals for what varies.
+    fn on_the_page(name: &str) -> String {
+        let model = ["chrombpnet_nobias", "chrombpnet", "bias"];
+        let rest = model.iter().find_map(|model| name.strip_prefix(model));
+        let model =
+            if name.contains("scores") || name.contains("interpret") { "PREFIX" } else { "MODEL" };
+        let mut name = rest.map_or(name.to_string(), |rest| format!("{model}{rest}"));
+        for group in &GROUPS {
+            name = name.replace(&format!("_{}.", group.in_names), "_GROUP.");
+        }
+        for motif in
+            [CONTROL].into_iter().chain(motifs::enzyme(DataType::Atac).iter().map(|m| &m.name[..]))
+        {
+            name = name.replace(&format!(".{motif}."), ".MOTIF.");
+        }
+        for head in ["counts", "profile"] {
+            name = name
+                .replace(&format!("{head}_scores"), "HEAD_scores")
+                .replace(&format!("modisco_{head}"), "modisco_HEAD");
+        }
+        name
+    }
+
+    #[test]
+    fn every_file_is_documented() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/outputs.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let tree = OutputTree::new(Path::new("out"), None);
+        for kind in [Kind::Bias, Kind::Chrombpnet] {
+            let mut files = of_training(&tree, kind);
+            files.extend(of_reads(&tree));
+            files.extend(of_evaluation(&tree, kind, DataType::Atac));
+            for file in files {
+                let name = file.file_name().unwrap().to_str().unwrap();
+                // Both heads together have a record, but no scores in one file.
+                let no_file = name.ends_with(".scores.h5") || name.ends_with(".scores.bw");
+                let shown = on_the_page(name);
+                let known = [name, &shown].iter().any(|n| page.contains(&format!("{n}`")));
+                assert!(no_file || known, "{}: {shown}", file.display());
+            }
+        }
+    }
+}
