@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::{Args, Command};
 use clap_mangen::Man;
 
+use crate::console::Console;
 use crate::files::atomic;
+use crate::run::claim::Claim;
 use crate::{cli, console};
 
 #[derive(Args, Clone, Debug)]
@@ -18,11 +20,12 @@ pub struct ManArgs {
 }
 
 pub fn run(args: ManArgs) -> Result<()> {
-    std::fs::create_dir_all(&args.folder)
-        .map_err(|error| atomic::unwritable(&args.folder, error.into()))?;
+    let console = Console::new(false, false);
+    let claimed = Claim::new("man").folder("FOLDER", &args.folder).take(&console)?;
     let mut parser = cli::parser().disable_help_subcommand(true);
     parser.build();
     let pages = write(&parser, &args.folder)?;
+    drop(claimed);
     Ok(console::print(&format!("wrote {pages} pages into {}\n", args.folder.display()))?)
 }
 

@@ -59,6 +59,7 @@ COMMANDS = {
     "report": ["report", "-o", "main"],
     "pipeline": ["pipeline", *MAIN, "-o", "out", "--num-interpret", "2"],
     "cohort": ["cohort", "runs.txt", "--at-once", "1"],
+    "man": ["man", "out"],
 }
 ONE_THREAD = {"bias-train", "train", "train-bam", "predict", "pred-bw", "tile", "contribs", "footprints", "variants",
               "qc", "pipeline"}
