@@ -149,8 +149,9 @@ fn training_state() -> train_state::TrainState {
         parameters: ParameterSet::glorot_uniform(&arch, 1),
         optimizer: OptimizerState {
             step: 3,
-            first_moment: zeros.clone(),
-            second_moment: zeros,
+            tensors: ["first_moment", "second_moment"]
+                .map(|name| (name.to_string(), zeros.clone()))
+                .into(),
             loss_scale: None,
         },
         best: None,

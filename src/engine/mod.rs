@@ -27,7 +27,7 @@ use self::cuda::engine::CudaEngine;
 use self::cuda::trainer::CudaTrainer;
 pub use self::device::Device;
 pub use self::explain::{Contributions, Explain, Heads, Rule, ToExplain};
-pub use self::optimizer::{Adam, LossScale, Optimizer, OptimizerState};
+pub use self::optimizer::{Adam, Granularity, LossScale, Optimizer, OptimizerState};
 pub use self::predict::{Engine, Predict, Predictions};
 pub use self::train::{AfterBatch, ComingPlans, CountsHead, StepLoss, Train, TrainSpec};
 use crate::model::Branches;

@@ -1,12 +1,12 @@
 //! Training state (`.safetensors`): enough to go on as if never stopped, bit for bit.
 //!
-//! Tensors are `parameters/<name>`, `first_moment/<name>`, `second_moment/<name>` and, once an epoch
-//! has been validated, `best/<name>`, all f32 with Keras shapes. The header's metadata holds the
-//! format version, Adam's step and loss scale, the caller's JSON, and a checksum over all of it: a flipped bit in
+//! Tensors are `parameters/<name>`, those of the optimizer under its own names for them (`first_moment/<name>`) and,
+//! once an epoch has been validated, `best/<name>`, all f32 with Keras shapes. The header's metadata holds the
+//! format version, the optimizer's step and loss scale, the caller's JSON, and a checksum over all of it: a flipped bit in
 //! the middle of a weight would otherwise train on unnoticed.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -25,11 +25,9 @@ const VERSION: &str = "2";
 const FORMAT: &str = "cbp-fast training state";
 
 const PARAMETERS: &str = "parameters";
-const FIRST_MOMENT: &str = "first_moment";
-const SECOND_MOMENT: &str = "second_moment";
 const BEST: &str = "best";
 
-/// Parameters, two moments, best.
+/// Parameters, best, and the two tensors that an optimizer keeps for each parameter at most.
 const GROUPS: u64 = 4;
 
 /// The longest header that the format's library takes.
@@ -47,12 +45,9 @@ pub struct TrainState {
 }
 
 impl TrainState {
-    fn groups(&self) -> Vec<(&'static str, &ParameterSet)> {
-        let mut groups = vec![
-            (PARAMETERS, &self.parameters),
-            (FIRST_MOMENT, &self.optimizer.first_moment),
-            (SECOND_MOMENT, &self.optimizer.second_moment),
-        ];
+    fn groups(&self) -> Vec<(&str, &ParameterSet)> {
+        let mut groups = vec![(PARAMETERS, &self.parameters)];
+        groups.extend(self.optimizer.tensors.iter().map(|(name, set)| (name.as_str(), set)));
         groups.extend(self.best.as_ref().map(|best| (BEST, best)));
         groups
     }
@@ -156,39 +151,51 @@ pub fn load(path: &Path, arch: &Architecture) -> Result<TrainState> {
     let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
     let header = header(&metadata).map_err(|what| wrong(what.to_string()))?;
 
-    let set = |group: &str| -> Result<ParameterSet, Problem> {
-        let mut set = ParameterSet::zeros(arch);
-        for tensor in &mut set.tensors {
-            let name = format!("{group}/{}", tensor.name);
-            let missing = || {
-                wrong(format!("the training state has no {name}: it is of another architecture"))
-            };
-            let found = tensors.tensor(&name).map_err(|_| missing())?;
-            if found.shape() != tensor.shape || found.dtype() != Dtype::F32 {
-                return Err(wrong(format!(
-                    "{name} is {:?} {:?}, expected F32 {:?}: the state is of another architecture",
-                    found.dtype(),
-                    found.shape(),
-                    tensor.shape
-                )));
-            }
-            // The file's bytes need not be aligned for f32, so they are copied.
-            let values: &mut [u8] = bytemuck::cast_slice_mut(&mut tensor.data);
-            values.copy_from_slice(found.data());
+    let read = |group: &str, tensor: &mut Tensor| -> Result<(), Problem> {
+        let name = format!("{group}/{}", tensor.name);
+        let missing =
+            |_| wrong(format!("the training state has no {name}: it is of another architecture"));
+        let found = tensors.tensor(&name).map_err(missing)?;
+        if found.shape() != tensor.shape || found.dtype() != Dtype::F32 {
+            return Err(wrong(format!(
+                "{name} is {:?} {:?}, expected F32 {:?}: the state is of another architecture",
+                found.dtype(),
+                found.shape(),
+                tensor.shape
+            )));
         }
+        // The file's bytes need not be aligned for f32, so they are copied.
+        let values: &mut [u8] = bytemuck::cast_slice_mut(&mut tensor.data);
+        values.copy_from_slice(found.data());
+        Ok(())
+    };
+    let whole = |group: &str| -> Result<ParameterSet, Problem> {
+        let mut set = ParameterSet::zeros(arch);
+        set.tensors.iter_mut().try_for_each(|tensor| read(group, tensor))?;
         Ok(set)
     };
-    let has_best = tensors.names().iter().any(|name| name.starts_with("best/"));
+    // An optimizer may keep a tensor for some parameters only.
+    let names = tensors.names();
+    let part = |group: &str| -> Result<ParameterSet, Problem> {
+        let mut set = ParameterSet::zeros(arch);
+        set.tensors.retain(|t| names.iter().any(|name| **name == format!("{group}/{}", t.name)));
+        set.tensors.iter_mut().try_for_each(|tensor| read(group, tensor))?;
+        Ok(set)
+    };
+    let group_of = |name: &&str| name.split('/').next().unwrap_or_default().to_string();
+    let groups: BTreeSet<String> = names.iter().map(group_of).collect();
+    let of_optimizer = groups.iter().filter(|name| ![PARAMETERS, BEST].contains(&name.as_str()));
     let state = TrainState {
-        parameters: set(PARAMETERS)?,
+        parameters: whole(PARAMETERS)?,
         optimizer: OptimizerState {
             step: header.step.parse().map_err(|_| wrong("the step is not a number".into()))?,
-            first_moment: set(FIRST_MOMENT)?,
-            second_moment: set(SECOND_MOMENT)?,
+            tensors: of_optimizer
+                .map(|name| Ok((name.clone(), part(name)?)))
+                .collect::<Result<_, Problem>>()?,
             loss_scale: loss_scale_of(header.loss_scale)
                 .map_err(|()| wrong("the loss scale is not two numbers".into()))?,
         },
-        best: if has_best { Some(set(BEST)?) } else { None },
+        best: groups.contains(BEST).then(|| whole(BEST)).transpose()?,
         meta: serde_json::from_str(header.meta)
             .map_err(|e| wrong(format!("the metadata is not JSON: {e}")))?,
     };
@@ -256,8 +263,9 @@ mod tests {
             parameters: set(1),
             optimizer: OptimizerState {
                 step: u64::MAX - 1,
-                first_moment: set(2),
-                second_moment: set(3),
+                tensors: [("first_moment", set(2)), ("second_moment", set(3))]
+                    .map(|(name, set)| (name.to_string(), set))
+                    .into(),
                 loss_scale: best.then_some(LossScale { scale: 2f32.powi(-7), clean_steps: 1999 }),
             },
             best: best.then(|| set(4)),
@@ -280,6 +288,25 @@ mod tests {
             assert!(back.parameters.tensors[0].data[0].is_sign_negative());
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    /// Names and checksum as a build wrote them in which Adam's moments were fields of the state.
+    #[test]
+    fn states_of_earlier_builds_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.safetensors");
+        save(&path, &state(true)).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header(&metadata).unwrap().checksum, "ce2ed80ba46ba8f6");
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        for group in ["parameters", "first_moment", "second_moment", "best"] {
+            for (name, shape) in arch().parameter_shapes() {
+                let tensor = tensors.tensor(&format!("{group}/{name}")).unwrap();
+                assert_eq!(tensor.shape(), shape, "{group}/{name}");
+            }
+        }
+        assert_eq!(tensors.len(), 4 * arch().parameter_shapes().len());
     }
 
     #[test]

@@ -428,7 +428,7 @@ fn a_centered_counts_head_moves_by_its_formula() {
     let wanted = -0.1 / (2.0 * 2.5) * by_bias - shared;
     assert!((moved - wanted).abs() < 1e-12, "bias moved by {moved}, wanted {wanted}");
     let moments = engine.optimizer_state().unwrap();
-    assert_eq!(moments.first_moment.tensors[bias].data, [0.0], "the bias is not Adam's");
+    assert_eq!(moments.tensors["first_moment"].tensors[bias].data, [0.0], "the bias is not Adam's");
 }
 
 /// Features are means over positions of the last map, and their centered gradient is the covariance with the

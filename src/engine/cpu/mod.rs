@@ -34,6 +34,7 @@ mod filtering;
 mod first_conv;
 mod kernel;
 pub mod loss;
+mod optimizer;
 mod pairs;
 mod product;
 mod scalar;

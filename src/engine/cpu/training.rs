@@ -5,17 +5,16 @@ use std::sync::Mutex;
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::adam::Adam;
 use super::branch::Purpose;
 use super::counts_head::Centered;
 use super::loss::{self, ExampleLoss};
+use super::optimizer::Updater;
 use super::scalar::Scalar;
 use super::weights::PackedGradient;
 use super::{CpuEngineOf, Options, Worker, give_back, plain, take};
 use crate::batch::Example;
 use crate::engine::{
-    CountsHead, Engine, Optimizer, OptimizerState, Predict, Predictions, StepLoss, Train,
-    TrainSpec, checks,
+    CountsHead, Engine, OptimizerState, Predict, Predictions, StepLoss, Train, TrainSpec, checks,
 };
 use crate::model::ParameterSet;
 use crate::store::Tracks;
@@ -35,7 +34,7 @@ pub struct CpuTrainerOf<T> {
     parameters: Vec<Vec<T>>,
     /// like `parameters`
     gradients: Vec<Vec<T>>,
-    adam: Adam<T>,
+    updater: Updater<T>,
     counts_loss_weight: f64,
     counts_head: CountsHead,
     /// [filters], means over the last batch that was differentiated
@@ -80,12 +79,11 @@ impl<T: Scalar> CpuTrainerOf<T> {
     /// Like `new`, with the instruction set and the algorithm chosen.
     pub fn with_options(spec: TrainSpec, tracks: Tracks, options: Options) -> Result<Self> {
         let parameters = plain(&spec.branches.main.parameters);
-        let Optimizer::Adam(adam) = spec.optimizer;
         Ok(Self {
+            updater: Updater::new(spec.optimizer, &spec.branches.main.arch),
+            gradients: parameters.iter().map(|p| vec![T::ZERO; p.len()]).collect(),
             engine: CpuEngineOf::with_options(spec.branches, tracks.clone(), options)?,
             tracks,
-            gradients: parameters.iter().map(|p| vec![T::ZERO; p.len()]).collect(),
-            adam: Adam::new(adam, &parameters),
             parameters,
             counts_loss_weight: spec.counts_loss_weight,
             counts_head: spec.counts_head,
@@ -259,16 +257,6 @@ impl<T: Scalar> CpuTrainerOf<T> {
         let counts = records.iter().map(|r| r.loss.counts).sum::<f64>() / n;
         Ok(StepLoss { total: profile + weight * counts, profile, counts })
     }
-
-    fn named(&self, values: &[Vec<T>]) -> ParameterSet {
-        let mut set = ParameterSet::zeros(&self.engine.main.arch);
-        for (tensor, values) in set.tensors.iter_mut().zip(values) {
-            for (to, from) in tensor.data.iter_mut().zip(values) {
-                *to = from.to_f64() as f32;
-            }
-        }
-        set
-    }
 }
 
 impl<T: Scalar> Engine for CpuTrainerOf<T> {
@@ -295,7 +283,7 @@ impl<T: Scalar> Train for CpuTrainerOf<T> {
             let means = std::mem::take(&mut self.features);
             Centered::before(means, last_two(&mut self.parameters), last_two(&mut self.gradients))
         });
-        self.adam.update(self.engine.isa, &mut self.parameters, &self.gradients);
+        self.updater.update(self.engine.isa, &mut self.parameters, &self.gradients);
         if let Some(centered) = centered {
             let rate = CountsHead::bias_rate(self.counts_loss_weight);
             centered.after(last_two(&mut self.parameters), rate);
@@ -322,7 +310,11 @@ impl<T: Scalar> Train for CpuTrainerOf<T> {
     }
 
     fn parameters(&mut self) -> Result<ParameterSet> {
-        Ok(self.named(&self.parameters))
+        let mut set = ParameterSet::zeros(&self.engine.main.arch);
+        for (tensor, values) in set.tensors.iter_mut().zip(&self.parameters) {
+            tensor.data = rounded(values).collect();
+        }
+        Ok(set)
     }
 
     fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()> {
@@ -332,30 +324,24 @@ impl<T: Scalar> Train for CpuTrainerOf<T> {
     }
 
     fn optimizer_state(&mut self) -> Result<OptimizerState> {
-        Ok(OptimizerState {
-            step: self.adam.step,
-            first_moment: self.named(&self.adam.first),
-            second_moment: self.named(&self.adam.second),
-            loss_scale: None,
-        })
+        let Updater { rule, step, state, .. } = &self.updater;
+        let get = |parameter: usize, at: usize| Ok(rounded(&state[parameter][at]).collect());
+        OptimizerState::gather(rule, &self.engine.main.arch, *step, None, get)
     }
 
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()> {
-        checks::check_set(
-            "the optimizer's first moments",
-            &state.first_moment,
-            &self.engine.main.arch,
-        )?;
-        checks::check_set(
-            "the optimizer's second moments",
-            &state.second_moment,
-            &self.engine.main.arch,
-        )?;
-        self.adam.step = state.step;
-        self.adam.first = plain(&state.first_moment);
-        self.adam.second = plain(&state.second_moment);
+        let Updater { rule, step, state: kept, .. } = &mut self.updater;
+        state.scatter(rule, &self.engine.main.arch, |parameter, at, values| {
+            kept[parameter][at] = values.iter().map(|&v| T::from_f64(f64::from(v))).collect();
+            Ok(())
+        })?;
+        *step = state.step;
         Ok(())
     }
+}
+
+fn rounded<T: Scalar>(values: &[T]) -> impl Iterator<Item = f32> {
+    values.iter().map(|value| value.to_f64() as f32)
 }
 
 /// Kernel and bias of the counts head.

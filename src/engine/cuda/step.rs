@@ -356,8 +356,7 @@ pub fn features(ws: &Workspace, b: &Backward) -> Partials {
 /// The update of a centered counts head.
 pub fn counts_head(
     weights: &Weights,
-    first_moment: &[Address],
-    second_moment: &[Address],
+    moments: &[[Address; 2]],
     arena: &Arena,
     ws: &Workspace,
     b: &Backward,
@@ -367,7 +366,7 @@ pub fn counts_head(
     let master = |i: usize| arena[weights.tensors[i].master];
     let all = partials(ws, b);
     CountsHead {
-        kernel: [master(kernel), first_moment[kernel], second_moment[kernel]],
+        kernel: [master(kernel), moments[kernel][0], moments[kernel][1]],
         bias: master(bias),
         dense: all[kernel].address,
         features: features(ws, b).address,
@@ -383,17 +382,15 @@ pub fn counts_head(
 /// Adam's table: every parameter of `weights` with its moments and the partials of its gradient.
 pub fn table(
     weights: &[Parameter],
-    first_moment: &[Address],
-    second_moment: &[Address],
+    moments: &[[Address; 2]],
     arena: &Arena,
     partials: &[Partials],
 ) -> Table {
-    let moments = first_moment.iter().zip(second_moment);
     let updates: Vec<Update> = weights
         .iter()
         .zip(moments)
         .zip(partials)
-        .map(|((tensor, (&m, &v)), partials)| Update {
+        .map(|((tensor, &[m, v]), partials)| Update {
             w: arena[tensor.master],
             m,
             v,

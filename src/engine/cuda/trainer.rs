@@ -39,10 +39,11 @@ pub struct CudaTrainer<D: Device> {
 pub struct Training {
     pub counts_loss_weight: f64,
     counts_head: CountsHead,
-    /// The optimizer's tensors.
+    optimizer: Optimizer,
+    /// Of each parameter the tensors of `Optimizer::state`.
+    state: Vec<Vec<Slot>>,
+    /// Where they lie.
     arena: Arena,
-    first_moment: Vec<Slot>,
-    second_moment: Vec<Slot>,
     pub bias_cache: Option<BiasCache>,
     /// Why there is none although `keep_bias` was called.
     bias_in_step: Option<String>,
@@ -53,21 +54,24 @@ impl Training {
     pub fn updates(&self, weights: &Weights, weights_arena: &Arena, session: &Session) -> Updates {
         let workspace = &session.workspace;
         let backward = workspace.backward.as_ref().expect("a session that trains has a way back");
-        let address = |slots: &[Slot]| -> Vec<Address> {
-            slots.iter().map(|&slot| self.arena[slot]).collect()
-        };
-        let [first, second] = [address(&self.first_moment), address(&self.second_moment)];
+        let state: Vec<[Address; 2]> = self
+            .state
+            .iter()
+            .map(|of_one| match (self.optimizer, &of_one[..]) {
+                (Optimizer::Adam(_), &[m, v]) => [self.arena[m], self.arena[v]],
+                (Optimizer::Adam(_), _) => unreachable!("Adam keeps two moments"),
+            })
+            .collect();
         let centered = self.counts_head == CountsHead::Centered;
         let counts_head = centered.then(|| {
             let weight = self.counts_loss_weight;
-            step::counts_head(weights, &first, &second, weights_arena, workspace, backward, weight)
+            step::counts_head(weights, &state, weights_arena, workspace, backward, weight)
         });
         // The counts head comes last.
         let in_table = weights.tensors.len() - if centered { 2 } else { 0 };
         let table = step::table(
             &weights.tensors[..in_table],
-            &first,
-            &second,
+            &state,
             weights_arena,
             &step::partials(workspace, backward),
         );
@@ -83,18 +87,18 @@ impl<D: Device> CudaTrainer<D> {
         engine.state.learning_rate = adam.learning_rate;
         let mut arena = Arena::default();
         let weights = &engine.main_weights;
-        let first_moment = weights.plan_like("first moment", &mut arena);
-        let second_moment = weights.plan_like("second moment", &mut arena);
+        let state: Vec<Vec<Slot>> =
+            weights.plan_like(|shape| spec.optimizer.state(shape), &mut arena);
         arena.allocate(&mut engine.device)?;
-        for &moment in first_moment.iter().chain(&second_moment) {
-            engine.device.zero(arena[moment], arena.bytes_of(moment))?;
+        for &slot in state.iter().flatten() {
+            engine.device.zero(arena[slot], arena.bytes_of(slot))?;
         }
         let training = Training {
             counts_loss_weight: spec.counts_loss_weight,
             counts_head: spec.counts_head,
+            optimizer: spec.optimizer,
+            state,
             arena,
-            first_moment,
-            second_moment,
             bias_cache: None,
             bias_in_step: None,
         };
@@ -280,7 +284,7 @@ impl<D: Device> Train for CudaTrainer<D> {
 
     fn parameters(&mut self) -> Result<ParameterSet> {
         let CudaEngine { device, arena, main_weights, .. } = &mut self.engine;
-        main_weights.download(main_weights.masters(), arena, device)
+        main_weights.download(arena, device)
     }
 
     fn set_parameters(&mut self, parameters: &ParameterSet) -> Result<()> {
@@ -291,24 +295,20 @@ impl<D: Device> Train for CudaTrainer<D> {
 
     fn optimizer_state(&mut self) -> Result<OptimizerState> {
         let loss_scale = self.loss_scale();
-        let CudaEngine { device, main_weights, state, .. } = &mut self.engine;
-        let Training { arena, first_moment, second_moment, .. } = &self.training;
-        let mut get = |slots: &[Slot]| main_weights.download(slots.iter().copied(), arena, device);
-        Ok(OptimizerState {
-            step: state.adam_step,
-            first_moment: get(first_moment)?,
-            second_moment: get(second_moment)?,
-            loss_scale,
-        })
+        let CudaEngine { device, main_weights, main, state, .. } = &mut self.engine;
+        let Training { arena, state: slots, optimizer, .. } = &self.training;
+        let get = |parameter: usize, at: usize| {
+            main_weights.download_one(parameter, arena[slots[parameter][at]], device)
+        };
+        OptimizerState::gather(optimizer, main, state.adam_step, loss_scale, get)
     }
 
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()> {
         let CudaEngine { device, main_weights, main, .. } = &mut self.engine;
-        checks::check_set("the optimizer's first moments", &state.first_moment, main)?;
-        checks::check_set("the optimizer's second moments", &state.second_moment, main)?;
-        let Training { arena, first_moment, second_moment, .. } = &self.training;
-        main_weights.upload_like(first_moment, arena, &state.first_moment, device)?;
-        main_weights.upload_like(second_moment, arena, &state.second_moment, device)?;
+        let Training { arena, state: slots, optimizer, .. } = &self.training;
+        state.scatter(optimizer, main, |parameter, at, values| {
+            main_weights.upload_one(parameter, arena[slots[parameter][at]], values, device)
+        })?;
         self.engine.state.adam_step = state.step;
         if let Some(scale) = state.loss_scale {
             self.set_loss_scale(scale);

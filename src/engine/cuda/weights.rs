@@ -125,13 +125,21 @@ impl Weights {
         Self { arch: *arch, precision, tensors }
     }
 
-    /// Plans f32 arrays of the same sizes, for Adam's moments.
-    pub fn plan_like(&self, what: &str, arena: &mut Arena) -> Vec<Slot> {
+    /// Plans f32 arrays of the sizes of the tensors: of each tensor one a name that `names` has for its shape.
+    pub fn plan_like(
+        &self,
+        names: impl Fn(&[usize]) -> &'static [&'static str],
+        arena: &mut Arena,
+    ) -> Vec<Vec<Slot>> {
         let shapes = self.arch.parameter_shapes();
-        let named = self.tensors.iter().zip(shapes);
-        named
-            .map(|(t, (name, _))| arena.plan::<f32>(format!("{what}/{name}"), t.layout.elements()))
-            .collect()
+        let of_one = |(parameter, (of, shape)): (&Parameter, (String, Vec<usize>))| {
+            let plan = |name: &&str| {
+                let label = format!("{}/{of}", name.replace('_', " "));
+                arena.plan::<f32>(label, parameter.layout.elements())
+            };
+            names(&shape).iter().map(plan).collect()
+        };
+        self.tensors.iter().zip(shapes).map(of_one).collect()
     }
 
     pub fn upload(
@@ -156,40 +164,38 @@ impl Weights {
         Ok(())
     }
 
-    /// Uploads into arrays of `plan_like`.
-    pub fn upload_like(
+    /// Uploads an array of `plan_like`, of tensor `i`.
+    pub fn upload_one(
         &self,
-        slots: &[Slot],
-        arena: &Arena,
-        set: &ParameterSet,
+        i: usize,
+        to: Address,
+        values: &[f32],
         device: &mut impl Device,
     ) -> Result<()> {
-        for ((parameter, &slot), tensor) in self.tensors.iter().zip(slots).zip(&set.tensors) {
-            let padded = parameter.layout.pad(&tensor.data);
-            device.upload(arena[slot], bytemuck::cast_slice(&padded))?;
-        }
-        Ok(())
+        device.upload(to, bytemuck::cast_slice(&self.tensors[i].layout.pad(values)))
     }
 
-    /// Downloads the masters, or arrays of `plan_like`.
-    pub fn download(
+    /// Downloads an array of `plan_like`, or the master, of tensor `i`.
+    pub fn download_one(
         &self,
-        slots: impl Iterator<Item = Slot>,
-        arena: &Arena,
+        i: usize,
+        from: Address,
         device: &mut impl Device,
-    ) -> Result<ParameterSet> {
-        let mut tensors = Vec::with_capacity(self.tensors.len());
-        let shapes = self.arch.parameter_shapes();
-        for ((parameter, slot), (name, shape)) in self.tensors.iter().zip(slots).zip(shapes) {
-            let mut padded = vec![0.0f32; parameter.layout.elements()];
-            device.download(arena[slot], bytemuck::cast_slice_mut(&mut padded))?;
-            tensors.push(Tensor { name, shape, data: parameter.layout.unpad(&padded) });
-        }
-        Ok(ParameterSet { tensors })
+    ) -> Result<Vec<f32>> {
+        let layout = self.tensors[i].layout;
+        let mut padded = vec![0.0f32; layout.elements()];
+        device.download(from, bytemuck::cast_slice_mut(&mut padded))?;
+        Ok(layout.unpad(&padded))
     }
 
-    pub fn masters(&self) -> impl Iterator<Item = Slot> {
-        self.tensors.iter().map(|t| t.master)
+    /// Downloads the masters.
+    pub fn download(&self, arena: &Arena, device: &mut impl Device) -> Result<ParameterSet> {
+        let shapes = self.arch.parameter_shapes().into_iter().enumerate();
+        let tensor = |(i, (name, shape)): (usize, (String, Vec<usize>))| {
+            let data = self.download_one(i, arena[self.tensors[i].master], device)?;
+            Ok(Tensor { name, shape, data })
+        };
+        Ok(ParameterSet { tensors: shapes.map(tensor).collect::<Result<_>>()? })
     }
 
     /// Kernel and bias of the first convolution.

@@ -143,7 +143,7 @@ fn an_overflow_leaves_the_update_out_and_halves_the_scale() {
     let first = engine.train_step(&plan).unwrap();
     let after = engine.optimizer_state().unwrap();
     assert_eq!(after.loss_scale, Some(LossScale { scale: 8_388_608.0, clean_steps: 0 }));
-    assert_eq!((after.step, &after.first_moment), (0, &state.first_moment));
+    assert_eq!((after.step, &after.tensors), (0, &state.tensors));
     assert_eq!(bytes(&engine.parameters().unwrap()), before);
 
     // The scale comes down until gradients fit; then weights move, and the loss falls.
