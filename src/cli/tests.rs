@@ -129,6 +129,16 @@ fn every_command_in_the_documents_parses() {
 }
 
 #[test]
+fn every_command_is_in_the_documents() {
+    let spans: BTreeSet<String> =
+        documents().iter().flat_map(|(_, text)| code_spans(text)).collect();
+    each_command(|path, command| {
+        let name = path.strip_prefix("cbp-fast ").unwrap_or_default();
+        assert!(command.has_subcommands() || spans.contains(name), "{path}");
+    });
+}
+
+#[test]
 fn every_flag_in_the_documents_exists() {
     let mut flags_seen = 0;
     let mut known = BTreeSet::new();
