@@ -19,9 +19,9 @@ use cbp_fast::interpret::reference_file::ReferenceFile;
 use cbp_fast::model::Architecture;
 use cbp_fast::pack::shift::ReferenceMotifs;
 use cbp_fast::report::read as report;
+use cbp_fast::run::record::RunRecord;
 use cbp_fast::store::format::HEADER;
 use cbp_fast::store::{GenomePack, SignalPack, format};
-use cbp_fast::train::record::RunRecord;
 
 /// Reads one file whole.
 pub type Read = fn(&Path) -> Result<()>;

@@ -78,6 +78,11 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The error and its causes, outermost first, each on a line of its own.
+pub fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  because: ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::Problem;

@@ -21,11 +21,15 @@
 //!         footprint what a model predicts around a motif, and whether it still answers to the enzyme
 //!         interpret contribution scores, streamed
 //!         variants  what variants do to predictions: windows of alleles, scores, p-values
-//!    -> 10 train   the whole loop: epochs, early stopping, logs, resume
-//! On top: preflight (every input against every other, before the long work), quality (verdicts on a
-//! model, after it), motifs (contributions through tfmodisco-lite), report (what a run left, as one
-//! page), run (what a command reads and writes, claimed before the work), commands, cli, demo, doctor,
-//! bench. console, error, defect, threads, signals and plot serve every stage.
+//!    -> 10 run     the life of a run: its place claimed, its record, its stages; what it goes on from
+//!         preflight every input against every other, before the long work
+//!         report    what a run left, as one page
+//!    -> 11 train   the two models, from inputs to files: epochs, early stopping, logs, resume
+//!    -> 12 pipeline what is made of trained models: evaluation, explanation, verdicts, report
+//!         cohort    several trainings at the same time
+//! On top: quality (verdicts on a model, after it), motifs (contributions through tfmodisco-lite),
+//! commands, cli, demo, doctor, bench. console, error, defect, threads, signals and plot serve every
+//! stage.
 //! ```
 
 // They panic where a stream cannot be written; `console` does not.
@@ -71,7 +75,16 @@ pub mod predict;
 pub mod variants;
 
 // 10
+pub mod preflight;
+pub mod report;
+pub mod run;
+
+// 11
 pub mod train;
+
+// 12
+pub mod cohort;
+pub mod pipeline;
 
 // on top
 pub mod bench;
@@ -80,7 +93,4 @@ pub mod commands;
 pub mod demo;
 pub mod doctor;
 pub mod motifs;
-pub mod preflight;
 pub mod quality;
-pub mod report;
-pub mod run;

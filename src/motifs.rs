@@ -24,8 +24,8 @@ use crate::error::Problem;
 use crate::files::atomic;
 use crate::files::leftovers::Temporary;
 use crate::report::folder::Folder;
+use crate::run::stop::StopFlag;
 use crate::signals;
-use crate::train::stop::StopFlag;
 
 /// The version that this was tested with.
 pub const TESTED: &str = "2.4.0";
@@ -148,7 +148,7 @@ pub fn run(request: &Request, console: &Console) -> Result<Vec<PathBuf>> {
 }
 
 fn scores(folder: &Folder, head: Head) -> PathBuf {
-    let model = folder.kind.interpreted();
+    let model = folder.kind.explained();
     folder.interpreted(&format!("{model}.{}_scores.h5", head.name()))
 }
 

@@ -11,11 +11,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::train::{ceiling_of, cpu_seconds, peak_rss};
+use super::train::{ceiling_of, cpu_seconds};
 use crate::engine::{self, Contributions, Device, Heads, Predictions, Rule, ToExplain};
 use crate::files::atomic;
 use crate::files::keras_h5::{self, Naming};
 use crate::model::{Architecture, Network, ParameterSet};
+use crate::preflight::machine::peak_rss;
 
 /// What to time.
 #[derive(Clone, Debug)]

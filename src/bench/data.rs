@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::ceiling;
-use super::train::peak_rss;
 use crate::batch::sampler::{Sampler, Site};
+use crate::preflight::machine::peak_rss;
 use crate::store::{GenomePack, SignalPack, Tracks};
 
 const CONTIG: usize = 32 << 20;

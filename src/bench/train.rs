@@ -18,6 +18,7 @@ use crate::engine::cuda::cuda_device::CudaDevice;
 use crate::engine::{self, ComingPlans, CountsHead, Device, Optimizer, Train, TrainSpec};
 use crate::model::arch::BASES;
 use crate::model::{Architecture, Branches, Network, ParameterSet};
+use crate::preflight::machine::peak_rss;
 use crate::store::{GenomePack, SignalPack, Tracks};
 
 const CONTIG: usize = 4 << 20;
@@ -251,14 +252,6 @@ pub fn cpu_seconds() -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     Some((ticks()? + ticks()?) / 100.0)
-}
-
-/// Largest resident size of this process so far, in bytes; `None` where /proc does not tell.
-pub fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
 }
 
 #[cfg(test)]

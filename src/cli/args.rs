@@ -1,18 +1,22 @@
 //! Argument groups that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
-use super::reads_args::{ReadsArgs, SignalInput};
+use super::reads_args::ReadsArgs;
 use crate::console::Console;
-use crate::engine::Device;
 use crate::engine::cuda::driver;
 use crate::engine::cuda::precision::Precision;
+use crate::engine::{Chosen, Device};
 use crate::error::Problem;
+use crate::model::Architecture;
+use crate::pack::reads::SignalInput;
 pub use crate::pack::shift::DataType;
-use crate::threads;
+use crate::preflight::Inputs;
+use crate::train::setup::{INPUTLEN, OUTPUTLEN};
+use crate::train::{Options, Setup, log};
 
 /// Where the numbers are computed.
 #[derive(Args, Clone, Debug)]
@@ -39,31 +43,19 @@ pub struct DeviceArgs {
     pub threads: usize,
 }
 
-/// The device that `--device` stands for on this machine.
-#[derive(Clone, Debug)]
-pub struct Chosen {
-    pub device: Device,
-    /// Why `auto` ended on the CPU.
-    pub fallback: Option<String>,
-}
-
 impl DeviceArgs {
     /// Finds the device, says which it is, and sets the thread pool up. Call once, first thing in a
     /// command: a GPU or a precision that cannot be used is an error before anything is read.
     pub fn apply(&self, console: &Console) -> Result<Chosen> {
-        self.precision.unwrap_or(Precision::DEFAULT).check_whole()?;
-        self.apply_to_predict(console)
+        let chosen = self.choose_whole()?;
+        chosen.begin(console)?;
+        Ok(chosen)
     }
 
     /// The same in a command that computes nothing but predictions.
     pub fn apply_to_predict(&self, console: &Console) -> Result<Chosen> {
         let chosen = self.choose()?;
-        let text = format!("device: {}", chosen.device);
-        match &chosen.fallback {
-            None => console.info(text),
-            Some(reason) => console.warning(format!("{text}, because {reason}")),
-        }
-        threads::pool(self.threads)?;
+        chosen.begin(console)?;
         Ok(chosen)
     }
 
@@ -82,15 +74,27 @@ impl DeviceArgs {
         flags
     }
 
+    /// True of `cuda` and `cuda:N`.
+    pub fn names_gpu(&self) -> bool {
+        let number = self.device.strip_prefix("cuda:").map(str::parse::<usize>);
+        self.device == "cuda" || matches!(number, Some(Ok(_)))
+    }
+
+    /// Finds a device for more than predictions, and says nothing.
+    pub fn choose_whole(&self) -> Result<Chosen> {
+        self.precision.unwrap_or(Precision::DEFAULT).check_whole()?;
+        self.choose()
+    }
+
     /// Finds the device and says nothing.
     pub fn choose(&self) -> Result<Chosen> {
-        let precision = self.precision.unwrap_or(Precision::DEFAULT);
-        let asked = |device| Ok(Chosen { device, fallback: None });
+        let (precision, threads) = (self.precision.unwrap_or(Precision::DEFAULT), self.threads);
+        let asked = |device| Ok(Chosen { device, fallback: None, threads });
         match self.device.as_str() {
             "cpu" => asked(self.cpu()?),
             "auto" => match driver::choose(None) {
                 Ok(gpu) => asked(Device::Cuda { gpu, precision }),
-                Err(reason) => Ok(Chosen { device: self.cpu()?, fallback: Some(reason) }),
+                Err(reason) => Ok(Chosen { device: self.cpu()?, fallback: Some(reason), threads }),
             },
             #[cfg(feature = "emulate")]
             "emulated" => asked(Device::Emulated { precision }),
@@ -199,35 +203,35 @@ pub struct TrainingArgs {
     pub chr_fold_path: PathBuf,
 
     /// Sequence length, bp (-il)
-    #[arg(long, default_value_t = 2114, help_heading = "Model")]
+    #[arg(long, default_value_t = INPUTLEN, help_heading = "Model")]
     pub inputlen: usize,
 
     /// Profile length, bp (-ol)
-    #[arg(long, default_value_t = 1000, help_heading = "Model")]
+    #[arg(long, default_value_t = OUTPUTLEN, help_heading = "Model")]
     pub outputlen: usize,
 
     /// Quantile of total counts beyond which regions are outliers, used at both ends (-oth)
-    #[arg(long, default_value_t = 0.9999, help_heading = "Training")]
+    #[arg(long, default_value_t = Options::OFFICIAL.outlier_threshold, help_heading = "Training")]
     pub outlier_threshold: f64,
 
     /// Seed of weights, sampling and thresholds
-    #[arg(short = 's', long, default_value_t = 1234, help_heading = "Training")]
+    #[arg(short = 's', long, default_value_t = Options::OFFICIAL.seed, help_heading = "Training")]
     pub seed: u64,
 
     /// Epochs at most
-    #[arg(short = 'e', long, default_value_t = 50, help_heading = "Training")]
+    #[arg(short = 'e', long, default_value_t = Options::OFFICIAL.epochs, help_heading = "Training")]
     pub epochs: usize,
 
     /// Epochs without a better val_loss before stopping (-es)
-    #[arg(long, default_value_t = 5, help_heading = "Training")]
+    #[arg(long, default_value_t = Options::OFFICIAL.early_stop, help_heading = "Training")]
     pub early_stop: usize,
 
     /// Adam's step size
-    #[arg(short = 'l', long, default_value_t = 0.001, help_heading = "Training")]
+    #[arg(short = 'l', long, default_value_t = Options::OFFICIAL.learning_rate, help_heading = "Training")]
     pub learning_rate: f64,
 
     /// Examples per step (-bs)
-    #[arg(long, default_value_t = 64, help_heading = "Training")]
+    #[arg(long, default_value_t = Options::OFFICIAL.batch_size, help_heading = "Training")]
     pub batch_size: usize,
 
     /// Output folder
@@ -236,7 +240,7 @@ pub struct TrainingArgs {
 
     /// Columns of the batch log (-track)
     #[arg(long, num_args = 0.., value_delimiter = ' ', overrides_with = "trackables",
-          default_values_t = crate::train::log::TRACKABLES.map(String::from),
+          default_values_t = log::TRACKABLES.map(String::from),
           help_heading = "Output")]
     pub trackables: Vec<String>,
 
@@ -270,48 +274,65 @@ pub struct TrainingArgs {
 }
 
 impl TrainingArgs {
-    /// As it was given.
-    pub fn command_line(&self) -> Vec<String> {
-        self.command_line.clone().unwrap_or_else(super::command_line)
-    }
-
     /// Where the counts come from: exactly one of --bigwig, -ibam, -ifrag and -itag.
     pub fn signal(&self) -> Result<SignalInput> {
-        SignalInput::of(self.bigwig.as_deref(), &self.reads)
+        self.reads.signal(self.bigwig.as_deref(), Some(self.data_type))
     }
 
-    /// Refuses what would change the result if it were ignored.
-    pub fn refuse_unsupported(&self) -> Result<()> {
+    pub fn inputs(&self) -> Inputs {
+        Inputs {
+            genome: self.genome.clone(),
+            chrom_sizes: self.chrom_sizes.clone(),
+            peaks: self.peaks.clone(),
+            nonpeaks: self.nonpeaks.clone(),
+            folds: self.chr_fold_path.clone(),
+            cache_dir: self.cache.cache_dir.clone(),
+        }
+    }
+
+    pub fn options(&self) -> Options {
+        Options {
+            outlier_threshold: self.outlier_threshold,
+            seed: self.seed,
+            epochs: self.epochs,
+            early_stop: self.early_stop,
+            learning_rate: self.learning_rate,
+            batch_size: self.batch_size,
+        }
+    }
+
+    /// The shape of the branch that is trained, of which each model has its own defaults.
+    pub fn arch(&self, filters: usize, layers: usize) -> Result<Architecture, Problem> {
+        Architecture::new(self.inputlen, self.outputlen, filters, layers)
+    }
+
+    /// What will happen, as far as both models share it.
+    pub fn setup(&self, arch: Architecture) -> Result<Setup> {
+        self.refuse_unsupported()?;
+        Ok(Setup {
+            inputs: self.inputs(),
+            signal: self.signal()?,
+            data_type: self.data_type,
+            reference_motifs: self.reads.reference_motifs(self.data_type).map(Path::to_path_buf),
+            arch,
+            options: self.options(),
+            output_dir: self.output_dir.clone(),
+            file_prefix: self.file_prefix.clone(),
+            trackables: self.trackables.clone(),
+            force: self.force,
+            device: self.device.choose_whole()?,
+            command_line: self.command_line.clone().unwrap_or_else(super::command_line),
+        })
+    }
+
+    /// Refuses what would change the result if it were ignored, or could not be trained with.
+    pub fn refuse_unsupported(&self) -> Result<(), Problem> {
         if let Some(path) = &self.architecture_from_file {
             return Err(Problem::new("--architecture-from-file: a Python model cannot be run here")
                 .at(path.display())
-                .fix("leave the flag out: the official architecture is built in, sized by --filters and --n-dilation-layers")
-                .into());
+                .fix("leave the flag out: the official architecture is built in, sized by --filters and --n-dilation-layers"));
         }
-        let unknown =
-            self.trackables.iter().find(|t| !crate::train::log::TRACKABLES.contains(&t.as_str()));
-        if let Some(name) = unknown {
-            return Err(Problem::new(format!("--trackables: {name} is not a tracked loss"))
-                .fix(format!("choose from {}", crate::train::log::TRACKABLES.join(" ")))
-                .into());
-        }
-        if self.batch_size == 0 || self.epochs == 0 {
-            return Err(Problem::new("--batch-size and --epochs must be at least 1").into());
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Problem::new(format!(
-                "--learning-rate {} is not a positive number",
-                self.learning_rate
-            ))
-            .into());
-        }
-        if !(self.outlier_threshold > 0.5 && self.outlier_threshold <= 1.0) {
-            return Err(Problem::new(format!(
-                "--outlier-threshold {} is not between 0.5 and 1",
-                self.outlier_threshold
-            ))
-            .into());
-        }
-        Ok(())
+        log::check(&self.trackables)?;
+        self.options().check()
     }
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use crate::{commands, console, defect};
+use crate::{commands, console, defect, error};
 
 /// The program's name.
 pub(crate) const NAME: &str = "cbp-fast";
@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Motifs(commands::motifs::MotifsArgs),
     /// Evaluate a ChromBPNet model on its own inputs: predictions, footprints, contributions, report
     #[command(after_help = examples::QC)]
-    Qc(Box<commands::pipeline::qc::QcArgs>),
+    Qc(Box<commands::qc::QcArgs>),
     /// From reads (or a bigWig) to the report: train, evaluate, explain
     #[command(after_help = examples::PIPELINE)]
     Pipeline(Box<commands::pipeline::PipelineArgs>),
@@ -123,7 +123,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            console::say(&format!("error: {}", chain(&error)));
+            console::say(&format!("error: {}", error::chain(&error)));
             ExitCode::from(1)
         }
     }
@@ -131,14 +131,14 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Train(args) => commands::train::run(*args),
+        Command::Train(args) => commands::train::run(&args),
         Command::Bias(command) => commands::bias::run(command),
         Command::Predict(args) => commands::predict::run(*args),
         Command::Contribs(args) => commands::contribs::run(*args),
         Command::Variants(args) => commands::variants::run(*args),
         Command::Footprints(args) => commands::footprints::run(args),
         Command::Motifs(args) => commands::motifs::run(args),
-        Command::Qc(args) => commands::pipeline::qc::run(&args),
+        Command::Qc(args) => commands::qc::run(&args),
         Command::Pipeline(args) => commands::pipeline::run(&args),
         Command::Cohort(args) => commands::cohort::run(&args),
         Command::Report(args) => commands::report::run(args),
@@ -156,11 +156,6 @@ fn run(command: Command) -> Result<()> {
 /// The command line of this process, for records; what is not UTF-8 in it is replaced.
 pub(crate) fn command_line() -> Vec<String> {
     std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
-}
-
-/// The error and its causes, outermost first, each on a line of its own.
-pub(crate) fn chain(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  because: ")
 }
 
 #[cfg(test)]

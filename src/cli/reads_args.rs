@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::{Value, json};
 
 use crate::error::Problem;
-use crate::input::reads::{Barcodes, Filters, Format, Options, Sources};
+use crate::input::reads::{Format, Sources};
+use crate::pack::reads::{Reads, SignalInput};
 use crate::pack::shift::{DataType, Shift};
 
 /// Reads, and how they become cut sites.
@@ -79,46 +79,32 @@ pub struct ReadsArgs {
     pub bsort: bool,
 }
 
-/// Where counts come from.
-#[derive(Clone, Debug)]
-pub enum SignalInput {
-    /// A bigWig or a signal pack.
-    Track(PathBuf),
-    Reads(Sources),
-}
-
-impl SignalInput {
-    /// The file, of several the first.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Track(path) => path,
-            // At least one: `of` sees to it.
-            Self::Reads(sources) => &sources.files[0],
-        }
-    }
-
-    /// The file that counts can be read from as it is.
-    pub fn track(&self) -> Option<&Path> {
-        match self {
-            Self::Track(path) => Some(path),
-            Self::Reads(_) => None,
-        }
-    }
-
-    /// Errors unless exactly one kind is given.
-    pub fn of(bigwig: Option<&Path>, reads: &ReadsArgs) -> Result<Self> {
+impl ReadsArgs {
+    /// Where the counts come from.
+    ///
+    /// Errors unless exactly one kind is given, and an assay where it is reads.
+    pub fn signal(
+        &self,
+        bigwig: Option<&Path>,
+        data_type: Option<DataType>,
+    ) -> Result<SignalInput> {
         let given = [
-            (Format::Bam, &reads.input_bam_file),
-            (Format::Fragments, &reads.input_fragment_file),
-            (Format::TagAlign, &reads.input_tagalign_file),
+            (Format::Bam, &self.input_bam_file),
+            (Format::Fragments, &self.input_fragment_file),
+            (Format::TagAlign, &self.input_tagalign_file),
         ];
         let mut given = given.into_iter().filter(|(_, files)| !files.is_empty());
         let all = "--bigwig (cut sites), -ibam, -ifrag or -itag (reads)";
         match (bigwig, given.next(), given.next()) {
-            (Some(bigwig), None, _) => Ok(Self::Track(bigwig.to_path_buf())),
+            (Some(bigwig), None, _) => Ok(SignalInput::Track(bigwig.to_path_buf())),
             (None, Some((format, files)), None) => {
                 files.iter().try_for_each(|path| crate::input::pipe::refuse(path, "reads"))?;
-                Ok(Self::Reads(Sources { format, files: files.clone() }))
+                let data_type = data_type.ok_or_else(|| {
+                    Problem::new("reads need their assay, which decides where cuts are counted")
+                        .fix("pass -d ATAC or -d DNASE")
+                })?;
+                let sources = Sources { format, files: files.clone() };
+                Ok(SignalInput::Reads(self.reads(sources, data_type)))
             }
             (None, None, _) => {
                 Err(Problem::new("no signal given").fix(format!("pass one of {all}")).into())
@@ -135,21 +121,22 @@ impl SignalInput {
             }
         }
     }
-}
 
-impl ReadsArgs {
-    /// Errors: those of the list of barcodes.
-    pub fn options(&self) -> Result<Options> {
-        Ok(Options {
-            filters: Filters {
-                min_mapq: self.min_mapq,
-                skip_duplicates: self.skip_duplicates,
-                proper_pairs: self.proper_pairs,
-                barcodes: self.barcodes.as_deref().map(Barcodes::read).transpose()?,
-            },
+    fn reads(&self, sources: Sources, data_type: DataType) -> Reads {
+        Reads {
+            sources,
+            data_type,
+            shift: self.shift,
+            min_mapq: self.min_mapq,
+            skip_duplicates: self.skip_duplicates,
+            proper_pairs: self.proper_pairs,
+            barcodes: self.barcodes.clone(),
             skip_bad_records: self.skip_bad_records,
             strict: self.strict,
-        })
+            tmpdir: self.tmpdir.clone(),
+            num_samples: self.num_samples,
+            reference_motifs: self.reference_motifs(data_type).map(Path::to_path_buf),
+        }
     }
 
     /// The user's own file of motifs, if there is one.
@@ -158,14 +145,5 @@ impl ReadsArgs {
             DataType::Atac => self.atac_ref_path.as_deref(),
             DataType::Dnase => self.dnase_ref_path.as_deref(),
         }
-    }
-
-    /// What the counts depend on beside the files, for the record of a run.
-    pub fn settings(&self) -> Value {
-        json!({
-            "shift": self.shift.map_or("detected".to_string(), |shift| shift.to_string()),
-            "min_mapq": self.min_mapq, "skip_duplicates": self.skip_duplicates,
-            "num_samples": self.num_samples, "proper_pairs": self.proper_pairs, "skip_bad_records": self.skip_bad_records,
-        })
     }
 }

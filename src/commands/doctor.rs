@@ -3,16 +3,16 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::args::{Chosen, ConsoleArgs, DeviceArgs};
+use crate::cli::args::{ConsoleArgs, DeviceArgs};
 use crate::console;
 use crate::doctor::machine;
 use crate::doctor::selftest::{self, AWKWARD, Case, HOPPER, REAL};
-use crate::engine::Device;
 use crate::engine::cuda::cuda_device::CudaDevice;
 use crate::engine::cuda::device::Device as DeviceTrait;
 #[cfg(feature = "emulate")]
 use crate::engine::cuda::emulated::{EmulatedDevice, Options};
 use crate::engine::cuda::precision::Precision;
+use crate::engine::{Chosen, Device};
 use crate::error::Problem;
 
 /// Show what this machine and this binary can do: driver, GPUs, kernels, CPU.
@@ -57,7 +57,7 @@ pub fn run(args: DoctorArgs) -> Result<()> {
 
 fn selftest(args: &DoctorArgs) -> Result<()> {
     let console = args.console.console();
-    let Chosen { device, fallback } = args.device.apply_to_predict(&console)?;
+    let Chosen { device, fallback, .. } = args.device.apply_to_predict(&console)?;
     let precisions = match args.device.precision {
         Some(precision) => vec![precision],
         None => Precision::ALL.into_iter().chain([Precision::Int8]).collect(),

@@ -1,5 +1,6 @@
 //! One file per subcommand: its Args and its run(); no science in here.
 
+mod any_training;
 pub mod bench;
 pub mod bias;
 pub mod check;
@@ -16,13 +17,12 @@ pub mod pipeline;
 pub mod predict;
 mod prefix;
 pub mod prep;
+pub mod qc;
 pub mod report;
 pub mod train;
 pub mod variants;
 
-mod inputs;
+pub(crate) mod inputs;
 pub mod models;
-mod reads;
-mod regions;
-mod shift_qc;
-mod training;
+pub(crate) mod regions;
+pub(crate) mod shift_qc;

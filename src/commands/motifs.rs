@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::prefix;
 use crate::cli::args::ConsoleArgs;
 use crate::error::Problem;
 use crate::motifs::{self, Head, Request};
@@ -13,6 +12,7 @@ use crate::report;
 use crate::report::folder::Folder;
 use crate::run::claim::Claim;
 use crate::run::outputs;
+use crate::run::tree::OutputTree;
 
 /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed.
 ///
@@ -65,7 +65,7 @@ pub fn run(args: MotifsArgs) -> Result<()> {
     }
     motifs::check_database(args.meme_db.as_deref())?;
     let console = args.console.console();
-    prefix::check_of_files(args.file_prefix.as_deref())?;
+    OutputTree::check_prefix(args.file_prefix.as_deref())?;
     let folder = Folder::open(&args.output_dir, args.file_prefix.as_deref())?;
     let _claimed = Claim::new("motifs")
         .reads("-m", &args.meme_db)

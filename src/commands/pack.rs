@@ -10,15 +10,15 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::inputs;
-use super::reads::{self, Reads};
 use super::shift_qc::{self, ShiftQcArgs};
 use crate::cli::args::{CacheArgs, DataType};
-use crate::cli::reads_args::{ReadsArgs, SignalInput};
+use crate::cli::reads_args::ReadsArgs;
 use crate::console::{self, Console, grouped, plain};
 use crate::error::Problem;
 use crate::files::bigwig;
 use crate::input::chrom_sizes;
-use crate::input::reads::{Contigs, Sources};
+use crate::input::reads::Contigs;
+use crate::pack::reads::{self, Reads, SignalInput};
 use crate::pack::{cache, genome, signal};
 use crate::plot::canvas::with_extension;
 use crate::predict::outputs::suffixed;
@@ -166,7 +166,7 @@ fn pack_genome(args: &GenomeArgs) -> Result<()> {
 fn pack_signal(args: &SignalArgs) -> Result<()> {
     let how = &args.how;
     let console = Console::new(args.how.quiet, false);
-    match SignalInput::of(args.bigwig.as_deref(), &args.reads)? {
+    match args.reads.signal(args.bigwig.as_deref(), args.data_type)? {
         SignalInput::Track(bigwig) => {
             if args.bigwig_out.is_some() {
                 return Err(Problem::new("--bigwig-out: the input is a bigWig already").into());
@@ -185,12 +185,13 @@ fn pack_signal(args: &SignalArgs) -> Result<()> {
                 })
             })
         }
-        SignalInput::Reads(sources) => pack_reads(args, sources),
+        SignalInput::Reads(reads) => pack_reads(args, &reads),
     }
 }
 
-fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
+fn pack_reads(args: &SignalArgs, reads: &Reads) -> Result<()> {
     let console = Console::new(args.how.quiet, false);
+    let sources = &reads.sources;
     let first = &sources.files[0];
     let output = args.output.clone().unwrap_or_else(|| {
         // reads.tagAlign.gz -> reads.cbs
@@ -224,11 +225,6 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
     for path in [Some(&output), args.bigwig_out.as_ref()].into_iter().flatten() {
         may_write(path, args.how.force)?;
     }
-    let Some(data_type) = args.data_type else {
-        return Err(Problem::new("reads need their assay, which decides where cuts are counted")
-            .fix("pass -d ATAC or -d DNASE")
-            .into());
-    };
     threads::pool(0)?;
     let start = Instant::now();
     let genome = match &args.genome {
@@ -254,8 +250,7 @@ fn pack_reads(args: &SignalArgs, sources: Sources) -> Result<()> {
         }
     };
     let genome = genome.as_deref();
-    Reads::new(sources, &args.reads, data_type, genome, contigs, figures, &console)?
-        .pack(&output)?;
+    reads.on(genome, contigs, figures, &console)?.pack(&output)?;
     if let Some(path) = &args.bigwig_out {
         bigwig::write_pack(path, &SignalPack::open(&output)?)?;
         console.info(format!("wrote {}", path.display()));

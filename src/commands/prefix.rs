@@ -52,17 +52,6 @@ pub fn check(prefix: &Path, flag: &str) -> Result<(), Problem> {
         .fix(format!("{fix}, or choose another {flag}")))
 }
 
-/// Errors when a prefix of file names (-fp) would lead out of the folders that a run has.
-pub fn check_of_files(prefix: Option<&str>) -> Result<(), Problem> {
-    match prefix {
-        Some(prefix) if prefix.contains('/') => Err(Problem::new(format!(
-            "--file-prefix {prefix:?} holds a /, expected part of a name"
-        ))
-        .fix("name the folder with -o, and leave the / out of -fp")),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::prefix;
 use crate::cli::args::ConsoleArgs;
 use crate::files::atomic::folder_of;
 use crate::report::folder::Folder;
 use crate::report::{self, Request};
 use crate::run::claim::Claim;
 use crate::run::outputs;
+use crate::run::tree::OutputTree;
 use crate::threads;
 
 /// Write the report of a run: one HTML file that needs nothing else, and its figures as PNG.
@@ -62,7 +62,7 @@ pub fn run(args: ReportArgs) -> Result<()> {
 
 /// A report elsewhere only reads the run's folder.
 fn claim(args: &ReportArgs) -> Result<Claim> {
-    prefix::check_of_files(args.file_prefix.as_deref())?;
+    OutputTree::check_prefix(args.file_prefix.as_deref())?;
     let folder = Folder::open(&args.output_dir, args.file_prefix.as_deref())?;
     let claim = Claim::new("report").reads("-bw", &args.bigwig);
     Ok(match &args.html {

@@ -9,6 +9,7 @@
 //! | [`Train`]: batches, and all that `Predict` does | [`open_train`] | weights, genome, signal, the optimizer's state |
 
 mod checks;
+mod chosen;
 pub mod cpu;
 pub mod cuda;
 mod device;
@@ -19,6 +20,7 @@ mod train;
 
 use anyhow::Result;
 
+pub use self::chosen::Chosen;
 use self::cpu::{CpuEngine, CpuTrainer};
 use self::cuda::cuda_device::CudaDevice;
 #[cfg(feature = "emulate")]

@@ -4,5 +4,6 @@ pub mod cache;
 pub(crate) mod content;
 pub mod cut_sites;
 pub mod genome;
+pub mod reads;
 pub mod shift;
 pub mod signal;

@@ -9,4 +9,5 @@ pub mod profile_distance;
 pub mod rows;
 pub mod score;
 pub mod spread;
+pub mod test_groups;
 pub mod tiles;

@@ -10,7 +10,6 @@ use anyhow::Result;
 
 use super::{Finding, grouped};
 use crate::batch::Example;
-use crate::bench::train::peak_rss;
 use crate::console::duration;
 use crate::engine::{self, CountsHead, Device, Optimizer, TrainSpec};
 use crate::error::Problem;
@@ -26,6 +25,14 @@ pub fn memory_left() -> Option<u64> {
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = cgroup_left(&cgroups, Path::new("/sys/fs/cgroup"));
     Some(limits.into_iter().chain([machine]).min().unwrap_or(machine))
+}
+
+/// Largest resident size of this process so far, in bytes; `None` where /proc does not tell.
+pub fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// What each cgroup that holds this process leaves of its limit. `listing` is /proc/self/cgroup;

@@ -14,17 +14,23 @@
 //! `cbp-fast check` runs all of it on what headers and indexes say, without packing anything; a
 //! training command runs the cheap parts on what it has opened anyway.
 
+mod before_training;
+pub mod check;
 pub mod contigs;
 pub mod counts;
+mod estimates;
 pub mod machine;
 pub mod regions;
+mod report;
 pub mod sources;
 
+pub use before_training::{Data, Inputs, before_packing, opened};
 use serde::{Deserialize, Serialize};
 
 use crate::console::Console;
 pub(crate) use crate::console::grouped;
 use crate::error::Problem;
+use crate::model::Architecture;
 
 /// How a check went; `pass`, `warn` or `fail` in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,6 +87,12 @@ pub struct Training {
     /// bp to either side of train and valid peaks.
     pub max_jitter: usize,
     pub goal: Goal,
+}
+
+impl Training {
+    pub fn new(arch: &Architecture, max_jitter: usize, goal: Goal) -> Self {
+        Self { inputlen: arch.inputlen, outputlen: arch.outputlen, max_jitter, goal }
+    }
 }
 
 /// Which of the two models.

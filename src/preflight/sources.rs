@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::cli::reads_args::SignalInput;
 use crate::error::Problem;
 use crate::input::bigwig::BigWig;
 use crate::input::{chrom_sizes, fasta};
 use crate::pack::cache;
+use crate::pack::reads::SignalInput;
 use crate::store::format::{Kind, ValueType};
 use crate::store::{GenomePack, SignalPack};
 
@@ -185,9 +185,9 @@ pub fn packs_to_make(genome: &Path, signal: Option<&SignalInput>, cache_dir: &Pa
             // bases with counts).
             bytes += cache::stat(path)?.size;
         }
-        Some(SignalInput::Reads(sources)) => {
+        Some(SignalInput::Reads(reads)) => {
             // An entry is one read or more: 10 compressed bytes of a fragment, 30 of a BAM record.
-            for path in &sources.files {
+            for path in &reads.sources.files {
                 bytes += cache::stat(path)?.size;
             }
         }

@@ -9,14 +9,15 @@ use base64::prelude::BASE64_STANDARD;
 use maud::{Markup, PreEscaped, html};
 
 use super::figures::{Figure, fenced};
-use super::folder::{Folder, Kind};
+use super::folder::Folder;
 use super::html::{self, missing, problem};
 use super::read::evaluation::{self, Evaluation};
 use super::read::signal::Signal;
 use super::read::tables;
 use crate::console::Console;
 use crate::error::Problem;
-use crate::train::record::{QC_RECORD, RunRecord};
+use crate::run::kind::Kind;
+use crate::run::record::{QC_RECORD, RunRecord};
 
 /// A test set's predictions beside what was observed, by the model that made them.
 pub struct Evaluated {

@@ -8,34 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::error::Problem;
+use crate::run::kind::Kind;
 use crate::run::outputs;
-use crate::train::output::OutputTree;
-use crate::train::record::QC_RECORD;
-
-/// What was trained or evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Bias,
-    Chrombpnet,
-}
-
-impl Kind {
-    /// Stem of the run's own files.
-    pub fn stem(self) -> &'static str {
-        match self {
-            Self::Bias => "bias",
-            Self::Chrombpnet => "chrombpnet",
-        }
-    }
-
-    /// Stem of the model whose contributions and footprints are looked at.
-    pub fn interpreted(self) -> &'static str {
-        match self {
-            Self::Bias => "bias",
-            Self::Chrombpnet => "chrombpnet_nobias",
-        }
-    }
-}
+use crate::run::record::QC_RECORD;
+use crate::run::tree::OutputTree;
 
 /// Files that tell a run, by folder; the stem stands for `bias` or `chrombpnet`.
 const TELLING: [(&str, &str); 5] = [

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::figures::loss::best_epoch;
-use super::folder::Kind;
 use super::read::{logs, tables};
 use crate::footprint::BiasResponse;
 use crate::quality::{self, Grade, Verdict, Verdicts};
+use crate::run::kind::Kind;
 use crate::train::log::EpochRow;
 
 /// All verdicts that the folder's files allow, and what could not be graded.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use crate::footprint::motifs::{self, CONTROL};
 use crate::pack::shift::DataType;
-use crate::report::figures::GROUPS;
-use crate::report::folder::Kind;
-use crate::train::output::OutputTree;
-use crate::train::record::QC_RECORD;
+use crate::predict::test_groups::GROUPS;
+use crate::run::kind::Kind;
+use crate::run::record::QC_RECORD;
+use crate::run::tree::OutputTree;
 
 /// What training leaves, and its logs.
 pub fn of_training(tree: &OutputTree, kind: Kind) -> Vec<PathBuf> {
@@ -46,7 +46,7 @@ pub fn of_reads(tree: &OutputTree) -> Vec<PathBuf> {
 
 /// What is made of a trained model, and shown of it.
 pub fn of_evaluation(tree: &OutputTree, kind: Kind, data_type: DataType) -> Vec<PathBuf> {
-    let explained = kind.interpreted();
+    let explained = kind.explained();
     let mut files: Vec<PathBuf> = [
         "stages.json",
         "30K_subsample_peaks.bed",

@@ -54,7 +54,7 @@ pub struct FitConfig {
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum Ended {
     /// Early stop or last epoch: the parameters of the best epoch.
     Finished {
         best: ParameterSet,
@@ -102,7 +102,7 @@ pub fn fit(
     cfg: &FitConfig,
     console: &Console,
     should_stop: &mut dyn FnMut() -> bool,
-) -> Result<Outcome> {
+) -> Result<Ended> {
     if valid.is_empty() {
         return Err(Problem::new("no region is left for validation")
             .fix("check the fold's `valid` chromosomes against peaks and nonpeaks")
@@ -128,7 +128,7 @@ pub fn fit(
         at.seconds += start.elapsed().as_secs_f64();
         let Some(val) = validated else {
             save(engine, cfg, &at, best_parameters.clone())?;
-            return Ok(Outcome::Interrupted { epoch: at.epoch, batches_done: at.batches_done });
+            return Ok(Ended::Interrupted { epoch: at.epoch, batches_done: at.batches_done });
         };
 
         let row = EpochRow { train: at.running.mean(), valid: val };
@@ -153,7 +153,7 @@ pub fn fit(
     let best = best_parameters.context("training ended before the first epoch did")?;
     let val = at.epoch_rows[at.best.epoch].valid;
     let (best_epoch, epochs_run, seconds) = (at.best.epoch, at.epoch, at.seconds);
-    Ok(Outcome::Finished { best, best_epoch, val, epochs_run, seconds })
+    Ok(Ended::Finished { best, best_epoch, val, epochs_run, seconds })
 }
 
 /// The rest of the current epoch; false when asked to stop before its end.

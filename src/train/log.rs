@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::StepLoss;
+use crate::error::Problem;
 use crate::files::atomic;
 
 /// Losses averaged over examples, as Keras reports them: batches count by their size.
@@ -107,6 +108,15 @@ pub fn append_batches(
         text.push('\n');
     }
     atomic::write(path, |out| Ok(std::io::Write::write_all(out, text.as_bytes())?))
+}
+
+/// Errors: a column that is none of `TRACKABLES`.
+pub fn check(trackables: &[String]) -> Result<(), Problem> {
+    match trackables.iter().find(|name| !TRACKABLES.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Problem::new(format!("--trackables: {name} is not a tracked loss"))
+            .fix(format!("choose from {}", TRACKABLES.join(" ")))),
+    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use cbp_fast::engine::cuda::precision::Precision;
 use cbp_fast::engine::{CountsHead, Optimizer, Predict, Predictions, TrainSpec};
 use cbp_fast::files::{keras_h5, train_state};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
+use cbp_fast::run::record::RunRecord;
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
-use cbp_fast::train::fit::{FitConfig, Outcome, fit};
+use cbp_fast::train::fit::{Ended, FitConfig, fit};
 
 use crate::fixture::{Fixture, stderr, strs, tree};
 
@@ -131,6 +132,43 @@ fn an_interrupted_run_goes_on_as_if_it_never_stopped() {
     );
 }
 
+/// A version that does not know a setting leaves neither it in the record nor the hash of it in the
+/// state.
+#[test]
+fn a_run_begun_before_a_setting_was_known_goes_on() {
+    let fixture = Fixture::new();
+    let long = ["-e", "60", "-es", "60"];
+    fixture.succeed(&strs(&fixture.bias_train("whole", &long)));
+    let arguments = fixture.bias_train("older", &long);
+    let mut child = fixture.command(&strs(&arguments)).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("epoch ")));
+    terminate(child.id());
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(1), "it was over before the signal came");
+
+    let path = fixture.path("older/logs/bias.run.json");
+    let mut record = RunRecord::read(&path).unwrap().unwrap();
+    assert!(record.settings.remove("outlier_threshold").is_some());
+    record.write(&path).unwrap();
+    let state_path = fixture.path("older/logs/bias.state.safetensors");
+    let arch = *keras_h5::read(&fixture.path("whole/models/bias.h5")).unwrap().arch();
+    let mut state = train_state::load(&state_path, &arch).unwrap();
+    assert_ne!(state.meta["run_key"], record.key());
+    state.meta["run_key"] = record.key().into();
+    train_state::save(&state_path, &state).unwrap();
+
+    let given = [&long[..], &["-oth", "0.99"]].concat();
+    let text = fixture.fail(&strs(&fixture.bias_train("older", &given)));
+    assert!(text.contains("outlier_threshold: unset now 0.99"), "{text}");
+    let output = fixture.succeed(&strs(&arguments));
+    assert!(stderr(&output).contains("resuming"), "{}", stderr(&output));
+    let model = |run: &str| parameters(&fixture, &format!("{run}/models/bias.h5"));
+    assert_eq!(model("older"), model("whole"));
+    let output = fixture.succeed(&strs(&arguments));
+    assert!(stderr(&output).contains("complete already"), "{}", stderr(&output));
+}
+
 pub fn terminate(process: u32) {
     let status = std::process::Command::new("kill").arg(process.to_string()).status().unwrap();
     assert!(status.success());
@@ -222,7 +260,7 @@ fn short_run(folder: &Path, tracks: Tracks) -> anyhow::Result<(ParameterSet, Str
     let mut engine = CpuTrainer::new(spec, tracks)?;
     let console = Console::new(true, false);
     match fit(&mut engine, &sampler, &valid, &config, &console, &mut || false)? {
-        Outcome::Finished { best, .. } => Ok((best, std::fs::read_to_string(&config.log)?)),
+        Ended::Finished { best, .. } => Ok((best, std::fs::read_to_string(&config.log)?)),
         interrupted => anyhow::bail!("{interrupted:?}"),
     }
 }

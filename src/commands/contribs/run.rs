@@ -1,14 +1,14 @@
 //! A run that can be stopped and go on: what it is made from, what is done already, and the way from
 //! sequences to files.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::outputs::{Finished, Outputs};
 use super::work::Work;
-use super::{ContribsArgs, MethodName};
+use super::{ContribsArgs, MethodName, REFERENCES, SEED};
 use crate::cli;
 use crate::console::Console;
 use crate::engine::{Device, Explain};
@@ -17,9 +17,9 @@ use crate::files::atomic::folder_of;
 use crate::files::row_spool::RowSpool;
 use crate::interpret::stream::{self, Job, Outcome};
 use crate::interpret::{Explainer, Method, SumCheck, head_names};
-use crate::pack::cache;
-use crate::train::record::RunRecord;
-use crate::train::stop::StopFlag;
+use crate::run::record::{RunRecord, Settings};
+use crate::run::settle::{Place, Standing};
+use crate::run::stop::StopFlag;
 
 /// A run whose prefix is free for it.
 pub struct Run {
@@ -39,7 +39,7 @@ impl Run {
         console: &Console,
     ) -> Result<Option<Self>> {
         let record = record(args, device)?;
-        let run = Self { record, outputs };
+        let mut run = Self { record, outputs };
         if args.force {
             return Ok(Some(run));
         }
@@ -54,46 +54,26 @@ impl Run {
                     .into());
             }
         }
-        let partial = outputs.partial().exists();
-        let existing = outputs.scores().find(|path| path.exists());
-        match RunRecord::read(&outputs.record())? {
-            Some(earlier) if partial || existing.is_some() => {
-                let changes = earlier.changes(&run.record);
-                if !changes.is_empty() {
-                    return Err(Problem::new(format!(
-                        "the output prefix holds a run with other settings or inputs:\n    {}",
-                        changes.join("\n    ")
-                    ))
-                    .at(outputs.record().display())
-                    .fix("choose another -op, or pass --force to start over")
-                    .into());
-                }
-                let is_there = outputs.scores().all(|path| path.exists());
-                if earlier.complete
-                    && earlier.is_whole(folder_of(&args.output_prefix), "-op")?
-                    && is_there
-                {
-                    console.info(format!(
-                        "{} is complete already; pass --force to compute it again",
-                        outputs
-                            .scores()
-                            .map(|p| p.display().to_string())
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    ));
-                    // Killed between the last two steps of a run.
-                    RowSpool::sweep(&outputs.partial())?;
-                    return Ok(None);
-                }
-            }
-            _ => {
-                if let Some(path) = existing {
-                    return Err(Problem::new("there are scores of another run already")
-                        .at(path.display())
-                        .fix("choose another -op, or pass --force to replace them")
-                        .into());
-                }
-            }
+        let (record, partial) = (outputs.record(), outputs.partial());
+        let standing = run.record.settle(&Place {
+            name: "output prefix",
+            flag: "-op",
+            path: &record,
+            record: &record,
+            partial: &partial,
+            results: outputs.scores().collect(),
+            folder: folder_of(&args.output_prefix),
+            foreign: "there are scores of another run already",
+        })?;
+        if standing == Standing::Done {
+            let scores: Vec<_> = run.outputs.scores().map(|p| p.display().to_string()).collect();
+            console.info(format!(
+                "{} is complete already; pass --force to compute it again",
+                scores.join(", ")
+            ));
+            // Killed between the last two steps of a run.
+            RowSpool::sweep(&partial)?;
+            return Ok(None);
         }
         Ok(Some(run))
     }
@@ -172,14 +152,12 @@ impl Run {
         report(to_do, rate, sums, console);
         let finished = Finished { work, spool: &spool, console: shown, stop: &requested };
         self.outputs.write(args, &finished)?;
-        self.record.complete = true;
-        self.record.outcome = json!({"regions": job.n, "left_out": work.left_out,
+        let outcome = json!({"regions": job.n, "left_out": work.left_out,
             "regions_per_s": rate, "engine": describe,
             "sum_check": {"regions": sums.rows, "worst": sums.worst}});
         let left = self.outputs.scores().chain(self.outputs.tracks(args));
         let left = left.chain(self.outputs.regions(args)).chain(self.outputs.all_stats(args));
-        self.record.remember(left)?;
-        self.record.write(&self.outputs.record())?;
+        self.record.complete(left, outcome, &self.outputs.record())?;
         spool.remove()?;
         let written: Vec<String> =
             self.outputs.scores().map(|path| path.display().to_string()).collect();
@@ -206,21 +184,22 @@ fn report(done: u64, rate: f64, sums: SumCheck, console: &Console) {
 
 /// Every setting and input that the scores depend on.
 fn record(args: &ContribsArgs, device: &Device) -> Result<RunRecord> {
-    let mut settings = BTreeMap::from([
-        ("heads".to_string(), json!(head_names(args.heads()))),
-        ("method".to_string(), json!(args.method.name())),
-        // Numbers differ between devices and their precisions, so rows of two do not mix.
-        ("device".to_string(), json!(kind_of(device))),
-        ("debug_chr".to_string(), json!(args.debug_chr)),
-    ]);
+    // Numbers differ between devices and their precisions, so rows of two do not mix.
+    let mut settings = Settings::default()
+        .with("heads", head_names(args.heads()))
+        .with("method", args.method.name())
+        .with("device", kind_of(device))
+        .or("debug_chr", args.debug_chr.clone(), json!([]));
     if args.method == MethodName::Deepshap && args.references.is_none() {
-        settings.insert("n_references".to_string(), json!(args.n_references));
-        settings.insert("seed".to_string(), json!(args.seed));
+        settings =
+            settings.or("n_references", args.n_references, REFERENCES).or("seed", args.seed, SEED);
     }
-    let mut inputs = BTreeMap::new();
-    for (i, path) in args.model_h5.iter().enumerate() {
-        inputs.insert(format!("model_{i}"), cache::fingerprint_in(path, &args.cache.cache_dir)?);
-    }
+    let mut inputs: Vec<(String, &Path)> = args
+        .model_h5
+        .iter()
+        .zip(0..)
+        .map(|(path, i)| (format!("model_{i}"), path.as_path()))
+        .collect();
     let others = [
         ("regions", &args.regions),
         ("genome", &args.genome),
@@ -228,20 +207,10 @@ fn record(args: &ContribsArgs, device: &Device) -> Result<RunRecord> {
         ("fasta", &args.fasta),
         ("references", &args.references),
     ];
-    for (role, path) in others {
-        if let Some(path) = path {
-            inputs.insert(role.to_string(), cache::fingerprint_in(path, &args.cache.cache_dir)?);
-        }
-    }
-    Ok(RunRecord {
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        command_line: cli::command_line(),
-        settings,
-        inputs,
-        complete: false,
-        outcome: Value::Null,
-        left: BTreeMap::new(),
-    })
+    inputs.extend(
+        others.into_iter().filter_map(|(role, path)| Some((role.to_string(), path.as_deref()?))),
+    );
+    RunRecord::new(cli::command_line(), settings, inputs, &args.cache.cache_dir)
 }
 
 /// The kind of device, whichever of its kind it is.

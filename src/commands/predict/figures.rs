@@ -8,6 +8,7 @@ use crate::console::Console;
 use crate::predict::metrics::Shown;
 use crate::predict::outputs::{Completed, suffixed};
 use crate::predict::score::Groups;
+use crate::predict::test_groups::GROUPS;
 use crate::report::figures::{self, Figure, counts, jsd};
 
 /// What the pictures of one series of predictions show.
@@ -26,7 +27,7 @@ impl Figures {
             Groups::PeaksAndNonpeaks => {
                 let both = scores.has(true) && scores.has(false);
                 let is_there = |peaks: Option<bool>| peaks.map_or(both, |kind| scores.has(kind));
-                let groups = figures::GROUPS.iter().filter(|group| is_there(group.peaks));
+                let groups = GROUPS.iter().filter(|group| is_there(group.peaks));
                 groups
                     .map(|group| {
                         let prefix = suffixed(prefix, &format!("_{}", group.in_names));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::PredictArgs;
 use super::groups::Group;
 use crate::predict::outputs::suffixed;
-use crate::report::figures::GROUPS;
+use crate::predict::test_groups::GROUPS;
 use crate::run::claim::Claim;
 
 /// What the command reads and writes.

@@ -53,6 +53,14 @@ impl DataType {
         }
     }
 
+    /// The flag that gives other motifs for this assay.
+    pub fn motifs_flag(self) -> &'static str {
+        match self {
+            DataType::Atac => "--ATAC-ref-path",
+            DataType::Dnase => "--DNASE-ref-path",
+        }
+    }
+
     /// The shift that cut sites shall have. Source: official README.
     pub fn target(self) -> Shift {
         match self {

@@ -19,7 +19,7 @@ const CANDIDATES: usize = 8 * SHOWN;
 const WIDTH: usize = 120;
 
 pub fn body(context: &Context) -> Result<Markup> {
-    let model = context.folder.kind.interpreted();
+    let model = context.folder.kind.explained();
     let head = |head: &str| {
         let path = context.folder.interpreted(&format!("{model}.{head}_scores.h5"));
         context.guarded_option(|| strongest(&path, CANDIDATES, WIDTH, context.console))

@@ -6,10 +6,10 @@ use maud::{Markup, html};
 use super::text;
 use crate::report::context::{Context, Evaluated};
 use crate::report::figures::examples::{Example, draw, without_bias};
-use crate::report::folder::Kind;
 use crate::report::html::missing;
 use crate::report::read::evaluation::{Evaluation, Region, chosen};
 use crate::report::read::signal::Signal;
+use crate::run::kind::Kind;
 
 /// Quantiles of observed counts, %.
 const QUANTILES: [usize; 5] = [99, 90, 75, 50, 25];

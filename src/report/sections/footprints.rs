@@ -11,11 +11,11 @@ use crate::footprint::motifs::CONTROL;
 use crate::footprint::{Footprint, LIMIT, figure, h5};
 use crate::report::context::Context;
 use crate::report::figures::Figure;
-use crate::report::folder::Kind;
 use crate::report::read::tables;
+use crate::run::kind::Kind;
 
 pub fn body(context: &Context) -> Result<Markup> {
-    let model = context.folder.kind.interpreted();
+    let model = context.folder.kind.explained();
     let (which, expected) = match context.folder.kind {
         Kind::Chrombpnet => (
             "the model without bias",

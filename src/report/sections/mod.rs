@@ -14,9 +14,9 @@ mod verdicts;
 use maud::{Markup, html};
 
 use super::context::Context;
-use super::folder::Kind;
 use super::html::{Section, page as whole_page};
 use crate::run::clock;
+use crate::run::kind::Kind;
 
 pub fn page(context: &Context, identity: &str) -> Markup {
     let kind = context.folder.kind;

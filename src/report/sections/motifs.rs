@@ -7,9 +7,9 @@ use super::{count_of, text};
 use crate::console::grouped;
 use crate::report::context::Context;
 use crate::report::figures::contributions::draw_motif;
-use crate::report::folder::Kind;
 use crate::report::html::problem;
 use crate::report::read::modisco;
+use crate::run::kind::Kind;
 
 pub fn body(context: &Context) -> Result<Markup> {
     let heads = ["profile", "counts"].map(|head| (head, table(context, head)));

@@ -10,7 +10,7 @@ use crate::pack::cache::{self, Fingerprint};
 use crate::report::context::Context;
 use crate::report::html::{missing, pairs, problem};
 use crate::report::read::tables;
-use crate::train::record::{QC_RECORD, RunRecord};
+use crate::run::record::{QC_RECORD, RunRecord};
 
 /// Models of a run, ours and the official tool's.
 const MODELS: [&str; 4] =

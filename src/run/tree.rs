@@ -23,6 +23,17 @@ impl OutputTree {
         Self { root: root.to_path_buf(), prefix }
     }
 
+    /// Errors when a prefix of file names (-fp) would lead out of the folders that a run has.
+    pub fn check_prefix(prefix: Option<&str>) -> Result<(), Problem> {
+        match prefix {
+            Some(prefix) if prefix.contains('/') => Err(Problem::new(format!(
+                "--file-prefix {prefix:?} holds a /, expected part of a name"
+            ))
+            .fix("name the folder with -o, and leave the / out of -fp")),
+            _ => Ok(()),
+        }
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

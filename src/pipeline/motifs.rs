@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::ExplainArgs;
-use super::stages::Outcome;
-use super::subject::{Kind, Subject};
+use super::Explain;
+use super::subject::Subject;
 use crate::motifs::{self, Request};
 use crate::pack::cache;
+use crate::run::kind::Kind;
+use crate::run::stages::Outcome;
 
 /// `evaluation/modisco_<head>/motifs.html`
 pub fn files(subject: &Subject) -> Vec<PathBuf> {
@@ -21,7 +22,7 @@ pub fn files(subject: &Subject) -> Vec<PathBuf> {
 }
 
 /// What the page depends on: `sampled`, the key of the contributions, and the database.
-pub fn key(subject: &Subject, explain: &ExplainArgs, sampled: &str) -> Result<String> {
+pub fn key(subject: &Subject, explain: &Explain, sampled: &str) -> Result<String> {
     Ok(match &explain.meme_db {
         None => sampled.to_string(),
         Some(db) => subject.stage_key(&[
@@ -33,12 +34,7 @@ pub fn key(subject: &Subject, explain: &ExplainArgs, sampled: &str) -> Result<St
 
 /// `afresh`: the contributions were made again. `renamed`: the page there was made with another
 /// database, or from something else.
-pub fn run(
-    subject: &Subject,
-    explain: &ExplainArgs,
-    afresh: bool,
-    renamed: bool,
-) -> Result<Outcome> {
+pub fn run(subject: &Subject, explain: &Explain, afresh: bool, renamed: bool) -> Result<Outcome> {
     let modisco = explain.modisco.as_deref();
     if let Err(problem) = motifs::find(modisco) {
         let fix = problem.way_out().unwrap_or_default();

@@ -2,48 +2,44 @@
 
 use serde_json::json;
 
-use super::{PATIENCE_STEPS, Report, Subject};
+use super::check::{self, Checked, PATIENCE_STEPS, Report};
+use super::machine::{self, Speed};
+use super::{Finding, Goal, sources};
 use crate::error::Problem;
 use crate::input::folds::{Folds, Split};
 use crate::input::regions::Region;
 use crate::model::Architecture;
-use crate::preflight::machine::{self, Speed};
-use crate::preflight::{Finding, Goal, sources};
 use crate::threads;
 
 /// Times a few steps of the engine.
 pub(super) fn measure(
-    subject: &Subject,
+    subject: &Checked,
     arch: Architecture,
     bias: Option<Architecture>,
     report: &mut Report,
 ) -> Option<Speed> {
-    let device = &subject.common.device;
-    let number = device.device.strip_prefix("cuda:").map(str::parse::<usize>);
-    let names_gpu = device.device == "cuda" || matches!(number, Some(Ok(_)));
-    let chosen = match device.choose() {
-        Ok(chosen) => chosen.device,
-        // A login node may check what a GPU node will train, so this is no failure.
-        Err(error) if names_gpu => {
-            let problem = super::problem(&error);
+    let chosen = match &subject.device {
+        Ok(chosen) => chosen,
+        Err(error) if subject.names_gpu => {
+            let problem = check::problem(error);
             let what = format!("time and GPU memory are not estimated: {}", problem.what());
             let fix = problem.way_out().unwrap_or_default().to_string();
             report.findings.push(Finding::warn("device", Problem::new(what).fix(fix)));
             return None;
         }
         Err(error) => {
-            report.findings.push(super::failed("device", &error));
+            report.findings.push(check::failed("device", error));
             return None;
         }
     };
-    // As in DeviceArgs::apply.
-    report.read("threads", threads::pool(device.threads).map_err(Into::into))?;
-    let batch = subject.common.batch_size;
-    report.read("time", machine::measure(&chosen, arch, bias, batch, PATIENCE_STEPS))
+    // As in Chosen::begin.
+    report.read("threads", threads::pool(chosen.threads).map_err(Into::into))?;
+    let batch = subject.batch_size;
+    report.read("time", machine::measure(&chosen.device, arch, bias, batch, PATIENCE_STEPS))
 }
 
 pub(super) fn about_machine(
-    subject: &Subject,
+    subject: &Checked,
     speed: Option<Speed>,
     regions: [&Option<Vec<Region>>; 2],
     folds: Option<&Folds>,
@@ -52,7 +48,7 @@ pub(super) fn about_machine(
     let Some(speed) = speed else { return };
     if let (Some(folds), [Some(peaks), Some(nonpeaks)]) = (folds, regions) {
         let (train, valid) = examples(subject, peaks, nonpeaks, folds);
-        report.findings.push(machine::time(&speed, train, valid, subject.common.epochs));
+        report.findings.push(machine::time(&speed, train, valid, subject.epochs));
         let seconds = machine::epoch_seconds(&speed, train, valid);
         report.estimates.insert("epoch_seconds".into(), json!(seconds));
     }
@@ -80,22 +76,21 @@ fn rows(regions: [&Option<Vec<Region>>; 2]) -> usize {
 }
 
 pub(super) fn disk(
-    subject: &Subject,
+    subject: &Checked,
     arch: Architecture,
     regions: [&Option<Vec<Region>>; 2],
     report: &mut Report,
 ) {
-    let common = subject.common;
     let output = machine::output_size(arch.parameter_count(), rows(regions));
-    let left = machine::disk_left(&common.output_dir);
-    let what = format!("on disk in {}", common.output_dir.display());
+    let left = machine::disk_left(subject.output_dir);
+    let what = format!("on disk in {}", subject.output_dir.display());
     let fix = "free some space, or choose another -o";
     report.findings.push(machine::enough("disk", output, left, &what, fix));
     report.estimates.insert("output_bytes".into(), json!(output));
-    let signal = common.signal().ok();
-    let cache = &common.cache.cache_dir;
+    let (inputs, signal) = (subject.inputs, subject.signal.as_ref().ok());
+    let cache = &inputs.cache_dir;
     // What cannot be read has failed above.
-    if let Ok(packs) = sources::packs_to_make(&common.genome, signal.as_ref(), cache)
+    if let Ok(packs) = sources::packs_to_make(&inputs.genome, signal, cache)
         && packs > 0
     {
         let what = format!("on disk for packs in {}", cache.display());
@@ -108,7 +103,7 @@ pub(super) fn disk(
 
 /// Training and validation examples of an epoch, before the filters on counts.
 fn examples(
-    subject: &Subject,
+    subject: &Checked,
     peaks: &[Region],
     nonpeaks: &[Region],
     folds: &Folds,

@@ -15,7 +15,7 @@ use crate::console::{self, Console};
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::run::prints::Print;
-use crate::train::stop::StopFlag;
+use crate::run::stop::StopFlag;
 
 /// How a stage went.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::footprints;
-use super::subject::{Kind, Subject};
+use super::subject::Subject;
 use crate::footprint::BiasResponse;
 use crate::predict::metrics::read_counts_pearsonr;
 use crate::predict::outputs::suffixed;
 use crate::quality::{self, Verdict, Verdicts};
+use crate::run::kind::Kind;
 
 pub fn path(subject: &Subject) -> PathBuf {
     subject.tree.evaluation("verdicts.json")
@@ -17,7 +18,7 @@ pub fn path(subject: &Subject) -> PathBuf {
 
 /// Grades what is there and writes it.
 pub fn write(subject: &Subject) -> Result<Verdicts> {
-    let verdicts = Verdicts::new(subject.kind.evaluated(), grade(subject));
+    let verdicts = Verdicts::new(subject.kind.stem(), grade(subject));
     verdicts.write(&path(subject))?;
     Ok(verdicts)
 }

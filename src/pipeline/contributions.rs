@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::stages::Outcome;
-use super::subject::{Kind, Subject, Which};
+use super::subject::{Subject, Which};
 use super::subsample;
+use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::commands::contribs::{self, ContribsArgs, Head, MethodName};
 use crate::predict::outputs::suffixed;
+use crate::run::kind::Kind;
+use crate::run::stages::Outcome;
 
 /// What is explained. Source: the official pipelines, which leave out the counts of the main model.
 fn heads(kind: Kind) -> Vec<Head> {
@@ -41,7 +43,7 @@ pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
     std::fs::create_dir_all(folder(subject))
         .with_context(|| format!("cannot make {}", folder(subject).display()))?;
     let args = ContribsArgs {
-        model_h5: vec![subject.explained.clone()],
+        model_h5: vec![subject.models.explained.clone()],
         regions: Some(subsample::path(subject)),
         genome: Some(subject.genome.clone()),
         chrom_sizes: Some(subject.chrom_sizes.clone()),
@@ -56,9 +58,9 @@ pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
         references: None,
         force: afresh,
         tqdm: 1,
-        cache: subject.cache.clone(),
-        device: subject.device_args.clone(),
-        console: subject.console_args,
+        cache: CacheArgs { cache_dir: subject.cache_dir.clone() },
+        device: DeviceArgs { device: "auto".into(), precision: None, threads: 0 },
+        console: ConsoleArgs { quiet: false, log_json: false, label: None },
     };
     let models = subject.read(Which::Explained)?;
     contribs::explain(&args, models, &subject.device, &subject.console)?;

@@ -1,4 +1,4 @@
-//! `pipeline` and `bias pipeline`: from reads to the report in one command.
+//! From reads to the report: a training, and everything that is made of its models.
 //!
 //! ```text
 //! reads | bigWig -> train (counts, shift figure, regions, bias scaling, training: as `train` does)
@@ -10,19 +10,17 @@
 //!                     `-> report           evaluation/overall_report.html, last
 //! ```
 //!
-//! `qc` and `bias qc` are the part below `train`, on any model and any inputs, after the shift figure
+//! `qc` is the part below `train`, on any model and any inputs, after the shift figure
 //! and `logs/qc.run.json`, which says what was looked at. A rerun keeps every
 //! stage whose files were made from the same inputs. Figures, motifs and report are there to be looked
 //! at: when one of them fails, it is told, and the exit code stays that of the rest.
 
 mod contributions;
 mod footprints;
-mod look;
 mod motifs;
 mod predictions;
 pub mod qc;
 mod shift;
-mod stages;
 mod subject;
 mod subsample;
 mod verdicts;
@@ -30,109 +28,103 @@ mod verdicts;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
 
-use self::stages::{Outcome, Stages};
-use self::subject::{Kind, Subject};
-use super::bias::{self, BiasTrainArgs};
-use super::train::{self, TrainArgs};
-use super::training::{self, Trained};
-use crate::cli::args::TrainingArgs;
+use self::subject::Subject;
+pub use self::subsample::SIZE as SUBSAMPLE;
+use crate::console::Console;
 use crate::error::Problem;
+use crate::motifs as modisco;
 use crate::quality::Verdicts;
 use crate::report;
-use crate::train::stop::StopFlag;
+use crate::run::claim::Claim;
+use crate::run::stages::{Outcome, Stages};
+use crate::run::stop::StopFlag;
+use crate::train::{Setup, Trained, bias, chrombpnet};
 
-/// What is done with a trained model.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Explanation")]
-pub struct ExplainArgs {
-    /// Peaks whose contributions are computed, drawn as the official pipelines draw; 0 for none
-    #[arg(long, value_name = "N", default_value_t = subsample::SIZE)]
+/// How a trained model is explained.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// Peaks whose contributions are computed; 0: none.
     pub num_interpret: usize,
-
-    /// Motif database in MEME format, to name the motifs that are found
-    #[arg(long, value_name = "FILE")]
+    /// Motif database in MEME format.
     pub meme_db: Option<PathBuf>,
-
-    /// tfmodisco-lite's program [default: modisco on PATH]
-    #[arg(long, value_name = "PATH")]
+    /// tfmodisco-lite's program; `None`: `modisco` on the PATH.
     pub modisco: Option<PathBuf>,
 }
 
-impl ExplainArgs {
+impl Explain {
     /// Before the long work: what is named must be there.
-    fn check(&self) -> Result<(), Problem> {
-        if let Some(modisco) = &self.modisco {
-            crate::motifs::find(Some(modisco))?;
+    pub fn check(&self) -> Result<(), Problem> {
+        if let Some(program) = &self.modisco {
+            modisco::find(Some(program))?;
         }
-        crate::motifs::check_database(self.meme_db.as_deref())
+        modisco::check_database(self.meme_db.as_deref())
     }
 }
 
-const STRICT: &str = "End with an error when a verdict is a fail; refuse reads on contigs that the \
-                      genome lacks or past a contig's end, instead of dropping them";
-
-/// Train a ChromBPNet model, evaluate it on the test chromosomes, and explain it.
-///
-/// Takes every flag of `train`, and leaves what `train`, `predict`, `footprints`, `contribs` and
-/// `report` make, under the official names. Run again, it goes on where it stopped.
-#[derive(Args, Clone, Debug)]
-#[command(mut_arg("strict", |arg| arg.help(STRICT)))]
-pub struct PipelineArgs {
-    #[command(flatten)]
-    pub train: TrainArgs,
-    #[command(flatten)]
-    pub explain: ExplainArgs,
+/// The training that a pipeline begins with.
+#[derive(Clone, Debug)]
+pub enum Training {
+    Bias(bias::Job),
+    Chrombpnet(chrombpnet::Job),
 }
 
-/// Train a bias model, evaluate it on the test chromosomes, and explain it.
-///
-/// Takes every flag of `bias train`. Run again, it goes on where it stopped.
-#[derive(Args, Clone, Debug)]
-#[command(mut_arg("strict", |arg| arg.help(STRICT)))]
-pub struct BiasPipelineArgs {
-    #[command(flatten)]
-    pub train: BiasTrainArgs,
-    #[command(flatten)]
-    pub explain: ExplainArgs,
-}
-
-pub fn run(args: &PipelineArgs) -> Result<()> {
-    args.explain.check()?;
-    let meme_db = args.explain.meme_db.as_ref();
-    training::refuse_as_input(&args.train.common, "chrombpnet", "--meme-db", meme_db)?;
-    let trained = train::train(&args.train)?;
-    after_training(Kind::Chrombpnet, trained, &args.train.common, &args.explain)
-}
-
-pub fn run_bias(args: &BiasPipelineArgs) -> Result<()> {
-    args.explain.check()?;
-    let meme_db = args.explain.meme_db.as_ref();
-    training::refuse_as_input(&args.train.common, "bias", "--meme-db", meme_db)?;
-    let trained = bias::train(&args.train)?;
-    after_training(Kind::Bias, trained, &args.train.common, &args.explain)
-}
-
-fn after_training(
-    kind: Kind,
-    trained: Trained,
-    args: &TrainingArgs,
-    explain: &ExplainArgs,
-) -> Result<()> {
-    let subject = Subject::of_run(kind, &trained, args)?;
-    let mut stages = stages(&subject, args.force)?;
-    for (part, time) in trained.run.times() {
-        stages.add(part, time, Outcome::Done);
+impl Training {
+    pub fn setup(&self) -> &Setup {
+        match self {
+            Self::Bias(job) => &job.setup,
+            Self::Chrombpnet(job) => &job.setup,
+        }
     }
-    if trained.run.is_done() {
-        stages.add("training", Default::default(), Outcome::Kept);
+
+    /// What the job reads and writes.
+    pub fn claim(&self) -> Claim {
+        match self {
+            Self::Bias(job) => job.claim(),
+            Self::Chrombpnet(job) => job.claim(),
+        }
     }
-    let verdicts = evaluate(&subject, explain, stages)?;
-    if args.reads.strict {
-        verdicts.refuse_failed()?;
+
+    /// Trains, or finds that it is done already.
+    pub fn run(&self, console: &Console) -> Result<Trained> {
+        match self {
+            Self::Bias(job) => job.run(console),
+            Self::Chrombpnet(job) => job.run(console),
+        }
     }
-    Ok(())
+}
+
+/// A training, and what is made of its models.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub training: Training,
+    pub explain: Explain,
+    /// A failed verdict is an error.
+    pub strict: bool,
+}
+
+impl Job {
+    /// Trains, evaluates, explains and reports; goes on where an earlier run stopped.
+    ///
+    /// Errors: those of training and of each stage whose files others need.
+    pub fn run(&self, console: &Console) -> Result<()> {
+        self.explain.check()?;
+        self.training.claim().reads("--meme-db", &self.explain.meme_db).check()?;
+        let trained = self.training.run(console)?;
+        let subject = Subject::of_run(&trained)?;
+        let mut stages = stages(&subject, self.training.setup().force)?;
+        for (part, time) in trained.run.times() {
+            stages.add(part, time, Outcome::Done);
+        }
+        if trained.run.is_done() {
+            stages.add("training", Default::default(), Outcome::Kept);
+        }
+        let verdicts = evaluate(&subject, &self.explain, stages)?;
+        if self.strict {
+            verdicts.refuse_failed()?;
+        }
+        Ok(())
+    }
 }
 
 /// The stages of a run are remembered beside what they make.
@@ -142,7 +134,7 @@ fn stages(subject: &Subject, force: bool) -> Result<Stages> {
 }
 
 /// Everything after training.
-fn evaluate(subject: &Subject, explain: &ExplainArgs, mut stages: Stages) -> Result<Verdicts> {
+fn evaluate(subject: &Subject, explain: &Explain, mut stages: Stages) -> Result<Verdicts> {
     let page = subject.tree.evaluation("overall_report.html");
     stages.show(vec![page.clone(), verdicts::path(subject)]);
     let key = subject.stage_key(&[]);

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::stages::Outcome;
 use super::subject::{Subject, Which};
 use crate::batch::sampler::fixed_plan;
 use crate::commands::regions::{self, RegionFilter, RegionSet};
 use crate::predict::outputs::suffixed;
 use crate::predict::score::{self, Groups};
+use crate::run::stages::Outcome;
 
 /// `evaluation/<stem>_predictions.h5` and `evaluation/<stem>_metrics.json`.
 pub fn files(subject: &Subject) -> Vec<PathBuf> {
-    let prefix = subject.evaluation_prefix(subject.kind.evaluated());
+    let prefix = subject.evaluation_prefix(subject.kind.stem());
     ["_predictions.h5", "_metrics.json"].map(|name| suffixed(&prefix, name)).into()
 }
 
@@ -45,7 +45,7 @@ pub fn run(subject: &Subject) -> Result<Outcome> {
         plan: &plan,
         batch_size: subject.batch_size,
         groups: Groups::PeaksAndNonpeaks,
-        prefix: &subject.evaluation_prefix(subject.kind.evaluated()),
+        prefix: &subject.evaluation_prefix(subject.kind.stem()),
         logits: false,
     };
     for member in &mut ensemble.members {

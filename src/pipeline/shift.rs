@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::stages::Outcome;
 use super::subject::Subject;
 use crate::commands::shift_qc;
 use crate::predict::outputs::suffixed;
+use crate::run::stages::Outcome;
 
 fn prefix(subject: &Subject) -> PathBuf {
     subject.tree.evaluation(shift_qc::STEM)

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::stages::Outcome;
 use super::subject::{Subject, Which};
 use crate::batch::sampler::fixed_plan;
 use crate::commands::footprints::Made;
@@ -13,6 +12,7 @@ use crate::footprint::motifs::CONTROL;
 use crate::footprint::{figure, h5, motifs};
 use crate::plot::canvas::with_extension;
 use crate::predict::outputs::suffixed;
+use crate::run::stages::Outcome;
 
 /// `evaluation/<stem>`, before `_max_bias_response.txt` and `.<motif>.footprint.png`.
 pub fn prefix(subject: &Subject) -> PathBuf {
