@@ -124,6 +124,11 @@ impl SignalPack {
         self.ids.get(name).copied()
     }
 
+    /// Checksum of contigs and counts.
+    pub fn checksum(&self) -> u64 {
+        self.header.checksum
+    }
+
     /// What the pack was made from; `None` for one made in memory.
     pub fn source(&self) -> Option<&Fingerprint> {
         self.header.source.as_ref()

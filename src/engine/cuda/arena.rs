@@ -5,7 +5,7 @@ use std::ops::Index;
 
 use anyhow::Result;
 
-use super::device::{Address, Device};
+use super::device::{Address, Detached, Device};
 use crate::console::grouped;
 
 /// A planned buffer.
@@ -55,6 +55,11 @@ impl Arena {
             }
         }
         Ok(())
+    }
+
+    /// Takes everything from the device.
+    pub fn detach(&self, device: &mut impl Device) -> Result<Vec<Detached>> {
+        self.buffers.iter().map(|buffer| device.detach(buffer.address)).collect()
     }
 
     /// Bytes of all buffers.

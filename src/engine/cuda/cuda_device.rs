@@ -13,7 +13,7 @@ use cudarc::driver::sys::{self, CUfunction_attribute_enum as Attribute};
 use cudarc::driver::{DriverError, result};
 
 use super::binaries;
-use super::device::{Address, Device, Launch, Prepared};
+use super::device::{Address, Detached, Device, Launch, Location, Prepared};
 use super::driver::{self, Gpu};
 use super::graph::Links;
 use super::ops::hopper::Core;
@@ -279,6 +279,29 @@ impl Device for CudaDevice {
         self.buffers.swap_remove(index);
         // SAFETY: allocated by `alloc`, and nothing that uses it is under way.
         unsafe { result::free_sync(at.raw()) }.map_err(|e| problem("cannot free memory", e).into())
+    }
+
+    fn detach(&mut self, at: Address) -> Result<Detached> {
+        let Some(index) = self.buffers.iter().position(|b| b.address == at.raw()) else {
+            anyhow::bail!("{at:?} is not the beginning of a buffer");
+        };
+        let device = self.device;
+        // SAFETY: the device is valid; the context, which keeps the memory, is released after it.
+        let context = unsafe { result::primary_ctx::retain(device) }
+            .map_err(|e| problem("cannot retain the CUDA context", e))?
+            as usize;
+        let Buffer { address, .. } = self.buffers.swap_remove(index);
+        // SAFETY: retained above; allocated by `alloc`, and nothing that uses it is under way. Errors have nobody
+        // to tell.
+        Ok(Detached::new(move || unsafe {
+            let _ = result::ctx::set_current(context as sys::CUcontext);
+            let _ = result::free_sync(address);
+            let _ = result::primary_ctx::release(device);
+        }))
+    }
+
+    fn location(&self) -> Location {
+        Location::Gpu(self.gpu.ordinal)
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -156,6 +156,32 @@ pub struct Prepared {
     pub handle: usize,
 }
 
+/// Where memory lies. Devices in one place can use each other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// The GPU of this number.
+    Gpu(u32),
+    /// The memory of an emulated device.
+    Emulated(u64),
+}
+
+/// Memory that belongs to no device any more: it is given back when this is dropped.
+pub struct Detached(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Detached {
+    pub fn new(free: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(free)))
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if let Some(free) = self.0.take() {
+            free();
+        }
+    }
+}
+
 /// A GPU, or the host in its place.
 ///
 /// Work is done in the order of the calls. Errors name the kernel, the launch's shape and what the driver or the
@@ -165,6 +191,9 @@ pub trait Device {
     fn alloc(&mut self, bytes: usize, label: &str) -> Result<Address>;
     /// Waits for the work before it, and gives memory back; `at` is what `alloc` returned.
     fn free(&mut self, at: Address) -> Result<()>;
+    /// Takes memory from the device, which must have no work under way that uses it when it is given back.
+    fn detach(&mut self, at: Address) -> Result<Detached>;
+    fn location(&self) -> Location;
     /// Of the whole device, whoever uses it.
     fn memory_bytes(&self) -> u64;
     /// Bytes that `alloc` may still find.

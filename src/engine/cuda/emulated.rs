@@ -2,11 +2,12 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use bytemuck::{Pod, Zeroable};
 
-use super::device::{Address, Device, Launch, Prepared, TensorMap, Walk};
+use super::device::{Address, Detached, Device, Launch, Location, Prepared, TensorMap, Walk};
 use super::ops::hopper::Core;
 use super::schedule::Schedule;
 use crate::error::Problem;
@@ -84,18 +85,43 @@ pub fn kernels() -> Vec<EmulatedKernel> {
     kernels
 }
 
-pub struct EmulatedDevice {
+/// An open device of the emulator: its memory.
+struct Open {
     handle: NonNull<Handle>,
+    uploaded_bytes: u64,
+}
+
+// SAFETY: the handle is owned and every call on it goes through a lock; the runtime keeps no state of the calling
+// thread between calls.
+unsafe impl Send for Open {}
+
+impl Open {
+    fn call(&self, call: impl FnOnce(*mut Handle) -> c_int) -> Result<()> {
+        if call(self.handle.as_ptr()) == 0 {
+            return Ok(());
+        }
+        // SAFETY: the handle is open; its text lives until the next call on it.
+        let text = unsafe { CStr::from_ptr(cbp_emu_error(self.handle.as_ptr())) };
+        Err(Problem::new(format!("emulated device: {}", text.to_string_lossy())).into())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // SAFETY: opened in `EmulatedDevice::new`, closed only here.
+        unsafe { cbp_emu_close(self.handle.as_ptr()) }
+    }
+}
+
+#[derive(Clone)]
+pub struct EmulatedDevice {
+    open: Arc<Mutex<Open>>,
     options: Options,
     /// Seed of the order of a schedule's launches; `None`: as they were added.
     order: Option<u64>,
     core: Core,
     free_bytes: u64,
 }
-
-// SAFETY: the handle is owned and every call on it takes `self`; the runtime keeps no state of the calling thread
-// between calls.
-unsafe impl Send for EmulatedDevice {}
 
 impl EmulatedDevice {
     pub fn new(options: Options) -> Self {
@@ -118,7 +144,8 @@ impl EmulatedDevice {
         let handle =
             NonNull::new(unsafe { cbp_emu_open(&raw) }).expect("memory for an emulated device");
         let order = options.checks.map(|checks| checks.seed);
-        Self { handle, options, order, core: Core::Portable, free_bytes: MEMORY_BYTES }
+        let open = Arc::new(Mutex::new(Open { handle, uploaded_bytes: 0 }));
+        Self { open, options, order, core: Core::Portable, free_bytes: MEMORY_BYTES }
     }
 
     /// The device as one that `core` fits.
@@ -139,20 +166,17 @@ impl EmulatedDevice {
         self
     }
 
-    fn check(&self, status: c_int) -> Result<()> {
-        if status == 0 {
-            return Ok(());
-        }
-        // SAFETY: the handle is open; its text lives until the next call on it.
-        let text = unsafe { CStr::from_ptr(cbp_emu_error(self.handle.as_ptr())) };
-        Err(Problem::new(format!("emulated device: {}", text.to_string_lossy())).into())
+    /// Bytes that were uploaded, by this device and its clones, which share its memory.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.open().uploaded_bytes
     }
-}
 
-impl Drop for EmulatedDevice {
-    fn drop(&mut self) {
-        // SAFETY: opened in `new`, closed only here.
-        unsafe { cbp_emu_close(self.handle.as_ptr()) }
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, call: impl FnOnce(*mut Handle) -> c_int) -> Result<()> {
+        self.open().call(call)
     }
 }
 
@@ -161,17 +185,27 @@ impl Device for EmulatedDevice {
         let label = c_string(label);
         let mut address = 0;
         // SAFETY: the handle is open, the label is copied during the call.
-        let status =
-            unsafe { cbp_emu_alloc(self.handle.as_ptr(), bytes, label.as_ptr(), &mut address) };
-        self.check(status)?;
+        self.call(|handle| unsafe { cbp_emu_alloc(handle, bytes, label.as_ptr(), &mut address) })?;
         Ok(Address::from_raw(address))
     }
 
     /// Later use of the memory is reported.
     fn free(&mut self, at: Address) -> Result<()> {
         // SAFETY: the handle is open.
-        let status = unsafe { cbp_emu_free(self.handle.as_ptr(), at.raw()) };
-        self.check(status)
+        self.call(|handle| unsafe { cbp_emu_free(handle, at.raw()) })
+    }
+
+    fn detach(&mut self, at: Address) -> Result<Detached> {
+        let open = Arc::clone(&self.open);
+        Ok(Detached::new(move || {
+            let open = open.lock().unwrap_or_else(PoisonError::into_inner);
+            // SAFETY: the handle is open. An error has nobody to tell.
+            let _ = open.call(|handle| unsafe { cbp_emu_free(handle, at.raw()) });
+        }))
+    }
+
+    fn location(&self) -> Location {
+        Location::Emulated(Arc::as_ptr(&self.open) as u64)
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -184,24 +218,23 @@ impl Device for EmulatedDevice {
 
     fn upload(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
         // SAFETY: the handle is open, the runtime checks the range of `to` and reads `bytes` only.
-        let status = unsafe {
-            cbp_emu_upload(self.handle.as_ptr(), to.raw(), bytes.as_ptr().cast(), bytes.len())
-        };
-        self.check(status)
+        self.call(|handle| unsafe {
+            cbp_emu_upload(handle, to.raw(), bytes.as_ptr().cast(), bytes.len())
+        })?;
+        self.open().uploaded_bytes += bytes.len() as u64;
+        Ok(())
     }
 
     fn download(&mut self, from: Address, out: &mut [u8]) -> Result<()> {
         // SAFETY: the handle is open, the runtime checks the range of `from` and fills `out` only.
-        let status = unsafe {
-            cbp_emu_download(self.handle.as_ptr(), from.raw(), out.as_mut_ptr().cast(), out.len())
-        };
-        self.check(status)
+        self.call(|handle| unsafe {
+            cbp_emu_download(handle, from.raw(), out.as_mut_ptr().cast(), out.len())
+        })
     }
 
     fn zero(&mut self, at: Address, bytes: usize) -> Result<()> {
         // SAFETY: the handle is open, the runtime checks the range.
-        let status = unsafe { cbp_emu_zero(self.handle.as_ptr(), at.raw(), bytes) };
-        self.check(status)
+        self.call(|handle| unsafe { cbp_emu_zero(handle, at.raw(), bytes) })
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<()> {
@@ -210,9 +243,9 @@ impl Device for EmulatedDevice {
         // SAFETY: the handle is open; strings, shapes and arguments are copied or only read during the call, and the
         // runtime compares the size of the arguments with the kernel's. With checks off, addresses inside the
         // arguments are the caller's promise (`Options::checks`).
-        let status = unsafe {
+        self.call(|handle| unsafe {
             cbp_emu_launch(
-                self.handle.as_ptr(),
+                handle,
                 kernel.as_ptr(),
                 launch.grid.as_ptr(),
                 launch.block.as_ptr(),
@@ -221,8 +254,7 @@ impl Device for EmulatedDevice {
                 args.len(),
                 label.as_ptr(),
             )
-        };
-        self.check(status)
+        })
     }
 
     fn prepare(&mut self, schedule: Schedule) -> Result<Prepared> {

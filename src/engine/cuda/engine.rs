@@ -24,6 +24,7 @@ const N: u8 = 4;
 
 /// The engine on one device.
 pub struct CudaEngine<D: Device> {
+    /// Dropped first, which ends all work: others may hold the packs, or nobody.
     pub(super) device: D,
     pub(super) precision: Precision,
     pub(super) main: Architecture,
@@ -55,7 +56,7 @@ impl<D: Device> CudaEngine<D> {
         let Branches { main, bias } = checks::checked(branches.into())?;
         let tracks = tracks.into();
         let resident =
-            tracks.as_ref().map(|tracks| Resident::upload(tracks, &mut device)).transpose()?;
+            tracks.as_ref().map(|tracks| Resident::open(tracks, &mut device)).transpose()?;
         let mut arena = Arena::default();
         let state_at = arena.plan::<StepState>("step state", 1);
         let main_weights = Weights::plan(&main.arch, precision, "main", &mut arena);
@@ -97,10 +98,10 @@ impl<D: Device> CudaEngine<D> {
 
     /// All device memory of this engine.
     pub(super) fn arenas(&self) -> impl Iterator<Item = &Arena> {
-        let packs = self.resident.as_ref().map(|packs| &packs.arena);
+        let packs = self.resident.iter().flat_map(Resident::arenas);
         let session = self.session.as_ref().map(|s| [&s.workspace.arena, &s.arena]);
         let explainer = self.explainer.as_ref().map(Explainer::plan);
-        packs.into_iter().chain([&self.arena]).chain(session.into_iter().flatten()).chain(explainer)
+        packs.chain([&self.arena]).chain(session.into_iter().flatten()).chain(explainer)
     }
 }
 

@@ -259,7 +259,7 @@ impl<D: Device> Train for CudaTrainer<D> {
             arch,
             weights,
             weights_arena: &engine.arena,
-            genome: &resident.genome,
+            genome: &resident.genome.at,
             precision: engine.precision,
         };
         let device = &mut engine.device;

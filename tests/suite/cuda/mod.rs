@@ -5,6 +5,7 @@ mod commands;
 mod contributions;
 mod gradients;
 mod int8;
+mod resident;
 mod runs;
 mod sequences;
 
