@@ -1,26 +1,23 @@
 //! `footprints`: what models predict around motifs that stand in background sequences.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::inputs;
-use super::models::{Ensemble, Models};
 use super::prefix;
-use super::regions::{self, RegionFilter};
-use crate::batch::Example;
 use crate::batch::sampler::fixed_plan;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
-use crate::console::Console;
-use crate::engine::Explain;
 use crate::error::Problem;
-use crate::footprint::{self, BiasResponse, Footprint, Motif, figure, h5, motifs};
+use crate::footprint::made::Made;
+use crate::footprint::{Motif, figure, motifs};
 use crate::input::folds::{self, Split};
+use crate::pack::inputs;
 use crate::plot::canvas::with_extension;
+use crate::predict::models::Models;
 use crate::predict::outputs::suffixed;
+use crate::predict::regions::{self, RegionFilter};
 use crate::run::claim::Claim;
-use crate::store::Tracks;
 
 /// Marginal footprints: each motif is put into the middle of the background regions on the test
 /// chromosomes, and the predicted profiles of both strands are averaged.
@@ -165,57 +162,6 @@ fn claim(args: &FootprintsArgs, motifs: &[Motif]) -> Claim {
         .writes("-op", names.map(|name| suffixed(&args.output_prefix, name)))
         .writes("-op", figures)
         .prefix("-op", &args.output_prefix)
-}
-
-/// Footprints of one model, the control first, and the verdict on its enzyme's.
-pub struct Made {
-    pub footprints: Vec<Footprint>,
-    /// `None` without an enzyme motif.
-    pub response: Option<BiasResponse>,
-}
-
-impl Made {
-    /// Errors: a motif longer than the model's input; those of the engine.
-    pub fn new(
-        models: &mut Ensemble<dyn Explain>,
-        tracks: &Tracks,
-        plan: &[Example],
-        motifs: &[Motif],
-        batch_size: usize,
-        console: &Console,
-    ) -> Result<Self> {
-        let total = plan.len() * (motifs.len() + 1);
-        let mut progress = console.progress("footprints", total as u64);
-        let arch = *models.arch();
-        let footprints = footprint::footprints(
-            &mut |codes, out| {
-                *out = models.predict_sequences(codes)?.mean;
-                Ok(())
-            },
-            &arch,
-            tracks,
-            plan,
-            motifs,
-            batch_size,
-            &mut |done| progress.advance(done as u64, ""),
-        )?;
-        progress.finish();
-        let enzyme = motifs.iter().zip(&footprints[1..]).filter(|(motif, _)| motif.is_enzyme());
-        let response = BiasResponse::of(enzyme.map(|(_, footprint)| footprint));
-        if let Some(response) = &response {
-            console.info(format!("response to the enzyme's motifs: {}", response.line()));
-        }
-        Ok(Self { footprints, response })
-    }
-
-    /// Writes the h5 and `PREFIX_max_bias_response.txt`.
-    pub fn write(&self, prefix: &Path, h5: &Path) -> Result<()> {
-        h5::write(h5, &self.footprints)?;
-        match &self.response {
-            Some(response) => response.write(&suffixed(prefix, "_max_bias_response.txt")),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

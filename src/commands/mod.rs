@@ -22,7 +22,4 @@ pub mod report;
 pub mod train;
 pub mod variants;
 
-pub(crate) mod inputs;
-pub mod models;
-pub(crate) mod regions;
-pub(crate) mod shift_qc;
+mod shift_qc;

@@ -9,7 +9,6 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::inputs;
 use super::shift_qc::{self, ShiftQcArgs};
 use crate::cli::args::{CacheArgs, DataType};
 use crate::cli::reads_args::ReadsArgs;
@@ -18,6 +17,7 @@ use crate::error::Problem;
 use crate::files::bigwig;
 use crate::input::chrom_sizes;
 use crate::input::reads::Contigs;
+use crate::pack::inputs;
 use crate::pack::reads::{self, Reads, SignalInput};
 use crate::pack::{cache, genome, signal};
 use crate::plot::canvas::with_extension;

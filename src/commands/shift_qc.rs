@@ -1,24 +1,20 @@
 //! `pack shift-qc`: the composition around the cut sites of a bigWig, beside the textbook.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
-use super::{inputs, prefix};
+use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType};
-use crate::console::Console;
 use crate::error::Problem;
-use crate::input::folds::{self, Folds, Split};
+use crate::input::folds::{self, Split};
+use crate::pack::inputs;
 use crate::pack::shift::ReferenceMotifs;
-use crate::pack::shift::qc::ShiftQc;
+use crate::pack::shift::qc::{self, ShiftQc};
 use crate::plot::canvas::with_extension;
 use crate::run::claim::Claim;
-use crate::store::Tracks;
 use crate::threads;
-
-/// Stem of the figure in `evaluation/` of a run.
-pub const STEM: &str = "bw_shift_qc";
 
 #[derive(Args)]
 #[command(next_help_heading = "Inputs")]
@@ -57,7 +53,7 @@ pub struct ShiftQcArgs {
 pub fn run(mut args: ShiftQcArgs) -> Result<()> {
     let console = args.console.console();
     prefix::check(&args.output_prefix, "-op")?;
-    args.output_prefix = prefix::named(&args.output_prefix, STEM);
+    args.output_prefix = prefix::named(&args.output_prefix, qc::STEM);
     let files = ["svg", "png", "tsv"].map(|end| with_extension(&args.output_prefix, end));
     let _claimed = Claim::new("pack shift-qc")
         .reads("-g", [&args.genome])
@@ -101,34 +97,9 @@ pub fn run(mut args: ShiftQcArgs) -> Result<()> {
         None => args.chromosomes,
     };
     inputs::refuse_disputed(&tracks.disputed, chromosomes.iter().map(String::as_str))?;
-    let qc = ShiftQc::new(genome, signal, &chromosomes, args.data_type, &motifs)?;
-    qc.write(&args.output_prefix)?;
-    say(&qc, &console);
+    let found = ShiftQc::new(genome, signal, &chromosomes, args.data_type, &motifs)?;
+    found.write(&args.output_prefix)?;
+    found.say(&console);
     console.info(format!("wrote {}.svg, .png and .tsv", args.output_prefix.display()));
     Ok(())
-}
-
-/// The figure of a run's counts, on the first validation chromosome as officially, under `prefix`;
-/// `None` where the fold has none. `reference`: motifs in place of the official ones.
-pub fn of_fold(
-    tracks: &Tracks,
-    folds: &Folds,
-    data_type: DataType,
-    reference: Option<&Path>,
-    prefix: &Path,
-) -> Result<Option<ShiftQc>> {
-    let Some(first) = folds.names(Split::Valid).get(..1) else { return Ok(None) };
-    let motifs = ReferenceMotifs::open(reference, data_type)?;
-    let signal = tracks.signal.as_ref().context("no signal")?;
-    let qc = ShiftQc::new(&tracks.genome, signal, first, data_type, &motifs)?;
-    qc.write(prefix)?;
-    Ok(Some(qc))
-}
-
-/// What it found; a warning where the cut sites seem to be elsewhere.
-pub fn say(qc: &ShiftQc, console: &Console) {
-    match qc.best_match().0 {
-        0 => console.info(qc.summary()),
-        _ => console.warning(qc.summary()),
-    }
 }

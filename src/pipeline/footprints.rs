@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use super::subject::{Subject, Which};
 use crate::batch::sampler::fixed_plan;
-use crate::commands::footprints::Made;
-use crate::commands::regions::{self, RegionFilter};
+use crate::footprint::made::Made;
 use crate::footprint::motifs::CONTROL;
 use crate::footprint::{figure, h5, motifs};
 use crate::plot::canvas::with_extension;
 use crate::predict::outputs::suffixed;
+use crate::predict::regions::{self, RegionFilter};
 use crate::run::stages::Outcome;
 
 /// `evaluation/<stem>`, before `_max_bias_response.txt` and `.<motif>.footprint.png`.

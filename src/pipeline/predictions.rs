@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::subject::{Subject, Which};
 use crate::batch::sampler::fixed_plan;
-use crate::commands::regions::{self, RegionFilter, RegionSet};
 use crate::predict::outputs::suffixed;
+use crate::predict::regions::{self, RegionFilter, RegionSet};
 use crate::predict::score::{self, Groups};
 use crate::run::stages::Outcome;
 

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::subject::{Models, Subject};
 use super::{Explain, evaluate, predictions, shift, stages};
-use crate::commands::inputs;
 use crate::console::Console;
 use crate::engine::Chosen;
 use crate::error::Problem;
 use crate::files::keras_h5::{self, Role};
 use crate::input::{chrom_sizes, folds, regions};
+use crate::pack::inputs;
 use crate::pack::shift::DataType;
 use crate::preflight::Inputs;
 use crate::run::claim::Claim;

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::subject::Subject;
-use crate::commands::shift_qc;
+use crate::pack::shift::qc::{self, ShiftQc};
 use crate::predict::outputs::suffixed;
 use crate::run::stages::Outcome;
 
 fn prefix(subject: &Subject) -> PathBuf {
-    subject.tree.evaluation(shift_qc::STEM)
+    subject.tree.evaluation(qc::STEM)
 }
 
 pub fn files(subject: &Subject) -> Vec<PathBuf> {
@@ -20,10 +20,10 @@ pub fn files(subject: &Subject) -> Vec<PathBuf> {
 
 pub fn run(subject: &Subject) -> Result<Outcome> {
     let (tracks, folds) = (&subject.tracks, &subject.folds);
-    let qc = shift_qc::of_fold(tracks, folds, subject.data_type, None, &prefix(subject))?;
-    Ok(match qc {
-        Some(qc) => {
-            shift_qc::say(&qc, &subject.console);
+    let found = ShiftQc::of_fold(tracks, folds, subject.data_type, None, &prefix(subject))?;
+    Ok(match found {
+        Some(found) => {
+            found.say(&subject.console);
             Outcome::Done
         }
         None => Outcome::NotRun("the fold has no validation chromosome".into()),

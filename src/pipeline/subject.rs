@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::commands::models;
 use crate::console::Console;
 use crate::engine::Device;
 use crate::files::keras_h5::Role;
 use crate::input::folds::{self, Folds};
 use crate::pack::shift::DataType;
+use crate::predict::models;
 use crate::run::kind::Kind;
 use crate::run::prints::Print;
 use crate::run::tree::OutputTree;

@@ -12,7 +12,6 @@ use super::fit::{Ended, FitConfig, fit};
 use super::setup::Setup;
 use crate::batch::Example;
 use crate::batch::sampler::{Sampler, Site};
-use crate::commands::{inputs, shift_qc};
 use crate::console::Console;
 use crate::engine::Train;
 use crate::error::Problem;
@@ -23,7 +22,9 @@ use crate::input::folds::{self, Folds, Split};
 use crate::input::regions::{self, Region};
 use crate::model::ParameterSet;
 use crate::pack::cache::Watched;
+use crate::pack::inputs;
 use crate::pack::reads::{self, SignalInput};
+use crate::pack::shift::qc::{self, ShiftQc};
 use crate::preflight::{self, Data, Training};
 use crate::report;
 use crate::run::claim::Claimed;
@@ -300,9 +301,9 @@ impl TrainingRun {
     /// without it a run goes on.
     fn shift_qc(&self, tracks: &Tracks, folds: &Folds) {
         let Setup { data_type, reference_motifs, .. } = &self.setup;
-        let prefix = self.tree.evaluation(shift_qc::STEM);
-        match shift_qc::of_fold(tracks, folds, *data_type, reference_motifs.as_deref(), &prefix) {
-            Ok(Some(qc)) => shift_qc::say(&qc, &self.console),
+        let prefix = self.tree.evaluation(qc::STEM);
+        match ShiftQc::of_fold(tracks, folds, *data_type, reference_motifs.as_deref(), &prefix) {
+            Ok(Some(found)) => found.say(&self.console),
             Ok(None) => {}
             Err(error) => self.console.warning(format!("no figure of the shift: {error}")),
         }

@@ -13,7 +13,6 @@ use clap::{Args, ValueEnum};
 use self::outputs::Outputs;
 use self::run::Run;
 use self::work::Work;
-use super::models::Models;
 use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::console::Console;
@@ -21,6 +20,7 @@ use crate::engine::{Device, Heads};
 use crate::error::Problem;
 use crate::interpret::reference_file::ReferenceFile;
 use crate::interpret::{Method, References};
+use crate::predict::models::Models;
 use crate::run::claim::Claim;
 
 /// Shuffled references per sequence. Source: official `interpret`.

@@ -7,9 +7,6 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::ContribsArgs;
-use crate::commands::inputs;
-use crate::commands::models::Models;
-use crate::commands::regions::{self, RegionFilter};
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::contributions_h5::Rows;
@@ -18,6 +15,9 @@ use crate::input::chrom_sizes::{self, ChromSizes};
 use crate::input::fasta;
 use crate::input::regions::Region;
 use crate::model::Architecture;
+use crate::pack::inputs;
+use crate::predict::models::Models;
+use crate::predict::regions::{self, RegionFilter};
 use crate::store::{GenomePack, Tracks};
 
 /// The sequences to explain, in the order of the h5.

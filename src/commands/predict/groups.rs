@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::PredictArgs;
-use crate::commands::models::{ModelFile, Models};
 use crate::commands::prefix as prefixes;
 use crate::console::Console;
 use crate::files::keras_h5::Role;
+use crate::predict::models::{ModelFile, Models};
 use crate::predict::outputs::suffixed;
 
 /// Models of one role.

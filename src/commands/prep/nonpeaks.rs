@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::args::{CacheArgs, ConsoleArgs};
-use crate::commands::{inputs, prefix};
+use crate::commands::prefix;
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::nonpeaks_bed;
@@ -16,6 +16,7 @@ use crate::input::chrom_sizes;
 use crate::input::folds::{self, Folds};
 use crate::input::intervals::{self, BedRow};
 use crate::input::regions::{self, Region};
+use crate::pack::inputs;
 use crate::prep::exclude::{Exclusions, Interval};
 use crate::prep::gc::{self, Window, fraction};
 use crate::prep::nonpeaks::{self, Draw, GcRow, Nonpeaks};

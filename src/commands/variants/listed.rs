@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{VariantsArgs, inputs, prefix};
+use super::{VariantsArgs, prefix};
 use crate::console::{Console, grouped};
 use crate::error::Problem;
 use crate::files::table::Table;
 use crate::input::chrom_sizes;
 use crate::input::variants::{Schema, Variant};
+use crate::pack::inputs;
 use crate::store::GenomePack;
 use crate::store::tracks::Disputed;
 use crate::variants::alleles::{Cut, Placed, Skip};

@@ -6,15 +6,16 @@ use anyhow::Result;
 use rayon::prelude::*;
 use serde_json::json;
 
+use super::VariantsArgs;
 use super::listed::Listed;
 use super::outputs::Names;
-use super::{VariantsArgs, inputs};
 use crate::console::{Console, grouped};
 use crate::error::Problem;
 use crate::files::table::Table;
 use crate::files::variant_h5::VariantPredictionsWriter;
 use crate::input::{chrom_sizes, peak_list};
 use crate::pack::cache;
+use crate::pack::inputs;
 use crate::store::GenomePack;
 use crate::variants::background::{Background, Draws};
 use crate::variants::batch::{Job, Predicted};

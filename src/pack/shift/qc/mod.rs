@@ -6,15 +6,22 @@
 
 mod report;
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use super::motifs::{MOTIF_ROWS, ReferenceMotifs};
 use super::pwm::{Counts, Pwm};
 use super::{DataType, Signed};
+use crate::console::Console;
 use crate::error::Problem;
+use crate::input::folds::{Folds, Split};
 use crate::store::genome::Contig;
-use crate::store::{GenomePack, SignalPack};
+use crate::store::{GenomePack, SignalPack, Tracks};
 
+/// Stem of the figure in `evaluation/` of a run.
+pub const STEM: &str = "bw_shift_qc";
 /// bp of the matrix; row 12 is the cut site. Source: official pipelines.
 pub const QC_WIDTH: usize = 24;
 /// bp that the textbook pattern is moved to either side to see where it fits best.
@@ -45,6 +52,31 @@ pub struct ShiftQc {
 }
 
 impl ShiftQc {
+    /// Draws the figure of a run's counts, on the first validation chromosome as officially, under
+    /// `prefix`; `None` where the fold has none. `reference`: motifs in place of the official ones.
+    pub fn of_fold(
+        tracks: &Tracks,
+        folds: &Folds,
+        data_type: DataType,
+        reference: Option<&Path>,
+        prefix: &Path,
+    ) -> Result<Option<Self>> {
+        let Some(first) = folds.names(Split::Valid).get(..1) else { return Ok(None) };
+        let motifs = ReferenceMotifs::open(reference, data_type)?;
+        let signal = tracks.signal.as_ref().context("no signal")?;
+        let qc = Self::new(&tracks.genome, signal, first, data_type, &motifs)?;
+        qc.write(prefix)?;
+        Ok(Some(qc))
+    }
+
+    /// Says what was found; a warning where the cut sites seem to be elsewhere.
+    pub fn say(&self, console: &Console) {
+        match self.best_match().0 {
+            0 => console.info(self.summary()),
+            _ => console.warning(self.summary()),
+        }
+    }
+
     /// Counts bases around every cut site of `chromosomes`; those within 12 bp of a chromosome's
     /// ends are left out, as officially.
     ///

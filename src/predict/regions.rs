@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::inputs;
 use crate::batch::sampler::Site;
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::params_tsv;
 use crate::input::folds::{Folds, Split};
 use crate::input::regions::{self, Region};
+use crate::pack::inputs;
 use crate::select::edges;
 use crate::store::Tracks;
 
