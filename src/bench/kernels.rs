@@ -15,10 +15,10 @@ use crate::engine::cuda::cuda_device::CudaDevice;
 use crate::engine::cuda::device::{Device, Launch};
 use crate::engine::cuda::driver::Gpu;
 use crate::engine::cuda::engine::CudaEngine;
-use crate::engine::cuda::ops::{Floor, ceiling};
+use crate::engine::cuda::ops::ceiling;
 use crate::engine::cuda::precision::Precision;
 use crate::engine::cuda::schedule::Schedule;
-use crate::engine::cuda::step::{Kind, floor};
+use crate::engine::cuda::step::Kind;
 use crate::engine::cuda::trainer::CudaTrainer;
 use crate::engine::{Contributions, Engine, Explain, Heads, Rule, ToExplain, Train};
 
@@ -48,10 +48,8 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
     // Leaves the state at the beginning of a step of a full batch.
     engine.gradients(&plan)?;
     let prepared = engine.schedule(Kind::Train, config.batch_size)?;
-    let adam = engine.adam_floor();
-    let launches = prepared.schedule.launches().iter().filter(|l| !l.kernel.starts_with("step_"));
-    let workspace = engine.workspace().expect("a step has run");
-    let work = launches.map(|l| (l.clone(), floor(workspace, l, adam))).collect();
+    let launches = prepared.schedule.launches().iter();
+    let work = launches.filter(|launch| !launch.kernel.starts_with("step_"));
     let rows = time_all(engine.device(), work, ceilings)?;
     let step = engine.device().time(&prepared, 1)?;
     let (memory, keeps_bias) = (engine.memory_bytes(), engine.keeps_bias());
@@ -69,11 +67,10 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
         &ToExplain { codes, rule, heads: Heads::BOTH },
         &mut Contributions::default(),
     )?;
-    let work = engine.explain_list(SEQUENCES, REFERENCES)?;
-    let chunk =
-        engine.device().prepare(Schedule::chain(work.iter().map(|(launch, _)| launch.clone())))?;
+    let chunk = engine.explain_schedule(SEQUENCES, REFERENCES)?;
+    let chunk = engine.device().prepare(chunk)?;
     let chunk_ms = engine.device().time(&chunk, 1)?;
-    let contributions = time_all(engine.device(), work, ceilings)?;
+    let contributions = time_all(engine.device(), chunk.schedule.launches().iter(), ceilings)?;
     Ok(json!({
         "gpu": gpu.line(), "precision": precision.name(), "batch_size": config.batch_size,
         "core": engine.device().core().name(),
@@ -92,19 +89,20 @@ pub fn run(gpu: &Gpu, precision: Precision, config: &Config) -> Result<Value> {
 }
 
 /// A row for each launch, after its floor.
-fn time_all(
+fn time_all<'a>(
     device: &mut CudaDevice,
-    work: Vec<(Launch, Floor)>,
+    launches: impl Iterator<Item = &'a Launch>,
     ceilings: Ceilings,
 ) -> Result<Vec<Value>> {
     let flush = device.alloc(FLUSH_BYTES, "flush of the L2 cache")?;
     let mut rows = Vec::new();
-    for (launch, work) in work {
-        let first = device.time_cold(&launch, flush, FLUSH_BYTES)?;
+    for launch in launches {
+        let work = launch.floor;
+        let first = device.time_cold(launch, flush, FLUSH_BYTES)?;
         let repeats = ((ENOUGH_MS / first) as usize).clamp(LEAST_REPEATS, MOST_REPEATS);
         let mut times = Vec::new();
         for _ in 0..repeats {
-            times.push(device.time_cold(&launch, flush, FLUSH_BYTES)?);
+            times.push(device.time_cold(launch, flush, FLUSH_BYTES)?);
         }
         times.sort_by(f64::total_cmp);
         let seconds = times[repeats / 2] * 1e-3;
@@ -172,11 +170,11 @@ impl Ceilings {
         device.zero(arena[from], bytes)?;
 
         let (launch, operations) = ceiling::launch(precision, blocks, 20_000, arena[out]);
-        let list = device.prepare(Schedule::chain([launch]))?;
-        device.time(&list, 3)?;
+        let prepared = device.prepare(Schedule::chain([launch]))?;
+        device.time(&prepared, 3)?;
         let mut best = Self { copy_tb_per_s: 0.0, matrix_tflops: 0.0 };
         for _ in 0..5 {
-            let ms = device.time(&list, 1)?;
+            let ms = device.time(&prepared, 1)?;
             best.matrix_tflops = best.matrix_tflops.max(operations / ms / 1e9);
             let ms = device.time_copies(arena[to], arena[from], bytes, 4)?;
             // read and written

@@ -181,7 +181,7 @@ struct Filler {
     products: Slot,
     sums: Slot,
     /// Once the arena is allocated.
-    list: Option<Prepared>,
+    schedule: Option<Prepared>,
 }
 
 impl Filler {
@@ -213,7 +213,7 @@ impl Filler {
             shapes,
             pass,
             arena,
-            list: None,
+            schedule: None,
         }
     }
 
@@ -242,13 +242,13 @@ impl Filler {
         let first = &self.shapes.first;
         let outputlen = self.shapes.head.outputlen;
         let batch = Batch { batch: first.batch, inputlen: first.inputlen, outputlen };
-        let mut list = Schedule::default();
-        let begin = list.add(ends::begin(state), &[]);
+        let mut schedule = Schedule::default();
+        let begin = schedule.add(ends::begin(state), &[]);
         let codes_ready =
-            list.add(batch.launch(state, examples, model.genome, None, codes), &[begin]);
+            schedule.add(batch.launch(state, examples, model.genome, None, codes), &[begin]);
         let out = &self.out;
         let mut last = step::forward(
-            &mut list,
+            &mut schedule,
             codes_ready,
             "bias",
             &self.shapes,
@@ -269,16 +269,16 @@ impl Filler {
         };
         let element = self.shapes.element();
         for launch in self.pass.keep(element, state, arena[self.keeps], &operands, kept) {
-            last = list.add(launch, &[last]);
+            last = schedule.add(launch, &[last]);
         }
-        list.add(ends::end(state, false), &[last]);
-        self.list = Some(device.prepare(list)?);
+        schedule.add(ends::end(state, false), &[last]);
+        self.schedule = Some(device.prepare(schedule)?);
         Ok(())
     }
 
     /// A pass over each of `rows`.
     fn fill(&self, rows: &[(Example, Keep)], device: &mut impl Device) -> Result<()> {
-        let list = self.list.as_ref().expect("allocated");
+        let schedule = self.schedule.as_ref().expect("allocated");
         let batch = self.shapes.first.batch;
         for portion in rows.chunks(PORTION) {
             let (examples, keeps): (Vec<Example>, Vec<Keep>) = portion.iter().copied().unzip();
@@ -287,7 +287,7 @@ impl Filler {
             device.upload(self.arena[self.examples], bytemuck::cast_slice(&examples))?;
             device.upload(self.arena[self.keeps], bytemuck::cast_slice(&keeps))?;
             for _ in 0..portion.len().div_ceil(batch) {
-                device.run(list)?;
+                device.run(schedule)?;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::fmt;
 use anyhow::Result;
 use bytemuck::{NoUninit, Pod, Zeroable};
 
+use super::ops::Floor;
 use super::ops::hopper::Core;
 use super::schedule::Schedule;
 
@@ -98,6 +99,8 @@ pub struct Launch {
     pub tensor_maps: Vec<TensorMap>,
     /// What it does in the step ("dilated_3 forward"), for errors and profiles.
     pub label: String,
+    /// What it has to do whatever its kernel.
+    pub floor: Floor,
 }
 
 impl Launch {
@@ -118,7 +121,13 @@ impl Launch {
             args,
             tensor_maps: Vec::new(),
             label: label.into(),
+            floor: Floor::NONE,
         }
+    }
+
+    pub fn with_floor(mut self, floor: Floor) -> Self {
+        self.floor = floor;
+        self
     }
 
     /// Puts tensor maps before the arguments, as a struct aligned to 64 bytes has them.

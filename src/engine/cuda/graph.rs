@@ -65,7 +65,7 @@ impl Drop for Graph {
 impl CudaDevice {
     /// Kernels must have been loaded before. The executable graph lives as long as the device.
     pub(super) fn instantiate(&mut self, schedule: &Schedule) -> Result<sys::CUgraphExec> {
-        let fails = |e| problem("cannot make a CUDA graph of a list of launches", e);
+        let fails = |e| problem("cannot make a CUDA graph of a schedule", e);
         let mut raw = ptr::null_mut();
         // SAFETY: writes the handle; `Graph` destroys it.
         unsafe { sys::cuGraphCreate(&mut raw, 0) }.result().map_err(fails)?;

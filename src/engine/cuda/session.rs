@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::arena::{Arena, Slot};
 use super::device::{Device, Prepared};
 use super::engine::CudaEngine;
-use super::ops::Floor;
 use super::ops::adam::AdamTensor;
 use super::ops::bias_cache::Place;
 use super::ops::step::{StepState, Stopped};
@@ -30,7 +29,6 @@ pub struct Session {
     pub losses: Slot,
     steps: usize,
     pub adam_table: Slot,
-    pub adam_floor: Floor,
     /// One for each kind, with bias outputs fetched and computed.
     schedules: Vec<((Kind, bool), Arc<Prepared>)>,
     /// True when bias outputs of the plan that was uploaded last are fetched.
@@ -86,7 +84,6 @@ impl<D: Device> CudaEngine<D> {
                 let updates = training.updates(&self.main_weights, &self.arena, session);
                 let table = bytemuck::cast_slice(&updates.table.tensors);
                 self.device.upload(updates.table_at, table)?;
-                session.adam_floor = updates.table.floor(self.precision.element());
                 Some(updates)
             }
             _ => None,
@@ -147,7 +144,6 @@ impl<D: Device> CudaEngine<D> {
             losses,
             steps,
             adam_table,
-            adam_floor: Floor { flop: 0.0, bytes: 0.0 },
             schedules: Vec::new(),
             fetches_bias: false,
         });

@@ -18,14 +18,14 @@ use super::arena::Arena;
 use super::device::{Address, Launch};
 use super::ops::adam::{Table, Update};
 use super::ops::batch::{Batch, ResidentGenome, ResidentSignal};
-use super::ops::bias_cache::{self, Fetch};
+use super::ops::bias_cache::Fetch;
 use super::ops::counts_head::CountsHead;
 use super::ops::head::InputGradient;
 use super::ops::hopper::Core;
 use super::ops::loss::{Loss, OutputGradients, Outputs};
 use super::ops::partial_sums::PartialSums;
 use super::ops::step::StepState;
-use super::ops::{Floor, dilated, int8, step};
+use super::ops::{dilated, int8, step};
 use super::schedule::{Place, Schedule};
 use super::weights::{Parameter, Weights};
 use super::workspace::{Activations, Backward, Shapes, Workspace};
@@ -92,9 +92,9 @@ pub fn schedule(
     at: &Surroundings,
     updates: Option<&Updates>,
 ) -> Schedule {
-    let mut list = Schedule::default();
+    let mut schedule = Schedule::default();
     let outputlen = ws.main.head.outputlen;
-    let begin = list.add(step::begin(at.state), &[]);
+    let begin = schedule.add(step::begin(at.state), &[]);
     let batch = Batch { batch: ws.batch, inputlen: ws.main.first.inputlen, outputlen };
     let (codes, counts) = (ws.arena[ws.codes], ws.arena[ws.counts]);
     let signal = (!kind.predicts())
@@ -103,27 +103,27 @@ pub fn schedule(
         Kind::PredictCodes => begin,
         _ => {
             let genome = at.genome.expect("windows need a genome, which the engine checks");
-            list.add(batch.launch(at.state, at.plan, genome, signal, codes), &[begin])
+            schedule.add(batch.launch(at.state, at.plan, genome, signal, codes), &[begin])
         }
     };
 
     let mut done = Vec::new();
     let mut bias = None;
-    if let Some((outputs, ready)) = bias_outputs(&mut list, begin, ready, ws, at) {
+    if let Some((outputs, ready)) = bias_outputs(&mut schedule, begin, ready, ws, at) {
         bias = Some(outputs);
         done.push(ready);
     }
     let backward = ws.backward.as_ref().filter(|_| kind.has_backward());
     let (shapes, out, trained) = (&ws.main, &ws.main_out, backward.is_some());
     let inputs = (&ws.arena, codes);
-    done.push(forward(&mut list, ready, "main", shapes, out, at.main, at, inputs, trained));
+    done.push(forward(&mut schedule, ready, "main", shapes, out, at.main, at, inputs, trained));
 
     let main = outputs(&ws.main_out, &ws.arena);
     let loss = Loss { batch: ws.batch, outputlen, counts_loss_weight: at.counts_loss_weight };
     if kind.predicts() {
-        let combined = list.add(loss.combine(at.state, main, bias), &done);
-        list.add(step::end(at.state, false), &[combined]);
-        return list;
+        let combined = schedule.add(loss.combine(at.state, main, bias), &done);
+        schedule.add(step::end(at.state, false), &[combined]);
+        return schedule;
     }
     let gradients = backward.map(|b| OutputGradients {
         logits: ws.arena[b.by_logits],
@@ -133,19 +133,19 @@ pub fn schedule(
     let example_losses = ws.arena[ws.example_losses];
     let [loss, mean] =
         loss.launches(at.state, main, bias, counts, gradients, example_losses, at.losses);
-    let loss = list.add(loss, &done);
-    let mut before_end = vec![list.add(mean, &[loss])];
-    let gradients = backward.map(|b| backward_pass(&mut list, ws, b, at, loss));
+    let loss = schedule.add(loss, &done);
+    let mut before_end = vec![schedule.add(mean, &[loss])];
+    let gradients = backward.map(|b| backward_pass(&mut schedule, ws, b, at, loss));
     if let (Kind::Train, Some(updates), Some(gradients)) = (kind, updates, gradients) {
         let adam = updates.table.launch(ws.main.element(), at.state, updates.table_at);
-        before_end.push(list.add(adam, &gradients));
+        before_end.push(schedule.add(adam, &gradients));
         let counts_head = updates.counts_head.map(|head| head.launch(at.state));
-        before_end.extend(counts_head.map(|launch| list.add(launch, &gradients)));
+        before_end.extend(counts_head.map(|launch| schedule.add(launch, &gradients)));
     }
     if kind != Kind::Gradients {
-        list.add(step::end(at.state, kind == Kind::Train), &before_end);
+        schedule.add(step::end(at.state, kind == Kind::Train), &before_end);
     }
-    list
+    schedule
 }
 
 fn outputs(out: &Activations, arena: &Arena) -> Outputs {
@@ -154,7 +154,7 @@ fn outputs(out: &Activations, arena: &Arena) -> Outputs {
 
 /// The frozen branch's outputs of a batch, fetched or computed, and the place after which they are there.
 fn bias_outputs(
-    list: &mut Schedule,
+    schedule: &mut Schedule,
     begin: Place,
     codes_ready: Place,
     ws: &Workspace,
@@ -164,10 +164,10 @@ fn bias_outputs(
     let found = outputs(out, &ws.arena);
     let outputlen = shapes.head.outputlen;
     let ready = match at.kept_bias {
-        Some(kept) => list.add(kept.launch(at.state, ws.batch, outputlen, found), &[begin]),
+        Some(kept) => schedule.add(kept.launch(at.state, ws.batch, outputlen, found), &[begin]),
         None => {
             let inputs = (&ws.arena, ws.arena[ws.codes]);
-            forward(list, codes_ready, "bias", shapes, out, at.bias?, at, inputs, false)
+            forward(schedule, codes_ready, "bias", shapes, out, at.bias?, at, inputs, false)
         }
     };
     Some((found, ready))
@@ -176,7 +176,7 @@ fn bias_outputs(
 /// X_0 .. X_n and the heads of one branch, once there are codes in an arena. The place of the last launch.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn forward(
-    list: &mut Schedule,
+    schedule: &mut Schedule,
     codes_ready: Place,
     branch: &str,
     shapes: &Shapes,
@@ -192,7 +192,7 @@ pub(super) fn forward(
     let mut last = codes_ready;
     let mut push = |mut launch: Launch| {
         launch.label = format!("{branch} {}", launch.label);
-        last = list.add(launch, &[last]);
+        last = schedule.add(launch, &[last]);
     };
     let x_0 = arena[out.maps[0]];
     push(shapes.first.forward(shapes.element(), codes, kernel, bias, x_0, mask(0)));
@@ -226,7 +226,7 @@ pub(super) fn forward(
 /// From the gradients by the outputs, which are there after `loss`, to every partial of a weight gradient. The places of
 /// all that the update waits for.
 fn backward_pass(
-    list: &mut Schedule,
+    schedule: &mut Schedule,
     ws: &Workspace,
     b: &Backward,
     at: &Surroundings,
@@ -247,7 +247,7 @@ fn backward_pass(
     let head = at.main.head(at.weights);
     let mask = arena[out.masks[n]];
     // There when dz of the current layer is.
-    let mut chain = list.add(
+    let mut chain = schedule.add(
         shapes.head.input_gradient(element, by_logits, by_logcounts, &head, mask, &gradient),
         &[loss],
     );
@@ -259,7 +259,7 @@ fn backward_pass(
         by_logcounts,
         arena[b.head_partials],
     );
-    let mut gradients = vec![list.add(head, &[loss])];
+    let mut gradients = vec![schedule.add(head, &[loss])];
     // Of the two layers above the current one.
     let mut wgrads = [None, None];
     for i in (1..=n).rev() {
@@ -276,21 +276,22 @@ fn backward_pass(
             column_sums: arena[b.column_sums[i - 1]],
             overflow,
         };
-        let wgrad = list.add(at.core.wgrad(layer, &wgrad, &format!("dilated_{i} wgrad")), &[chain]);
+        let wgrad =
+            schedule.add(at.core.wgrad(layer, &wgrad, &format!("dilated_{i} wgrad")), &[chain]);
         // dz_{i-1} goes where dz_{i+2} was.
         let mut before = vec![chain];
         before.extend(wgrads[1]);
-        chain = list.add(at.core.dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")), &before);
+        chain = schedule.add(at.core.dgrad(layer, &dgrad, &format!("dilated_{i} dgrad")), &before);
         let sums = PartialSums::of(layer).launch(partials, &format!("dilated_{i} sums"));
         gradients.push(match sums {
-            Some(launch) => list.add(launch, &[wgrad]),
+            Some(launch) => schedule.add(launch, &[wgrad]),
             None => wgrad,
         });
         wgrads = [Some(wgrad), wgrads[0]];
     }
     let (codes, partials) = (arena[ws.codes], arena[b.first_partials]);
     let first = shapes.first.gradient(element, dz(0), codes, partials);
-    gradients.push(list.add(first, &[chain]));
+    gradients.push(schedule.add(first, &[chain]));
     gradients
 }
 
@@ -402,49 +403,4 @@ pub fn table(
         })
         .collect();
     Table::new(&updates)
-}
-
-/// What one launch of a list has to do, by its label; `adam` is that of the update. Zero for what only
-/// has latency.
-pub fn floor(ws: &Workspace, launch: &Launch, adam: Floor) -> Floor {
-    let shapes = match (&ws.bias, launch.label.starts_with("bias ")) {
-        (Some(bias), true) => bias,
-        _ => &ws.main,
-    };
-    let label = launch.label.trim_start_matches("bias ").trim_start_matches("main ");
-    let element = shapes.element();
-    let head = &shapes.head;
-    if let Some((layer, pass)) =
-        label.strip_prefix("dilated_").and_then(|rest| rest.split_once(' '))
-    {
-        let layer: usize = layer.parse().expect("labels are made above");
-        let layer = &shapes.dilated[layer - 1];
-        let pass = match pass {
-            "forward" => dilated::Pass::Forward,
-            "dgrad" => dilated::Pass::Dgrad,
-            "wgrad" => dilated::Pass::Wgrad,
-            _ => return PartialSums::of(layer).floor(),
-        };
-        let floor = layer.floor(pass);
-        return Floor { flop: floor.flop as f64, bytes: floor.bytes as f64 };
-    }
-    match launch.kernel.split('_').next().unwrap_or_default() {
-        "first" if label.ends_with("forward") => {
-            shapes.first.forward_floor(element, std::ptr::eq(shapes, &ws.main))
-        }
-        "first" => shapes.first.gradient_floor(element),
-        "head" if label == "head forward" => head.forward_floor(element),
-        "head" if label == "head input gradient" => head.input_gradient_floor(element),
-        "head" if label == "head weight gradient" => head.weight_gradient_floor(element),
-        "adam" => adam,
-        "bias" => bias_cache::fetch_floor(ws.batch, head.outputlen),
-        "batch" => {
-            let inputlen = shapes.first.inputlen;
-            Batch { batch: ws.batch, inputlen, outputlen: head.outputlen }.floor()
-        }
-        "loss" if launch.kernel == "loss" => {
-            Loss { batch: ws.batch, outputlen: head.outputlen, counts_loss_weight: 1.0 }.floor()
-        }
-        _ => Floor { flop: 0.0, bytes: 0.0 },
-    }
 }

@@ -11,7 +11,6 @@ use super::arena::{Arena, Slot};
 use super::bias_cache::{self, BiasCache, BiasModel};
 use super::device::{Address, Device, Prepared};
 use super::engine::CudaEngine;
-use super::ops::Floor;
 use super::ops::step::StepState;
 use super::precision::Precision;
 use super::session::Session;
@@ -120,12 +119,6 @@ impl<D: Device> CudaTrainer<D> {
     /// Buffers of the current batch size.
     pub fn workspace(&self) -> Option<&Workspace> {
         self.engine.session.as_ref().map(|session| &session.workspace)
-    }
-
-    /// What Adam has to do in a step, once a schedule for training was prepared.
-    pub fn adam_floor(&self) -> Floor {
-        let session = self.engine.session.as_ref();
-        session.map_or(Floor { flop: 0.0, bytes: 0.0 }, |session| session.adam_floor)
     }
 
     /// Uploads a plan and the state at its beginning; returns the schedule of `kind` for it.
@@ -317,9 +310,7 @@ impl<D: Device> Train for CudaTrainer<D> {
     }
 
     fn step_bytes(&self) -> Option<f64> {
-        let session = self.engine.session.as_ref()?;
-        let prepared = session.schedule(Kind::Train)?;
-        let bytes = |launch| step::floor(&session.workspace, launch, session.adam_floor).bytes;
-        Some(prepared.schedule.launches().iter().map(bytes).sum())
+        let prepared = self.engine.session.as_ref()?.schedule(Kind::Train)?;
+        Some(prepared.schedule.launches().iter().map(|launch| launch.floor.bytes).sum())
     }
 }

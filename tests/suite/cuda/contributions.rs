@@ -281,9 +281,10 @@ fn the_core_chooses_the_kernels() {
     let kernels = |filters: usize, core: Core, precision: Precision| -> Vec<&'static str> {
         let case = Case::new((140, 24, filters, 1), 1, 2);
         let device = EmulatedDevice::new(Options::fast()).with_core(core);
-        let list = case.engine(device, precision).explain_list(1, 2).unwrap();
-        let launches = list.iter().filter(|(launch, _)| launch.label.contains("dilated"));
-        launches.map(|(launch, _)| launch.kernel).collect()
+        let schedule = case.engine(device, precision).explain_schedule(1, 2).unwrap();
+        let launches = schedule.launches().iter().filter(|l| l.label.contains("dilated"));
+        assert!(launches.clone().all(|l| l.floor.flop > 0.0 && l.floor.bytes > 0.0));
+        launches.map(|launch| launch.kernel).collect()
     };
     let [forward, dgrad] = ["hopper_rescale_forward_bf16_n128", "hopper_rescale_dgrad_bf16_n128"];
     // sequences, references, the way back

@@ -7,7 +7,9 @@ use cbp_fast::batch::Example;
 use cbp_fast::doctor::selftest::{plan, tracks};
 use cbp_fast::engine::cpu::CpuTrainerOf;
 use cbp_fast::engine::cuda::emulated::{EmulatedDevice, Options};
+use cbp_fast::engine::cuda::ops::Floor;
 use cbp_fast::engine::cuda::precision::Precision;
+use cbp_fast::engine::cuda::step::Kind;
 use cbp_fast::engine::cuda::trainer::CudaTrainer;
 use cbp_fast::engine::{CountsHead, Engine, LossScale, StepLoss, Train, TrainSpec};
 use cbp_fast::model::ParameterSet;
@@ -262,6 +264,30 @@ fn a_batch_too_large_for_the_kernels_is_refused_before_anything_is_allocated() {
     assert_eq!(engine.memory_bytes(), before);
     // It goes on with a batch that fits.
     engine.train_step(&plan).unwrap();
+}
+
+/// The bytes of a step, which `bench` holds its time against, are those of all launches that move any.
+#[test]
+fn every_launch_but_short_ones_has_a_floor() {
+    let spec = spec(network(ARCH, 7), Some(network((160, 24, 3, 1), 2)));
+    let spec = TrainSpec { counts_head: CountsHead::Centered, ..spec };
+    let mut engine = engine(Options::fast(), Precision::Bf16, &spec, &tracks(160));
+    engine.train_step(&plan(3, 160)).unwrap();
+    let prepared = engine.schedule(Kind::Train, 3).unwrap();
+    let launches = prepared.schedule.launches();
+    let short = launches.iter().filter(|launch| launch.floor == Floor::NONE);
+    let of_head =
+        ["split", "gather"].map(|what| ["bias", "main"].map(|b| format!("{b} head {what}")));
+    let others = ["step begin", "loss mean", "counts head", "step end"].map(String::from);
+    let mut wanted: Vec<String> = of_head.into_iter().flatten().chain(others).collect();
+    let mut found: Vec<&str> = short.map(|launch| launch.label.as_str()).collect();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+    let matrix = |label: &str| launches.iter().find(|l| l.label == label).unwrap().floor.flop;
+    assert_eq!(matrix("main dilated_1 forward"), matrix("dilated_1 dgrad"));
+    let bytes: f64 = launches.iter().map(|launch| launch.floor.bytes).sum();
+    assert_eq!(engine.step_bytes(), Some(bytes));
 }
 
 #[test]

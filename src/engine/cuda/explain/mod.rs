@@ -11,18 +11,18 @@
 //! No sum crosses sequences and each has one order, so the bits of a score do not depend on what shares its chunk, nor on
 //! how large a chunk the device has room for. Memory is that of a chunk.
 
-mod list;
+mod schedules;
 mod workspace;
 
 use anyhow::Result;
 
-use self::list::Lists;
-pub use self::list::Step;
+use self::schedules::Schedules;
 use self::workspace::{Chunk, Passes, Task, Workspace};
 use super::arena::Slot;
-use super::device::Device;
+use super::device::{Device, Launch};
 use super::engine::CudaEngine;
 use super::precision::Precision;
+use super::schedule::Schedule;
 use crate::engine::{Contributions, Heads, Rule, ToExplain};
 use crate::error::Problem;
 use crate::model::arch::BASES;
@@ -96,8 +96,8 @@ impl<D: Device> CudaEngine<D> {
         let ws = &explainer.as_ref().expect("make_room went before").workspace;
         let inputlen = main.inputlen;
         let (per_sequence, part) = (ws.task.references.unwrap_or(1), ws.largest.references);
-        let run = |device: &mut D, list: Vec<Step>| -> Result<()> {
-            list.iter().try_for_each(|(launch, _)| device.launch(launch))
+        let run = |device: &mut D, launches: Vec<Launch>| -> Result<()> {
+            launches.iter().try_for_each(|launch| device.launch(launch))
         };
         device.zero(ws.arena[ws.overflow], 4)?;
         device.upload(ws.arena[ws.codes], &codes[first * inputlen..][..sequences * inputlen])?;
@@ -105,7 +105,7 @@ impl<D: Device> CudaEngine<D> {
         for from in (0..per_sequence).step_by(part) {
             let chunk = Chunk { sequences, references: part.min(per_sequence - from) };
             let passes = Passes::new(main, chunk, ws.task, *precision);
-            let lists = Lists {
+            let schedules = Schedules {
                 ws,
                 weights: main_weights,
                 weights_arena: arena,
@@ -114,7 +114,7 @@ impl<D: Device> CudaEngine<D> {
                 core: device.core(),
             };
             if from == 0 {
-                run(device, lists.sequences())?;
+                run(device, schedules.sequences())?;
             }
             if ws.task.references.is_some() {
                 // Parts are of a single sequence, so either way they lie on end.
@@ -122,7 +122,7 @@ impl<D: Device> CudaEngine<D> {
                 let codes = &references[begin..][..chunk.pairs() * inputlen];
                 device.upload(ws.arena[ws.reference_codes], codes)?;
             }
-            run(device, lists.references(from == 0))?;
+            run(device, schedules.references(from == 0))?;
             if ws.task.references.is_some() {
                 add_deltas(device, ws, chunk, &mut deltas)?;
             }
@@ -134,15 +134,15 @@ impl<D: Device> CudaEngine<D> {
         Ok(())
     }
 
-    /// Launches of a chunk of at most `n` sequences with `references` each, both heads, and what each has to do; for timings.
-    pub fn explain_list(&mut self, n: usize, references: usize) -> Result<Vec<Step>> {
+    /// A chunk of at most `n` sequences with `references` each, both heads; for timings.
+    pub fn explain_schedule(&mut self, n: usize, references: usize) -> Result<Schedule> {
         self.precision.check_whole()?;
         let task = Task { heads: Heads::BOTH, references: Some(references) };
         self.make_room(n, task)?;
         let ws = &self.explainer.as_ref().expect("made above").workspace;
         let chunk = ws.largest;
         let passes = Passes::new(&self.main, chunk, task, self.precision);
-        let lists = Lists {
+        let schedules = Schedules {
             ws,
             weights: &self.main_weights,
             weights_arena: &self.arena,
@@ -150,7 +150,7 @@ impl<D: Device> CudaEngine<D> {
             passes: &passes,
             core: self.device.core(),
         };
-        Ok([lists.sequences(), lists.references(true)].concat())
+        Ok(Schedule::chain([schedules.sequences(), schedules.references(true)].concat()))
     }
 }
 

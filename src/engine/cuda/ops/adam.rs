@@ -91,6 +91,7 @@ impl Table {
         let args = AdamArgs { state, tensors, count: size(self.tensors.len()), padding: 0 };
         let kernel = element.pick(["adam_f16", "adam_bf16", "adam_f32"]);
         Launch::new(kernel, [self.blocks, 1, 1], [THREADS, 1, 1], 4 * THREADS, &args, "adam")
+            .with_floor(self.floor(element))
     }
 
     pub fn floor(&self, element: Element) -> Floor {

@@ -115,6 +115,7 @@ impl Batch {
         }
         let outputs = 1 + u32::from(signal.is_some());
         Launch::new("batch", [size(self.batch), outputs, 1], [256, 1, 1], 0, &args, "batch")
+            .with_floor(self.floor())
     }
 
     /// Without the signal's entries, whose number depends on the data.

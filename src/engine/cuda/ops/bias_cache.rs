@@ -165,10 +165,11 @@ impl Fetch {
         };
         let threads = [THREADS, 1, 1];
         Launch::new("bias_fetch", [size(batch), 1, 1], threads, 0, &args, "bias fetch")
+            .with_floor(fetch_floor(batch, outputlen))
     }
 }
 
-/// Of a fetch: logits read and written.
-pub fn fetch_floor(batch: usize, outputlen: usize) -> Floor {
+/// Logits read and written.
+fn fetch_floor(batch: usize, outputlen: usize) -> Floor {
     Floor { flop: 0.0, bytes: (8 * batch * (outputlen + 1)) as f64 }
 }

@@ -97,6 +97,12 @@ pub struct Floor {
     pub bytes: u64,
 }
 
+impl From<Floor> for super::Floor {
+    fn from(Floor { flop, bytes }: Floor) -> Self {
+        Self { flop: flop as f64, bytes: bytes as f64 }
+    }
+}
+
 impl Layer {
     pub fn length_out(&self) -> usize {
         assert!(self.length_in > 2 * self.dilation, "{self:?}: no output is left");

@@ -91,12 +91,14 @@ impl FirstConv {
         x: Address,
         mask: Option<Address>,
     ) -> Launch {
+        let floor = self.forward_floor(element, mask.is_some());
         let mask = mask.unwrap_or(Address::NULL);
         let (args, grid, shared) = self.forward_args(codes, w, bias, x, mask);
         let kernels =
             ["first_conv_forward_f16", "first_conv_forward_bf16", "first_conv_forward_f32"];
         let label = "first_conv forward";
         Launch::new(element.pick(kernels), grid, FORWARD_BLOCK, shared, &args, label)
+            .with_floor(floor)
     }
 
     /// Arguments of the walk over all rows, its grid, and its shared memory in bytes.
@@ -187,6 +189,7 @@ impl FirstConv {
             &args,
             "first_conv gradient",
         )
+        .with_floor(self.gradient_floor(element))
     }
 
     fn values(&self) -> f64 {

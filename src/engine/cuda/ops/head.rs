@@ -285,6 +285,7 @@ impl Head {
         // The operands of the product, then in their place the products.
         let shared = 4 * (DEPTH * (ROWS + COLUMNS + 2)).max(ROWS * (COLUMNS + 1));
         Launch::new("head_forward_f32", grid, [THREADS, 1, 1], size(shared), &args, "head forward")
+            .with_floor(self.forward_floor(Element::F32))
     }
 
     /// The weights in two parts, then the product.
@@ -339,7 +340,8 @@ impl Head {
                 size(shared),
                 &forward,
                 "head forward",
-            ),
+            )
+            .with_floor(self.forward_floor(element)),
         ]
     }
 
@@ -372,8 +374,13 @@ impl Head {
             padding: 0,
         };
         let label = "head input gradient";
+        let floor = self.input_gradient_floor(element);
         let kernel = match element {
-            Element::F32 => return self.gradient_launch("head_input_gradient_f32", &args, label),
+            Element::F32 => {
+                return self
+                    .gradient_launch("head_input_gradient_f32", &args, label)
+                    .with_floor(floor);
+            }
             Element::F16 => "head_input_gradient_f16",
             Element::Bf16 => "head_input_gradient_bf16",
         };
@@ -381,7 +388,7 @@ impl Head {
         let grid = [tiles, size(self.row_tiles().div_ceil(INPUT_RUN)), size(self.batch)];
         // Weights in two parts, column sums of two warps in two turns.
         let shared = 2 * COLUMNS * CHANNELS * element.bytes() + 4 * (4 * CHANNELS + OF_WARPS);
-        Launch::new(kernel, grid, [THREADS, 1, 1], size(shared), &args, label)
+        Launch::new(kernel, grid, [THREADS, 1, 1], size(shared), &args, label).with_floor(floor)
     }
 
     /// Of a kernel in tiles of the last feature map's gradient.
@@ -457,6 +464,7 @@ impl Head {
         let tiles = [self.channels.div_ceil(channels), self.width.div_ceil(taps)].map(size);
         let grid = [tiles[0], tiles[1], size(self.splits())];
         Launch::new(kernel, grid, [threads, 1, 1], size(shared), &args, "head weight gradient")
+            .with_floor(self.weight_gradient_floor(element))
     }
 
     /// Of the profile and the pooling, each way.

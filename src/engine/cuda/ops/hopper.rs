@@ -81,41 +81,45 @@ impl Core {
     }
 
     pub fn forward(self, layer: &Layer, at: &Forward, label: &str) -> Launch {
-        match self {
+        let launch = match self {
             Core::Hopper { clusters } if takes(layer) => {
                 forward(layer, columns(layer, Pass::Forward), clusters, at, label)
             }
             _ => dilated::forward(layer, at, label),
-        }
+        };
+        launch.with_floor(layer.floor(Pass::Forward).into())
     }
 
     /// Forward in bytes.
     pub fn int8_forward(self, layer: &Layer, at: &int8::Forward, label: &str) -> Launch {
-        match self {
+        let launch = match self {
             Core::Hopper { clusters } if layer.channels.is_multiple_of(INT8_COLUMNS) => {
                 int8_forward(layer, clusters, at, label)
             }
             _ => int8::forward(layer, at, label),
-        }
+        };
+        launch.with_floor(layer.floor(Pass::Forward).into())
     }
 
     pub fn dgrad(self, layer: &Layer, at: &Dgrad, label: &str) -> Launch {
-        match self {
+        let launch = match self {
             Core::Hopper { clusters } if takes(layer) => {
                 dgrad(layer, columns(layer, Pass::Dgrad), clusters, at, label)
             }
             _ => dilated::dgrad(layer, at, label),
-        }
+        };
+        launch.with_floor(layer.floor(Pass::Dgrad).into())
     }
 
     pub fn wgrad(self, layer: &Layer, at: &Wgrad, label: &str) -> Launch {
-        match self {
+        let launch = match self {
             Core::Hopper { clusters } if takes(layer) => {
                 let (columns, splits) = (columns(layer, Pass::Wgrad), layer.splits());
                 wgrad(layer, columns, splits, clusters, at, label)
             }
             _ => dilated::wgrad(layer, at, label),
-        }
+        };
+        launch.with_floor(layer.floor(Pass::Wgrad).into())
     }
 }
 

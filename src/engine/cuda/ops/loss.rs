@@ -116,7 +116,8 @@ impl Loss {
             LossMean { state, example_losses, losses, counts_loss_weight: self.counts_loss_weight };
         let grid = [size(self.batch), 1, 1];
         [
-            Launch::new("loss", grid, [THREADS, 1, 1], 5 * 8 * WARPS, &args, "loss"),
+            Launch::new("loss", grid, [THREADS, 1, 1], 5 * 8 * WARPS, &args, "loss")
+                .with_floor(self.floor()),
             Launch::new("loss_mean", [1, 1, 1], [THREADS, 1, 1], 2 * 8 * WARPS, &mean, "loss mean"),
         ]
     }

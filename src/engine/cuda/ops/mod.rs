@@ -51,6 +51,11 @@ pub struct Floor {
     pub bytes: f64,
 }
 
+impl Floor {
+    /// The floor of what only has latency.
+    pub const NONE: Self = Self { flop: 0.0, bytes: 0.0 };
+}
+
 /// Channels as they lie in memory: a whole number of mask words. The padding is zero and stays so.
 pub fn padded_channels(filters: usize) -> usize {
     filters.next_multiple_of(CHANNEL_UNIT as usize)

@@ -36,8 +36,10 @@ impl PartialSums {
         assert!(self.len.is_multiple_of(PER_THREAD), "{self:?}");
         let args = PartialSumsArgs { partials, splits: size(self.splits), len: size(self.len) };
         let grid = [size(self.len.div_ceil(THREADS * PER_THREAD)), 1, 1];
-        (self.splits > 1)
-            .then(|| Launch::new("partial_sums", grid, [THREADS as u32, 1, 1], 0, &args, label))
+        (self.splits > 1).then(|| {
+            Launch::new("partial_sums", grid, [THREADS as u32, 1, 1], 0, &args, label)
+                .with_floor(self.floor())
+        })
     }
 
     pub fn floor(&self) -> Floor {

@@ -101,7 +101,7 @@ pub fn dgrad_with(layer: &Layer, columns: usize, at: &Dgrad, label: &str) -> Lau
 }
 
 /// What `forward` has to do.
-pub fn forward_floor(layer: &Layer, keep: Keep) -> Floor {
+pub(super) fn forward_floor(layer: &Layer, keep: Keep) -> Floor {
     let floor = layer.floor(Pass::Forward);
     let outputs = layer.rows_out() * layer.channels;
     let kept = keep.bytes(outputs as f64, layer.precision.element());
@@ -110,7 +110,7 @@ pub fn forward_floor(layer: &Layer, keep: Keep) -> Floor {
 }
 
 /// What `dgrad` has to do.
-pub fn dgrad_floor(layer: &Layer, ratio_batch: usize) -> Floor {
+pub(super) fn dgrad_floor(layer: &Layer, ratio_batch: usize) -> Floor {
     let floor = layer.floor(Pass::Dgrad);
     let inputs = (layer.rows_in() * layer.channels) as u64;
     let ratios = ratio_batch * layer.length_in * layer.channels * layer.precision.bytes();

@@ -71,6 +71,7 @@ pub fn forward(layer: &FirstConv, element: Element, at: &Forward) -> Launch {
         ["rescale_first_forward_f16", "rescale_first_forward_bf16", "rescale_first_forward_f32"];
     let label = "first_conv forward";
     Launch::new(element.pick(kernels), grid, FORWARD_BLOCK, shared, &args, label)
+        .with_floor(forward_floor(layer, element, at.keep))
 }
 
 /// `dz` element type [batch, length, channels] of `counts` rows of the counts head, then of the profile head, times
@@ -112,6 +113,7 @@ pub fn backward(
         &args,
         "first_conv multipliers",
     )
+    .with_floor(backward_floor(layer, element))
 }
 
 /// Where scores are summed.
@@ -146,9 +148,10 @@ impl Scores {
         };
         let grid = [size(self.inputlen.div_ceil(128)), size(self.sequences), size(self.heads)];
         Launch::new("rescale_scores", grid, [128, 1, 1], 0, &args, "rescale scores")
+            .with_floor(self.floor())
     }
 
-    pub fn floor(&self) -> Floor {
+    fn floor(&self) -> Floor {
         let pairs = (self.sequences * self.references * self.inputlen) as f64;
         let sums = (self.heads * self.sequences * self.inputlen * BASES * 8) as f64;
         Floor { flop: 0.0, bytes: pairs * (1 + 4 * self.heads * BASES) as f64 + sums }
@@ -156,14 +159,14 @@ impl Scores {
 }
 
 /// What `forward` has to do.
-pub fn forward_floor(layer: &FirstConv, element: Element, keep: Keep) -> Floor {
+fn forward_floor(layer: &FirstConv, element: Element, keep: Keep) -> Floor {
     let floor = layer.forward_floor(element, false);
     let values = (layer.batch * layer.length() * layer.channels) as f64;
     Floor { bytes: floor.bytes + keep.bytes(values, element), ..floor }
 }
 
 /// What `backward` has to do.
-pub fn backward_floor(layer: &FirstConv, element: Element) -> Floor {
+fn backward_floor(layer: &FirstConv, element: Element) -> Floor {
     let values = (layer.batch * layer.length() * layer.channels) as f64;
     let multipliers = (layer.batch * layer.inputlen * BASES * 4) as f64;
     Floor {

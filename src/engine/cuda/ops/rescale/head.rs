@@ -144,10 +144,11 @@ pub fn multipliers(
     };
     let kernels = ["rescale_head_f16", "rescale_head_bf16", "rescale_head_f32"];
     head.gradient_launch(element.pick(kernels), &args, "rescale head")
+        .with_floor(multipliers_floor(head, element, at))
 }
 
 /// What `multipliers` has to do.
-pub fn multipliers_floor(head: &Head, element: Element, at: &Multipliers) -> Floor {
+fn multipliers_floor(head: &Head, element: Element, at: &Multipliers) -> Floor {
     let profile = (head.batch - at.counts) as f64 / head.batch as f64;
     let ratios = at.ratio_batch as f64 / head.batch as f64;
     let bytes = head.map_values() * element.bytes() as f64 * (2.0 + ratios);

@@ -13,22 +13,24 @@ use crate::engine::cuda::ops::hopper::{
 impl Core {
     /// Sequences and their references take the same kernel, whatever their numbers: what is equal has equal bits of z.
     pub fn rescale_forward(self, layer: &Layer, at: &Forward, label: &str) -> Launch {
-        match self {
+        let launch = match self {
             Core::Hopper { clusters } if takes(layer) => {
                 let columns = possible_columns(layer).next().expect("a multiple of 128 channels");
                 forward(layer, columns, clusters, at, label)
             }
             _ => dilated::forward(layer, at, label),
-        }
+        };
+        launch.with_floor(dilated::forward_floor(layer, at.keep))
     }
 
     pub fn rescale_dgrad(self, layer: &Layer, at: &Dgrad, label: &str) -> Launch {
-        match self {
+        let launch = match self {
             Core::Hopper { clusters } if takes(layer) => {
                 dgrad(layer, hopper::columns(layer, Pass::Dgrad), clusters, at, label)
             }
             _ => dilated::dgrad(layer, at, label),
-        }
+        };
+        launch.with_floor(dilated::dgrad_floor(layer, at.ratio_batch))
     }
 }
 

@@ -1,9 +1,8 @@
-//! A chunk as launches, each with what it has to do.
+//! A chunk as schedules of launches, one after the other.
 
 use super::workspace::{Chunk, OutputSlots, Passes, Workspace};
 use crate::engine::cuda::arena::Arena;
 use crate::engine::cuda::device::{Address, Launch};
-use crate::engine::cuda::ops::Floor;
 use crate::engine::cuda::ops::hopper::Core;
 use crate::engine::cuda::ops::rescale::first_conv::{self, Scores};
 use crate::engine::cuda::ops::rescale::head::{self, Multipliers, Seed};
@@ -11,8 +10,8 @@ use crate::engine::cuda::ops::rescale::{Keep, dilated};
 use crate::engine::cuda::weights::Weights;
 use crate::engine::cuda::workspace::Shapes;
 
-/// Launches of one chunk.
-pub struct Lists<'a> {
+/// What the schedules of one chunk are made of.
+pub struct Schedules<'a> {
     pub ws: &'a Workspace,
     pub weights: &'a Weights,
     pub weights_arena: &'a Arena,
@@ -22,13 +21,9 @@ pub struct Lists<'a> {
     pub core: Core,
 }
 
-pub type Step = (Launch, Floor);
-
-const LATENCY: Floor = Floor { flop: 0.0, bytes: 0.0 };
-
-impl Lists<'_> {
+impl Schedules<'_> {
     /// Forward pass of the sequences themselves.
-    pub fn sequences(&self) -> Vec<Step> {
+    pub fn sequences(&self) -> Vec<Launch> {
         let ws = self.ws;
         let keep = |i: usize| match ws.kept.get(i) {
             Some(&z) => Keep::PreActivations { z: ws.arena[z] },
@@ -39,24 +34,24 @@ impl Lists<'_> {
 
     /// Forward pass of their references, and all heads' way back to the sums of scores, which begin at zero
     /// where `begin` says so. For gradients the way back alone.
-    pub fn references(&self, begin: bool) -> Vec<Step> {
+    pub fn references(&self, begin: bool) -> Vec<Launch> {
         let ws = self.ws;
         let keep = |i: usize| Keep::Ratios {
             of: ws.arena[ws.kept[i]],
             per_sequence: self.chunk.references,
             ratio: ws.arena[ws.ratios[i]],
         };
-        let mut list = Vec::new();
+        let mut launches = Vec::new();
         if ws.task.heads() == 0 {
-            return list;
+            return launches;
         }
         if ws.task.references.is_some() {
             let codes = ws.arena[ws.reference_codes];
             let shapes = &self.passes.references;
-            list = self.forward("references", shapes, codes, ws.of_references, keep);
+            launches = self.forward("references", shapes, codes, ws.of_references, keep);
         }
-        self.backward(&mut list, begin);
-        list
+        self.backward(&mut launches, begin);
+        launches
     }
 
     fn forward(
@@ -66,31 +61,25 @@ impl Lists<'_> {
         codes: Address,
         out: OutputSlots,
         keep: impl Fn(usize) -> Keep,
-    ) -> Vec<Step> {
+    ) -> Vec<Launch> {
         let Self { ws, weights, weights_arena, .. } = self;
         let (arena, element) = (&ws.arena, shapes.element());
         let map = |i: usize| arena[ws.maps[i % 2]];
-        let mut list = Vec::new();
-        let mut push = |mut launch: Launch, floor: Floor| {
+        let mut launches = Vec::new();
+        let mut push = |mut launch: Launch| {
             launch.label = format!("{what} {}", launch.label);
-            list.push((launch, floor));
+            launches.push(launch);
         };
         let (w, bias) = weights.first(weights_arena);
         let first = first_conv::Forward { codes, w, bias, x: map(0), keep: keep(0) };
-        push(
-            first_conv::forward(&shapes.first, element, &first),
-            first_conv::forward_floor(&shapes.first, element, keep(0)),
-        );
+        push(first_conv::forward(&shapes.first, element, &first));
         for (i, layer) in shapes.dilated.iter().enumerate() {
             let (weights, bias) = weights.dilated(weights_arena, i + 1);
             let keep = keep(i + 1);
             let at = dilated::Forward { x: map(i), weights, bias, y: map(i + 1), keep };
-            push(
-                self.core.rescale_forward(layer, &at, &format!("dilated_{} forward", i + 1)),
-                dilated::forward_floor(layer, keep),
-            );
+            push(self.core.rescale_forward(layer, &at, &format!("dilated_{} forward", i + 1)));
         }
-        let launches = shapes.head.forward(
+        let head = shapes.head.forward(
             element,
             map(shapes.dilated.len()),
             &weights.head(weights_arena),
@@ -98,15 +87,12 @@ impl Lists<'_> {
             arena[out.logits],
             arena[out.logcounts],
         );
-        for launch in launches {
-            let product = launch.label == "head forward";
-            push(launch, if product { shapes.head.forward_floor(element) } else { LATENCY });
-        }
-        list
+        head.into_iter().for_each(push);
+        launches
     }
 
     /// From the outputs to the sums of scores.
-    fn backward(&self, list: &mut Vec<Step>, begin: bool) {
+    fn backward(&self, launches: &mut Vec<Launch>, begin: bool) {
         let Self { ws, weights, weights_arena, chunk, .. } = self;
         let (arena, shapes) = (&ws.arena, &self.passes.backward);
         let (element, n) = (shapes.element(), shapes.dilated.len());
@@ -130,7 +116,7 @@ impl Lists<'_> {
             };
             let references = (arena[ws.of_references.logits], arena[ws.deltas]);
             let logits = arena[ws.of_sequences.logits];
-            list.push((seed.launch(logits, compares.then_some(references), seeds), LATENCY));
+            launches.push(seed.launch(logits, compares.then_some(references), seeds));
         }
         let at = Multipliers {
             seeds,
@@ -142,10 +128,8 @@ impl Lists<'_> {
             dz: dz(n),
             overflow,
         };
-        list.push((
-            head::multipliers(&shapes.head, element, &weights.head(weights_arena), &at),
-            head::multipliers_floor(&shapes.head, element, &at),
-        ));
+        let head = weights.head(weights_arena);
+        launches.push(head::multipliers(&shapes.head, element, &head, &at));
         for i in (1..=n).rev() {
             let layer = &shapes.dilated[i - 1];
             let at = dilated::Dgrad {
@@ -159,18 +143,12 @@ impl Lists<'_> {
                 overflow,
             };
             let label = format!("multipliers dilated_{i} dgrad");
-            list.push((
-                self.core.rescale_dgrad(layer, &at, &label),
-                dilated::dgrad_floor(layer, pairs),
-            ));
+            launches.push(self.core.rescale_dgrad(layer, &at, &label));
         }
         let multipliers = arena[ws.multipliers];
         let (w, _) = weights.first(weights_arena);
         let scaled = (counts, ws.scales);
-        list.push((
-            first_conv::backward(&shapes.first, element, dz(0), w, scaled, multipliers),
-            first_conv::backward_floor(&shapes.first, element),
-        ));
+        launches.push(first_conv::backward(&shapes.first, element, dz(0), w, scaled, multipliers));
         let scores = Scores {
             heads: ws.task.heads(),
             sequences: chunk.sequences,
@@ -178,6 +156,6 @@ impl Lists<'_> {
             inputlen: shapes.first.inputlen,
         };
         let codes = compares.then(|| arena[ws.reference_codes]);
-        list.push((scores.launch(multipliers, codes, arena[ws.sums], begin), scores.floor()));
+        launches.push(scores.launch(multipliers, codes, arena[ws.sums], begin));
     }
 }
