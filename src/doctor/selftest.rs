@@ -19,7 +19,7 @@ use crate::engine::cuda::gradients::Gradients;
 use crate::engine::cuda::precision::Precision;
 use crate::engine::cuda::trainer::CudaTrainer;
 use crate::engine::{
-    Adam, ComingPlans, CountsHead, LossScale, Optimizer, Predict, Predictions, Train, TrainSpec,
+    ComingPlans, CountsHead, LossScale, Optimizer, Predict, Predictions, Train, TrainSpec,
 };
 use crate::model::{Architecture, Branches, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
@@ -290,8 +290,7 @@ fn update<D: Device>(
 ) -> Result<[Difference; 3]> {
     engine.train_step(plan)?;
     let after = engine.parameters()?;
-    let Optimizer::Adam(Adam { learning_rate }) = spec.optimizer;
-    let rate = learning_rate * (1.0f64 - 0.999).sqrt() / (1.0 - 0.9);
+    let rate = spec.optimizer.learning_rate() * (1.0f64 - 0.999).sqrt() / (1.0 - 0.9);
     let step = |g: f64| -rate * 0.1 * g / ((0.001 * g * g).sqrt() + 1e-7);
     let before = &spec.branches.main.parameters.tensors;
     let moves = |at: usize| -> Vec<f64> {

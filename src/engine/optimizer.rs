@@ -24,6 +24,12 @@ impl Optimizer {
         }
     }
 
+    pub fn learning_rate(&self) -> f64 {
+        match self {
+            Self::Adam(rule) => rule.learning_rate,
+        }
+    }
+
     /// Names of the tensors that it keeps for a parameter of `shape`, each of that shape. Files have them.
     pub fn state(&self, _shape: &[usize]) -> &'static [&'static str] {
         match self {

@@ -6,7 +6,7 @@ use super::run::{Trained, TrainingRun, sites};
 use super::setup::Setup;
 use crate::batch::sampler::{Sampler, fixed_plan};
 use crate::console::Console;
-use crate::engine::{self, CountsHead, Optimizer, TrainSpec};
+use crate::engine::{self, CountsHead, TrainSpec};
 use crate::files::keras_h5::{self, Naming};
 use crate::files::params_tsv::ModelParams;
 use crate::input::folds::Split;
@@ -112,7 +112,7 @@ impl Job {
             Network { arch: *arch, parameters: ParameterSet::glorot_uniform(arch, options.seed) };
         let spec = TrainSpec {
             branches: network.into(),
-            optimizer: Optimizer::adam(options.learning_rate),
+            optimizer: options.optimizer(),
             counts_loss_weight,
             counts_head: CountsHead::Plain,
         };

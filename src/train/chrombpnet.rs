@@ -12,7 +12,7 @@ use super::setup::Setup;
 use crate::batch::sampler::{Sampler, Site, fixed_plan};
 use crate::batch::{Example, Windows};
 use crate::console::{Console, duration};
-use crate::engine::{self, ComingPlans, CountsHead, Optimizer, Predictions, Train, TrainSpec};
+use crate::engine::{self, ComingPlans, CountsHead, Predictions, Train, TrainSpec};
 use crate::error::Problem;
 use crate::files::keras_h5::{self, Naming, Role};
 use crate::files::params_tsv::ModelParams;
@@ -138,7 +138,7 @@ impl Job {
         counts_head::settle_fresh(&mut main, device, &sampler, &data.tracks, batch_size)?;
         let spec = TrainSpec {
             branches: Branches { main, bias: Some(bias.clone()) },
-            optimizer: Optimizer::adam(options.learning_rate),
+            optimizer: options.optimizer(),
             counts_loss_weight: regions.counts_loss_weight,
             counts_head,
         };

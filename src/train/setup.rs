@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::log::{self, TRACKABLES};
-use crate::engine::Chosen;
+use crate::engine::{Chosen, Optimizer};
 use crate::error::Problem;
 use crate::model::Architecture;
 use crate::pack::reads::SignalInput;
@@ -48,6 +48,11 @@ impl Options {
         learning_rate: 0.001,
         batch_size: 64,
     };
+
+    /// How parameters are updated.
+    pub fn optimizer(&self) -> Optimizer {
+        Optimizer::adam(self.learning_rate)
+    }
 
     /// Errors: a value that nothing can be trained with.
     pub fn check(&self) -> Result<(), Problem> {
