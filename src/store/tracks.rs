@@ -1,7 +1,8 @@
 //! What an engine reads examples from: a genome pack and, for training, a signal pack.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{GenomePack, SignalPack};
 use crate::batch::Example;
@@ -16,6 +17,8 @@ pub struct Tracks {
     signal_contigs: Arc<[Option<u32>]>,
     /// Contigs that the inputs know with different lengths: whoever uses one gets its problem.
     pub disputed: Arc<Disputed>,
+    /// See `keep`.
+    kept: Arc<Mutex<Option<Arc<dyn Any + Send + Sync>>>>,
 }
 
 /// The problem of each contig whose length is not the same in all inputs, by name.
@@ -28,7 +31,15 @@ impl Tracks {
             .iter()
             .map(|c| signal.as_ref().and_then(|s| s.contig_id(&c.name)))
             .collect();
-        Self { genome, signal, signal_contigs, disputed: Arc::default() }
+        Self { genome, signal, signal_contigs, disputed: Arc::default(), kept: Arc::default() }
+    }
+
+    /// Keeps something for as long as these tracks and their clones live, in place of what was kept before: their
+    /// copy on the device that they were opened on last, so that the next engine of a job finds it there.
+    pub fn keep(&self, copy: Arc<dyn Any + Send + Sync>) {
+        let before = self.kept.lock().unwrap_or_else(PoisonError::into_inner).replace(copy);
+        // Given back once the lock is.
+        drop(before);
     }
 
     /// Adds contigs whose length differs between the genome and another input.

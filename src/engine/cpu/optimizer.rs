@@ -15,7 +15,7 @@ const TASK: usize = 1 << 14;
 pub struct Updater<T> {
     pub rule: Optimizer,
     pub step: u64,
-    /// Of each parameter the tensors of `Optimizer::state`.
+    /// The tensors of `Optimizer::state`, parameter by parameter.
     pub state: Vec<Vec<Vec<T>>>,
     /// Elements of each parameter that one task updates.
     tasks: Vec<usize>,

@@ -1,7 +1,8 @@
 //! Genome and signal in device memory: whole packs, so that any plan can be assembled there.
 //!
 //! A process uploads a pack to a device once, however many engines it opens there: whoever comes next holds the same
-//! memory, and it is given back with the last of them. A pack is known by its checksum.
+//! memory. Tracks hold it, too, so that it stays from one engine of a job to the next. It is given back with the last of
+//! them. A pack is known by its checksum.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -22,6 +23,7 @@ pub struct Pack<T> {
 }
 
 /// The packs of an engine.
+#[derive(Clone)]
 pub struct Resident {
     pub genome: Arc<Pack<ResidentGenome>>,
     pub signal: Option<Arc<Pack<ResidentSignal>>>,
@@ -62,7 +64,7 @@ impl Resident {
     /// Finds the packs in the device's memory, or uploads them.
     pub fn open(tracks: &Tracks, device: &mut impl Device) -> Result<Self> {
         let (location, genome) = (device.location(), tracks.genome.checksum());
-        Ok(Self {
+        let resident = Self {
             genome: GENOMES.get((location, genome, None), device, |arena, device| {
                 upload_genome(&tracks.genome, arena, device)
             })?,
@@ -75,7 +77,9 @@ impl Resident {
                     })?)
                 }
             },
-        })
+        };
+        tracks.keep(Arc::new(resident.clone()));
+        Ok(resident)
     }
 
     pub fn arenas(&self) -> impl Iterator<Item = &Arena> {

@@ -304,7 +304,7 @@ pub struct Partials {
     pub stride: usize,
 }
 
-/// Of every parameter of the main branch, in the order of `Architecture::parameter_shapes`.
+/// Where the gradient of every parameter of the main branch lies, in the order of `Architecture::parameter_shapes`.
 pub fn partials(ws: &Workspace, b: &Backward) -> Vec<Partials> {
     let arena = &ws.arena;
     let channels = ws.main.first.channels;
@@ -348,7 +348,7 @@ fn of_head(ws: &Workspace, b: &Backward, from: usize) -> Partials {
     }
 }
 
-/// Of the features that the counts head reads, [channels]: sums over the step's examples.
+/// Where the features that the counts head reads lie, [channels]: sums over the step's examples.
 pub fn features(ws: &Workspace, b: &Backward) -> Partials {
     let [_, features] = ws.main.head.dense_and_features();
     of_head(ws, b, features)

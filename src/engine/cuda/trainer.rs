@@ -39,7 +39,7 @@ pub struct Training {
     pub counts_loss_weight: f64,
     counts_head: CountsHead,
     optimizer: Optimizer,
-    /// Of each parameter the tensors of `Optimizer::state`.
+    /// The tensors of `Optimizer::state`, parameter by parameter.
     state: Vec<Vec<Slot>>,
     /// Where they lie.
     arena: Arena,

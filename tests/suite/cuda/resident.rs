@@ -1,4 +1,4 @@
-//! Packs in the memory of an emulated GPU: uploaded once, whoever asks, and given back with the last engine.
+//! Packs in the memory of an emulated GPU: uploaded once, whoever asks, and given back with the last who holds them.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn predict(engine: &mut impl Predict) -> Predictions {
 }
 
 #[test]
-fn a_pack_is_uploaded_once_and_stays_until_the_last_engine_goes() {
+fn a_pack_is_uploaded_once_and_stays_as_long_as_somebody_holds_it() {
     let device = EmulatedDevice::new(Options::fast());
     let both = tracks(INPUTLEN);
     let genome_alone = Tracks::new(Arc::clone(&both.genome), None);
@@ -56,7 +56,12 @@ fn a_pack_is_uploaded_once_and_stays_until_the_last_engine_goes() {
     drop(second);
     trainer.train_step(&plan(3, INPUTLEN)).unwrap();
     drop(trainer);
-    let (mut last, bytes) = open(&device, Some(&both));
+    // No engine is left, as between two of a training; the tracks are.
+    let (mut next, bytes) = open(&device, Some(&both));
+    assert_eq!(bytes, weights);
+    assert_eq!(predict(&mut next), wanted);
+    drop((next, both, genome_alone));
+    let (mut last, bytes) = open(&device, Some(&tracks(INPUTLEN)));
     assert_eq!(bytes, with_genome + with_signal - weights, "nobody held them");
     assert_eq!(predict(&mut last), wanted);
 }
