@@ -140,7 +140,7 @@ fn finish(run: Member, console: &Console) -> bool {
     }
 }
 
-/// As many as the devices take.
+/// How many runs the devices take at a time.
 fn most_at_once(members: &[Member]) -> usize {
     let mut works = members.iter().filter_map(|member| member.work.as_ref().ok());
     match works.any(|work| work.training().setup().device.device == Device::Cpu) {

@@ -45,8 +45,8 @@ pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
     let args = ContribsArgs {
         model_h5: vec![subject.models.explained.clone()],
         regions: Some(subsample::path(subject)),
-        genome: Some(subject.genome.clone()),
-        chrom_sizes: Some(subject.chrom_sizes.clone()),
+        genome: Some(subject.inputs.genome.clone()),
+        chrom_sizes: Some(subject.inputs.chrom_sizes.clone()),
         output_prefix: prefix(subject),
         profile_or_counts: heads(subject.kind),
         output_prefix_stats: None,
@@ -58,7 +58,7 @@ pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
         references: None,
         force: afresh,
         tqdm: 1,
-        cache: CacheArgs { cache_dir: subject.cache_dir.clone() },
+        cache: CacheArgs { cache_dir: subject.inputs.cache_dir.clone() },
         device: DeviceArgs { device: "auto".into(), precision: None, threads: 0 },
         console: ConsoleArgs { quiet: false, log_json: false, label: None },
     };

@@ -42,7 +42,7 @@ pub fn run(subject: &Subject) -> Result<Outcome> {
     };
     let tracks = &subject.tracks;
     let background =
-        regions::open(&subject.background, "nonpeaks", 0, tracks, &filter, &subject.console)?;
+        regions::open(&subject.inputs.nonpeaks, "nonpeaks", 0, tracks, &filter, &subject.console)?;
     if background.rows.is_empty() {
         return Ok(Outcome::NotRun("no nonpeak lies on a test chromosome".into()));
     }

@@ -53,7 +53,7 @@ pub struct Explain {
 }
 
 impl Explain {
-    /// Before the long work: what is named must be there.
+    /// Errors: a program or a database that is named and not there. Called before the long work.
     pub fn check(&self) -> Result<(), Problem> {
         if let Some(program) = &self.modisco {
             modisco::find(Some(program))?;

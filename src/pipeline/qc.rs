@@ -1,6 +1,6 @@
 //! A look at any model with its own inputs: the stages after training.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::json;
@@ -58,6 +58,15 @@ pub struct Job {
     pub command_line: Vec<String>,
 }
 
+/// A file of a model that is looked at.
+struct ModelFile<'a> {
+    /// Its name in the record.
+    name: &'static str,
+    flag: &'static str,
+    role: Role,
+    path: &'a PathBuf,
+}
+
 impl Looked {
     fn kind(&self) -> Kind {
         match self {
@@ -66,50 +75,45 @@ impl Looked {
         }
     }
 
-    fn models(&self) -> Models {
+    /// The model that is evaluated, and where it is another one, that which is explained.
+    fn files(&self) -> Vec<ModelFile<'_>> {
+        let file = |name, flag, role, path| ModelFile { name, flag, role, path };
         match self {
-            Self::Bias { model } => Models { evaluated: model.clone(), explained: model.clone() },
-            Self::Chrombpnet { model, nobias } => {
-                Models { evaluated: model.clone(), explained: nobias.clone() }
-            }
+            Self::Bias { model } => vec![file("bias_model", "-bm", Role::Bias, model)],
+            Self::Chrombpnet { model, nobias } => vec![
+                file("chrombpnet_model", "-cm", Role::Full, model),
+                file("chrombpnet_model_nb", "-cmb", Role::WithoutBias, nobias),
+            ],
         }
     }
 
-    /// Each model by its role in the record and its flag.
-    fn files(&self) -> Vec<(&'static str, &'static str, &PathBuf)> {
-        match self {
-            Self::Bias { model } => vec![("bias_model", "-bm", model)],
-            Self::Chrombpnet { model, nobias } => {
-                vec![("chrombpnet_model", "-cm", model), ("chrombpnet_model_nb", "-cmb", nobias)]
-            }
-        }
+    fn models(&self) -> Models {
+        let (Self::Bias { model: evaluated } | Self::Chrombpnet { model: evaluated, .. }) = self;
+        let (Self::Bias { model: explained } | Self::Chrombpnet { nobias: explained, .. }) = self;
+        Models { evaluated: evaluated.clone(), explained: explained.clone() }
     }
 
     /// Errors: a file of another role, models that cannot be of one run.
     fn check(&self) -> Result<()> {
-        let (model, nobias) = match self {
-            Self::Bias { model } => return lengths(model, Role::Bias, "-bm").map(drop),
-            Self::Chrombpnet { model, nobias } => (model, nobias),
-        };
-        let full = lengths(model, Role::Full, "-cm")?;
-        let without = lengths(nobias, Role::WithoutBias, "-cmb")?;
-        if full != without {
-            return Err(Problem::new(format!(
-                "the models have different lengths: {} bp in and {} out, {} in and {} out",
-                full.0, full.1, without.0, without.1
-            ))
-            .at(format!("{} and {}", model.display(), nobias.display()))
-            .fix("pass both models of one run")
-            .into());
+        let mut read = Vec::new();
+        for ModelFile { flag, role, path, .. } in self.files() {
+            let arch = *keras_h5::read_role(path, role, flag)?.arch();
+            read.push((path, arch.inputlen, arch.outputlen));
         }
-        Ok(())
+        match read[..] {
+            [(full, input, output), (nobias, input_of_nobias, output_of_nobias)]
+                if (input, output) != (input_of_nobias, output_of_nobias) =>
+            {
+                Err(Problem::new(format!(
+                    "the models have different lengths: {input} bp in and {output} out, {input_of_nobias} in and {output_of_nobias} out"
+                ))
+                .at(format!("{} and {}", full.display(), nobias.display()))
+                .fix("pass both models of one run")
+                .into())
+            }
+            _ => Ok(()),
+        }
     }
-}
-
-/// Input and output length of a model that must be of one role.
-fn lengths(path: &Path, role: Role, flag: &str) -> Result<(usize, usize)> {
-    let model = keras_h5::read_role(path, role, flag)?;
-    Ok((model.arch().inputlen, model.arch().outputlen))
 }
 
 impl Job {
@@ -117,8 +121,8 @@ impl Job {
     fn claim(&self, tree: &OutputTree) -> Claim {
         let kind = self.looked.kind();
         let mut claim = Claim::new(if kind == Kind::Bias { "bias qc" } else { "qc" });
-        for (_, flag, path) in self.looked.files() {
-            claim = claim.reads(flag, [path]);
+        for model in self.looked.files() {
+            claim = claim.reads(model.flag, [model.path]);
         }
         claim
             .reads("-bw", [&self.bigwig])
@@ -149,7 +153,7 @@ impl Job {
             ("nonpeaks", &self.inputs.nonpeaks),
             ("chr_fold_path", &self.inputs.folds),
         ];
-        let models = self.looked.files().into_iter().map(|(role, _, path)| (role, path));
+        let models = self.looked.files().into_iter().map(|model| (model.name, model.path));
         let inputs = models.chain(data).map(|(role, path)| (role.to_string(), path.as_path()));
         let command_line = self.command_line.clone();
         let mut record = RunRecord::new(command_line, settings, inputs, &self.inputs.cache_dir)?;
@@ -194,14 +198,11 @@ impl Job {
             tree,
             models: self.looked.models(),
             tracks,
-            genome: paths.genome.clone(),
-            chrom_sizes: paths.chrom_sizes.clone(),
-            cache_dir: paths.cache_dir.clone(),
+            inputs: paths.clone(),
             signal: Some(self.bigwig.clone()),
             folds,
             peaks: paths.peaks.clone(),
             nonpeaks: matches!(self.looked, Looked::Bias { .. }).then(|| paths.nonpeaks.clone()),
-            background: paths.nonpeaks.clone(),
             data_type: self.data_type,
             batch_size: self.batch_size,
             file_prefix: self.file_prefix.clone(),

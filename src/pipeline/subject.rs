@@ -11,6 +11,7 @@ use crate::files::keras_h5::Role;
 use crate::input::folds::{self, Folds};
 use crate::pack::shift::DataType;
 use crate::predict::models;
+use crate::preflight::Inputs;
 use crate::run::kind::Kind;
 use crate::run::prints::Print;
 use crate::run::tree::OutputTree;
@@ -40,11 +41,8 @@ pub struct Subject {
     pub models: Models,
     /// Genome and counts.
     pub tracks: Tracks,
-    /// The file behind `tracks.genome`.
-    pub genome: PathBuf,
-    pub chrom_sizes: PathBuf,
-    /// Where packs are.
-    pub cache_dir: PathBuf,
+    /// The files behind them; motifs are inserted into their nonpeaks.
+    pub inputs: Inputs,
     /// The counts as a file that can be opened again; `None` where they came from reads and lie in
     /// the output folder.
     pub signal: Option<PathBuf>,
@@ -53,8 +51,6 @@ pub struct Subject {
     pub peaks: PathBuf,
     /// The test set beside the peaks; of the bias model only, as officially.
     pub nonpeaks: Option<PathBuf>,
-    /// Where motifs are inserted.
-    pub background: PathBuf,
     pub data_type: DataType,
     pub batch_size: usize,
     pub file_prefix: Option<String>,
@@ -103,14 +99,11 @@ impl Subject {
             tree: tree.clone(),
             models,
             tracks: trained.tracks()?,
-            genome: inputs.genome.clone(),
-            chrom_sizes: inputs.chrom_sizes.clone(),
-            cache_dir: inputs.cache_dir.clone(),
+            inputs: inputs.clone(),
             signal: setup.signal.track().map(Path::to_path_buf),
             folds: folds::read(&inputs.folds)?,
             peaks,
             nonpeaks,
-            background: inputs.nonpeaks.clone(),
             data_type: setup.data_type,
             batch_size: setup.options.batch_size,
             file_prefix: setup.file_prefix.clone(),

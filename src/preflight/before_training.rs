@@ -37,7 +37,7 @@ pub struct Inputs {
     pub cache_dir: PathBuf,
 }
 
-/// What was read from them.
+/// What was read from the inputs of a training.
 pub struct Data {
     pub tracks: Tracks,
     pub peaks: Vec<Region>,

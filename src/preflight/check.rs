@@ -57,7 +57,7 @@ impl Report {
         result.map_err(|error| self.findings.push(failed(check, &error))).ok()
     }
 
-    /// How many checks went so.
+    /// Counts the checks that ended with `verdict`.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|f| f.verdict == verdict).count()
     }

@@ -26,7 +26,7 @@ impl Kind {
         }
     }
 
-    /// The other one.
+    /// The other of the two models.
     pub fn other(self) -> Self {
         match self {
             Self::Bias => Self::Chrombpnet,

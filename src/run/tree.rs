@@ -43,7 +43,7 @@ impl OutputTree {
         self.create_only(&["models", "logs", "auxiliary", "evaluation"])
     }
 
-    /// Likewise, for a command that needs some of them.
+    /// Makes some of the folders, for a command that needs no more of them.
     pub fn create_only(&self, folders: &[&str]) -> Result<()> {
         for folder in folders {
             let path = self.root.join(folder);

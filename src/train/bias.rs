@@ -41,7 +41,7 @@ pub fn threshold_factor(data_type: DataType) -> f64 {
 }
 
 impl Job {
-    /// The usual training.
+    /// A training with the settings that are usual for the assay.
     pub fn new(setup: Setup) -> Self {
         Self { threshold_factor: threshold_factor(setup.data_type), max_jitter: 0, setup }
     }

@@ -49,7 +49,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// The usual training.
+    /// A training with the official settings and our update of the counts head.
     pub fn new(setup: Setup, bias_model: &Path) -> Self {
         Self {
             setup,

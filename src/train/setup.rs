@@ -81,7 +81,7 @@ impl Default for Options {
     }
 }
 
-/// What both trainings need to know.
+/// What a training starts from, whichever of the two models it makes.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub inputs: Inputs,

@@ -137,7 +137,7 @@ fn an_interrupted_run_goes_on_as_if_it_never_stopped() {
 #[test]
 fn a_run_begun_before_a_setting_was_known_goes_on() {
     let fixture = Fixture::new();
-    let long = ["-e", "60", "-es", "60"];
+    let long = ["-e", "24", "-es", "24"];
     fixture.succeed(&strs(&fixture.bias_train("whole", &long)));
     let arguments = fixture.bias_train("older", &long);
     let mut child = fixture.command(&strs(&arguments)).stderr(Stdio::piped()).spawn().unwrap();

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use self::outputs::Outputs;
-use self::run::Run;
+use self::run::ScoreRun;
 use self::work::Work;
 use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
@@ -241,7 +241,7 @@ pub fn explain(
 ) -> Result<()> {
     work::check_explainable(&models)?;
     let outputs = Outputs::new(&args.output_prefix, args.heads());
-    let Some(run) = Run::settle(args, device, outputs, console)? else {
+    let Some(run) = ScoreRun::settle(args, device, outputs, console)? else {
         return Ok(());
     };
     let work = Work::open(args, models.arch(), console)?;

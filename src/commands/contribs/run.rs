@@ -22,12 +22,12 @@ use crate::run::settle::{Place, Standing};
 use crate::run::stop::StopFlag;
 
 /// A run whose prefix is free for it.
-pub struct Run {
+pub struct ScoreRun {
     record: RunRecord,
     outputs: Outputs,
 }
 
-impl Run {
+impl ScoreRun {
     /// Compares this command with what an earlier one left under its prefix. `None` when that is
     /// complete already.
     ///
