@@ -17,6 +17,7 @@ pub mod predictions_h5;
 pub mod region_track;
 pub mod row_spool;
 pub mod table;
+pub mod text;
 pub mod track_stats;
 pub mod train_state;
 pub mod variant_h5;

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Footprint;
-use crate::files::atomic;
+use crate::error::Problem;
+use crate::files::{atomic, text};
 
 /// The largest response of a model whose bias is corrected. Source: official `marginal_footprinting`.
 pub const LIMIT: f32 = 0.003;
@@ -45,9 +46,14 @@ impl BiasResponse {
         format!("{verdict}_{}_{}", print(self.mean()), each.join("/"))
     }
 
-    /// Reads the official file; `None` where it holds anything else.
-    pub fn read(path: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(path).ok()?;
+    /// Reads the official file; `None` where there is none, or it holds anything else.
+    ///
+    /// Errors: a file that cannot be read.
+    pub fn read(path: &Path) -> Result<Option<Self>, Problem> {
+        Ok(text::read(path)?.and_then(|text| Self::parse(&text)))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('_');
         matches!(parts.next()?, "corrected" | "uncorrected").then_some(())?;
         let each = parts.nth(1)?.split('/').map(|h| h.parse().ok());
@@ -104,11 +110,17 @@ mod tests {
     fn the_file_is_read_as_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x_max_bias_response.txt");
-        assert_eq!(BiasResponse::read(&path), None);
+        assert_eq!(BiasResponse::read(&path).unwrap(), None);
         let wanted = response(&[0.0131, 0.0021]);
         wanted.write(&path).unwrap();
-        assert_eq!(BiasResponse::read(&path), Some(wanted));
-        std::fs::write(&path, "something_else_0.1").unwrap();
-        assert_eq!(BiasResponse::read(&path), None);
+        assert_eq!(BiasResponse::read(&path).unwrap(), Some(wanted));
+        for text in
+            ["something_else_0.1", "perfect_0_0", "", "corrected_0.1", "corrected_0.1_x/0.1"]
+        {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(BiasResponse::read(&path).unwrap(), None, "{text}");
+        }
+        // A folder cannot be read as a file.
+        assert!(BiasResponse::read(folder.path()).is_err());
     }
 }

@@ -11,7 +11,8 @@ use anyhow::Result;
 
 use super::correlation::{CountsMetrics, counts_metrics};
 use super::profile_distance::{profile_distance, shuffled_jsd};
-use crate::files::atomic;
+use crate::error::Problem;
+use crate::files::{atomic, text};
 use crate::select::numpy_random::RandomState;
 use crate::select::python_float;
 use crate::select::quantile::nanmedian;
@@ -117,13 +118,21 @@ impl fmt::Display for Metrics {
 }
 
 /// Pearson correlation of log counts in one group of a `*_metrics.json`; NaN where the file says so,
-/// `None` where it has no such group or cannot be read.
-pub fn read_counts_pearsonr(path: &Path, group: &str) -> Option<f64> {
+/// `None` where there is no such file or it has no such group.
+///
+/// Errors: a file that cannot be read or is no JSON.
+pub fn read_counts_pearsonr(path: &Path, group: &str) -> Result<Option<f64>, Problem> {
+    let Some(text) = text::read(path)? else { return Ok(None) };
     // Python's NaN is no JSON.
-    let text = std::fs::read_to_string(path).ok()?.replace("NaN", "null");
-    let metrics: serde_json::Value = serde_json::from_str(&text).ok()?;
-    let value = metrics.get("counts_metrics")?.get(group)?.get("pearsonr")?;
-    Some(value.as_f64().unwrap_or(f64::NAN))
+    let metrics: serde_json::Value =
+        serde_json::from_str(&text.replace("NaN", "null")).map_err(|e| {
+            Problem::new(format!("the metrics are no JSON: {e}"))
+                .at(path.display())
+                .fix("make them again with `predict --bigwig`")
+        })?;
+    let value = metrics.get("counts_metrics").and_then(|m| m.get(group)?.get("pearsonr"));
+    let value = value.filter(|r| r.is_number() || r.is_null());
+    Ok(value.map(|r| r.as_f64().unwrap_or(f64::NAN)))
 }
 
 /// Writes `*_metrics.json`.

@@ -1,12 +1,12 @@
 //! Is the run as it should be? The verdicts that `qc` and the pipelines left, or the same rules on
 //! the files of a run that has none, and two about the run itself.
 
-use serde_json::Value;
-
 use super::context::Context;
 use super::figures::loss::best_epoch;
-use super::read::{logs, tables};
+use super::read::logs;
+use crate::files::text;
 use crate::footprint::BiasResponse;
+use crate::predict::metrics::read_counts_pearsonr;
 use crate::quality::{self, Grade, Verdict, Verdicts};
 use crate::run::kind::Kind;
 use crate::train::log::EpochRow;
@@ -35,7 +35,7 @@ pub fn of(context: &Context) -> Found {
     let rows = context.guarded_option(|| logs::epochs(&path)).ok().flatten();
     found.add("the end of training", rows.as_deref().and_then(training));
     let path = folder.tree.evaluation("bw_shift_qc.tsv");
-    let table = context.guarded_option(|| tables::text(&path)).ok().flatten();
+    let table = context.guarded_option(|| Ok(text::read(&path)?)).ok().flatten();
     found.add("the shift of the cut sites", table.as_deref().and_then(shift));
     found
 }
@@ -53,17 +53,15 @@ impl Found {
 /// their own sections say why.
 fn from_files(context: &Context, found: &mut Found) {
     let folder = &context.folder;
-    let pearsonr = |stem: &str, group: &str| -> Option<f64> {
+    let pearsonr = |stem: &str, group: &str| {
         let path = folder.evaluation(&format!("{stem}_metrics.json"));
-        let metrics = tables::json(&path).ok()??;
-        let r = metrics.get("counts_metrics")?.get(group)?.get("pearsonr")?;
-        Some(r.as_f64().unwrap_or(f64::NAN)).filter(|_| r.is_number() || *r == Value::Null)
+        read_counts_pearsonr(&path, group).ok().flatten()
     };
     if folder.kind == Kind::Chrombpnet {
         let r = pearsonr("chrombpnet", "peaks").map(quality::chrombpnet_in_peaks);
         found.add("counts of the model in peaks", r);
         let path = folder.evaluation("chrombpnet_nobias_max_bias_response.txt");
-        let response = tables::text(&path).ok().flatten().and_then(|text| response(&text));
+        let response = BiasResponse::read(&path).ok().flatten();
         let verdict = response.as_ref().map(quality::corrected_response);
         found.add("the response of the model without bias to enzyme motifs", verdict);
     }
@@ -73,17 +71,6 @@ fn from_files(context: &Context, found: &mut Found) {
         let r = pearsonr("bias", "nonpeaks").map(quality::bias_in_nonpeaks);
         found.add("counts of the bias model in nonpeaks", r);
     }
-}
-
-/// The official one-line file, `corrected_<mean>_<a/b/...>`; `None` for any other text.
-fn response(text: &str) -> Option<BiasResponse> {
-    let mut parts = text.trim().split('_');
-    let (word, _mean, each) = (parts.next()?, parts.next()?, parts.next()?);
-    if !["corrected", "uncorrected"].contains(&word) {
-        return None;
-    }
-    let highest = each.split('/').map(|h| h.parse().ok()).collect::<Option<Vec<f32>>>()?;
-    Some(BiasResponse { highest })
 }
 
 /// A run that ends on its last epoch while it still improves was stopped too early.
@@ -123,16 +110,6 @@ fn shift(table: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::train::log::Losses;
-
-    #[test]
-    fn the_official_response_file_is_read_and_other_text_is_not() {
-        let highest = |text| response(text).map(|r| r.highest);
-        assert_eq!(highest("uncorrected_0.004_0.003/0.005\n"), Some(vec![0.003, 0.005]));
-        assert_eq!(highest("corrected_0.002_0.002"), Some(vec![0.002]));
-        for text in ["perfect_0_0", "", "corrected_0.1", "corrected_0.1_x/0.1"] {
-            assert_eq!(highest(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn a_run_that_was_still_improving_is_warned_about() {

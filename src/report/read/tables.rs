@@ -1,26 +1,16 @@
 //! Small tables and JSON files of a run.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::error::Problem;
-
-/// The text of a small file; `None` where there is no such file.
-pub fn text(path: &Path) -> Result<Option<String>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = fs::read(path)
-        .map_err(|error| Problem::new(format!("cannot read: {error}")).at(path.display()))?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-}
+use crate::files::text;
 
 /// A JSON file, Python's NaN and Infinity read as null.
 pub fn json(path: &Path) -> Result<Option<Value>> {
-    let Some(text) = text(path)? else { return Ok(None) };
+    let Some(text) = text::read(path)? else { return Ok(None) };
     let mut plain = text.clone();
     for number in ["-Infinity", "Infinity", "NaN"] {
         for before in [": ", ":", "[", ", "] {
@@ -35,7 +25,7 @@ pub fn json(path: &Path) -> Result<Option<Value>> {
 
 /// Rows of `key TAB value`.
 pub fn pairs(path: &Path) -> Result<Option<Vec<(String, String)>>> {
-    let Some(text) = text(path)? else { return Ok(None) };
+    let Some(text) = text::read(path)? else { return Ok(None) };
     let rows = text.lines().filter(|line| !line.trim().is_empty());
     let pairs = rows.map(|line| {
         let (key, value) = line.split_once('\t').ok_or_else(|| {
@@ -48,6 +38,8 @@ pub fn pairs(path: &Path) -> Result<Option<Vec<(String, String)>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -7,11 +7,11 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::text;
+use crate::files;
 use crate::footprint::motifs::CONTROL;
 use crate::footprint::{Footprint, LIMIT, figure, h5};
 use crate::report::context::Context;
 use crate::report::figures::Figure;
-use crate::report::read::tables;
 use crate::run::kind::Kind;
 
 pub fn body(context: &Context) -> Result<Markup> {
@@ -34,7 +34,7 @@ pub fn body(context: &Context) -> Result<Markup> {
          strands. {expected} Grey: the same sequences without a motif."
     );
     let response = context.folder.evaluation(&format!("{model}_max_bias_response.txt"));
-    let response = tables::text(&response)?;
+    let response = files::text::read(&response)?;
     let path = context.folder.tree.auxiliary(&format!("{model}_footprints.h5"));
     let drawn = context.guarded_option(|| match path.exists() {
         true => Ok(Some(draw(context, &h5::read(&path)?))),
