@@ -1,4 +1,22 @@
-//! cbp-fast: train bias-factorized ChromBPNet models from one native binary.
+//! cbp-fast: train bias-factorized ChromBPNet models from one native binary, and ask them from Rust.
+//!
+//! A prediction takes three statements:
+//!
+//! ```no_run
+//! use cbp_fast::{Device, Genome, Model};
+//!
+//! let genome = Genome::open("hg38.fa.gz")?;
+//! let mut model = Model::open("chrombpnet_nobias.h5")?.on(Device::auto()?)?;
+//! let predictions = model.predict(&[genome.around("chr1", 1_000_000, model.input_length())?])?;
+//! # Ok::<(), cbp_fast::Error>(())
+//! ```
+//!
+//! The types below are the library's face; `examples/` has five programs on them: predict a sequence, predict
+//! regions to a bigWig, contribution scores, variants, training from packs. [`jobs`] holds what the commands `train`
+//! and `bias train` do, as plain values. Everything else is the inside of the program: it can be reached, but may
+//! change with any commit.
+//!
+//! # Inside
 //!
 //! The folders are the data flow; a stage uses only stages above it. `train::fit` is the one
 //! place where batches, engine and files meet.
@@ -34,63 +52,107 @@
 
 // They panic where a stream cannot be written; `console` does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+#![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 
+mod face;
+pub mod jobs;
+
+pub use engine::Device;
+pub use face::{
+    Contributions, Error, Genome, LoadedModel, Method, Model, Predictions, Result, Sequence,
+    Signal, Track, VariantEffect,
+};
+pub use pack::cache::FOLDER as CACHE_FOLDER;
+
+#[doc(hidden)]
 pub mod console;
+#[doc(hidden)]
 pub mod defect;
+#[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
 pub mod plot;
+#[doc(hidden)]
 pub mod signals;
+#[doc(hidden)]
 pub mod threads;
 
 // 1
+#[doc(hidden)]
 pub mod input;
 
 // 2
+#[doc(hidden)]
 pub mod store;
 
 // 3
+#[doc(hidden)]
 pub mod pack;
 
 // 4
+#[doc(hidden)]
 pub mod prep;
+#[doc(hidden)]
 pub mod select;
 
 // 5
+#[doc(hidden)]
 pub mod batch;
+#[doc(hidden)]
 pub mod sequence;
 
 // 6
+#[doc(hidden)]
 pub mod model;
 
 // 7
+#[doc(hidden)]
 pub mod engine;
 
 // 8
+#[doc(hidden)]
 pub mod files;
 
 // 9
+#[doc(hidden)]
 pub mod footprint;
+#[doc(hidden)]
 pub mod interpret;
+#[doc(hidden)]
 pub mod predict;
+#[doc(hidden)]
 pub mod variants;
 
 // 10
+#[doc(hidden)]
 pub mod preflight;
+#[doc(hidden)]
 pub mod report;
+#[doc(hidden)]
 pub mod run;
 
 // 11
+#[doc(hidden)]
 pub mod train;
 
 // 12
+#[doc(hidden)]
 pub mod cohort;
+#[doc(hidden)]
 pub mod pipeline;
 
 // on top
+#[doc(hidden)]
 pub mod bench;
+#[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod commands;
+#[doc(hidden)]
 pub mod demo;
+#[doc(hidden)]
 pub mod doctor;
+#[doc(hidden)]
 pub mod motifs;
+#[doc(hidden)]
 pub mod quality;

@@ -12,6 +12,7 @@ use crate::engine::cuda::precision::Precision;
 use crate::engine::{Chosen, Device};
 use crate::error::Problem;
 use crate::model::Architecture;
+use crate::pack::cache;
 use crate::pack::reads::SignalInput;
 pub use crate::pack::shift::DataType;
 use crate::preflight::Inputs;
@@ -22,7 +23,7 @@ use crate::train::{Options, Setup, log};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
-    /// auto, cuda[:N] or cpu
+    /// auto, cuda`[:N]` or cpu
     ///
     /// `auto` takes the first GPU that can be used, else the CPU, and says why; a training run that
     /// would then take more than an hour stops and asks for `--device cpu`. `cuda` without a usable
@@ -164,7 +165,7 @@ pub struct CacheArgs {
     ///
     /// A pack is reused as long as its source is unchanged, so all commands that are run from one
     /// working folder, for any fold, share one genome pack and one signal pack.
-    #[arg(long, default_value = ".cbp-fast-cache")]
+    #[arg(long, default_value = cache::FOLDER)]
     pub cache_dir: PathBuf,
 }
 

@@ -23,7 +23,7 @@ use crate::run::claim::Claim;
 /// chromosomes, and the predicted profiles of both strands are averaged.
 ///
 /// Writes PREFIX_footprints.h5 and, for the background itself (control) and every motif,
-/// PREFIX.<motif>.footprint.png and .svg. Motifs with tn5 or dnase in their name also give
+/// PREFIX.MOTIF.footprint.png and .svg. Motifs with tn5 or dnase in their name also give
 /// PREFIX_max_bias_response.txt: corrected when none of their footprints reaches 0.003, else
 /// uncorrected. A PREFIX that ends in / is a folder, in which names begin with _ and the model's kind.
 /// Several models (folds) give the profile of their mean logits and mean log counts.

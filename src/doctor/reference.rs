@@ -16,7 +16,7 @@ pub struct Reference {
     weights: Vec<Vec<f64>>,
 }
 
-/// Bits of X_0 .. X_n of one example, [length][filters]: where the ReLU lets through.
+/// Bits of X_0 .. X_n of one example, `[length][filters]`: where the ReLU lets through.
 pub type Masks = Vec<Vec<bool>>;
 
 /// What one example leaves for its backward pass.
@@ -180,7 +180,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 pub struct Step {
     pub profile: f64,
     pub counts: f64,
-    /// [n][outputlen], both branches together
+    /// `[n][outputlen]`, both branches together
     pub logits: Vec<f64>,
     pub logcounts: Vec<f64>,
     pub gradient: Vec<Vec<f64>>,

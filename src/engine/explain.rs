@@ -49,10 +49,10 @@ pub struct Contributions {
     pub counts: Vec<f32>,
     /// like `counts`
     pub profile: Vec<f32>,
-    /// [n]: what `counts` times the one-hot sequence sums to where neither sequence nor references
+    /// `[n]`: what `counts` times the one-hot sequence sums to where neither sequence nor references
     /// hold N: `f(x) - mean f(reference)`. Empty for `Rule::Gradient`.
     pub delta_counts: Vec<f64>,
-    /// [n]: the same of `profile`: the mean over references of
+    /// `[n]`: the same of `profile`: the mean over references of
     /// `sum((p_x + p_r) / 2 * (l_x - l_r))`. Empty for `Rule::Gradient`.
     pub delta_profile: Vec<f64>,
     /// Outputs of the sequences themselves.

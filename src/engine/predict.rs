@@ -9,7 +9,7 @@ use crate::batch::Example;
 pub struct Predictions {
     /// [n, outputlen], before the softmax
     pub logits: Vec<f32>,
-    /// [n]
+    /// `[n]`
     pub logcounts: Vec<f32>,
 }
 

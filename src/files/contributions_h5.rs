@@ -52,7 +52,7 @@ pub struct Chunks {
 
 /// The chunk of `raw/seq`.
 ///
-/// Shapes: `codes` [length], 0..=3 = ACGT, anything else an N.
+/// Shapes: `codes` `[length]`, 0..=3 = ACGT, anything else an N.
 pub fn pack_raw(codes: &[u8]) -> Vec<u8> {
     let length = codes.len();
     let mut onehot = vec![0u8; 4 * length];
@@ -66,7 +66,7 @@ pub fn pack_raw(codes: &[u8]) -> Vec<u8> {
 
 /// The chunks of `shap/seq` and `projected_shap/seq`.
 ///
-/// Shapes: `codes` [length]; `hypothetical` [length, 4].
+/// Shapes: `codes` `[length]`; `hypothetical` [length, 4].
 /// Errors: a score that is no finite number in 16 bits.
 pub fn pack(codes: &[u8], hypothetical: &[f32]) -> Result<Chunks, Problem> {
     let length = codes.len();
@@ -93,7 +93,7 @@ pub fn pack(codes: &[u8], hypothetical: &[f32]) -> Result<Chunks, Problem> {
 /// The track of a sequence, as the official bigWigs show it: the sum over the four rows of its
 /// `projected_shap/seq` chunk, which is the score of the base that is there.
 ///
-/// Shapes: `out` [length].
+/// Shapes: `out` `[length]`.
 pub fn track(projected: &[u8], out: &mut [f32]) -> Result<()> {
     let mut bytes = Vec::with_capacity(8 * out.len());
     ZlibDecoder::new(projected).read_to_end(&mut bytes)?;

@@ -41,15 +41,15 @@ pub struct PredictionsOptions {
 /// Consecutive rows.
 #[derive(Clone, Copy, Debug)]
 pub struct PredictionRows<'a> {
-    /// [n]
+    /// `[n]`
     pub chrom: &'a [&'a str],
-    /// [n], 0-based position of the window's centre
+    /// `[n]`, 0-based position of the window's centre
     pub center: &'a [i64],
-    /// [n] where `PredictionsOptions::peaks`, else empty
+    /// `[n]` where `PredictionsOptions::peaks`, else empty
     pub is_peak: &'a [bool],
     /// [n, outputlen], before the softmax
     pub logits: &'a [f32],
-    /// [n]
+    /// `[n]`
     pub logcounts: &'a [f32],
 }
 

@@ -15,7 +15,7 @@ use crate::store::Tracks;
 pub struct Footprint {
     /// `control` for the background without a motif.
     pub name: String,
-    /// [outputlen], sums to 1
+    /// `[outputlen]`, sums to 1
     pub profile: Vec<f32>,
     /// Predicted reads on both strands together, mean over the background.
     pub counts: f32,

@@ -53,10 +53,10 @@ pub struct Scores {
     /// [n, length, 4]; empty when not asked for.
     pub counts: Vec<f32>,
     pub profile: Vec<f32>,
-    /// [n]: what the scores of the bases that are there must sum to, where there is such a sum.
+    /// `[n]`: what the scores of the bases that are there must sum to, where there is such a sum.
     pub delta_counts: Vec<f64>,
     pub delta_profile: Vec<f64>,
-    /// [n]: how far the sums are off, see [`SumCheck`]; `None` for a sequence that has no sum. Empty
+    /// `[n]`: how far the sums are off, see [`SumCheck`]; `None` for a sequence that has no sum. Empty
     /// for methods without one.
     pub sum_errors: Vec<Option<f64>>,
 }

@@ -31,6 +31,10 @@ use crate::store::format::{self, Header, Kind, VERSION};
 use crate::store::stat::Stat;
 use crate::store::{GenomePack, SignalPack};
 
+/// Where packs are made unless another folder is given: beside the working folder's files, so that all runs there
+/// share them.
+pub const FOLDER: &str = ".cbp-fast-cache";
+
 /// Held while a pack is looked for and made: runs of one process find what another has just made.
 static MAKING: Mutex<()> = Mutex::new(());
 

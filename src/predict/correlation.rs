@@ -12,7 +12,7 @@ pub struct CountsMetrics {
     pub mse: f64,
 }
 
-/// Compares observed and predicted log counts, each [n].
+/// Compares observed and predicted log counts, each `[n]`.
 /// Source: official `counts_metrics` (SciPy's `spearmanr`, `pearsonr`).
 pub fn counts_metrics(labels: &[f64], predictions: &[f32]) -> CountsMetrics {
     let predictions: Vec<f64> = predictions.iter().copied().map(f64::from).collect();

@@ -153,7 +153,7 @@ pub struct RegionScores {
     shuffled_jsd: Option<Vec<f64>>,
 }
 
-/// What figures show of some regions, [n] each.
+/// What figures show of some regions, `[n]` each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shown {
     /// ln(1 + total counts)

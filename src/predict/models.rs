@@ -184,10 +184,7 @@ impl<E: Engine + ?Sized> Ensemble<E> {
             predict(member.engine.as_mut(), &mut predicted)?;
             models.push(predicted);
         }
-        let mean = Predictions {
-            logits: mean(&models.iter().map(|p| &p.logits[..]).collect::<Vec<_>>()),
-            logcounts: mean(&models.iter().map(|p| &p.logcounts[..]).collect::<Vec<_>>()),
-        };
+        let mean = mean_of(&models);
         Ok(EnsemblePredictions { models, mean })
     }
 }
@@ -197,6 +194,12 @@ impl<E: Predict + ?Sized> Ensemble<E> {
     pub fn predict(&mut self, plan: &[Example]) -> Result<EnsemblePredictions> {
         self.ask(|engine, out| engine.predict(plan, out))
     }
+}
+
+/// The mean of what several models say of the same examples: of logits and of log counts.
+pub fn mean_of(models: &[Predictions]) -> Predictions {
+    let of = |list: fn(&Predictions) -> &[f32]| mean(&models.iter().map(list).collect::<Vec<_>>());
+    Predictions { logits: of(|p| &p.logits), logcounts: of(|p| &p.logcounts) }
 }
 
 /// Element by element, summed in f64; of one list, the list itself.

@@ -72,7 +72,7 @@ pub struct Outputs<'a> {
 pub struct Observed {
     /// [n, outputlen]
     pub counts: Vec<f32>,
-    /// [n]
+    /// `[n]`
     pub totals: Vec<f64>,
 }
 

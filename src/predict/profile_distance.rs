@@ -21,7 +21,7 @@ pub struct ProfileDistance {
     pub norm_jsd: f64,
 }
 
-/// Compares `counts` with the profile that `logits` stand for; both [outputlen].
+/// Compares `counts` with the profile that `logits` stand for; both `[outputlen]`.
 pub fn profile_distance(counts: &[f32], logits: &[f32]) -> ProfileDistance {
     let labels: Vec<f64> = counts.iter().copied().map(f64::from).collect();
     let jsd = distance(&observed(&labels), &normalised_f32(&official_softmax(logits)));
@@ -34,7 +34,7 @@ pub fn profile_distance(counts: &[f32], logits: &[f32]) -> ProfileDistance {
 }
 
 /// Jensen-Shannon distance of `counts` to a profile given as `probabilities`, as prediction files
-/// hold them; both [outputlen]. NaN where the region has no counts.
+/// hold them; both `[outputlen]`. NaN where the region has no counts.
 pub fn profile_jsd(counts: &[f32], probabilities: &[f64]) -> f64 {
     let labels: Vec<f64> = counts.iter().copied().map(f64::from).collect();
     distance(&observed(&labels), &normalised(probabilities))

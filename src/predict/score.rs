@@ -37,9 +37,9 @@ pub struct Job<'a> {
 
 /// What came out, in plan order.
 pub struct Scored {
-    /// [n]
+    /// `[n]`
     pub logcounts: Vec<f32>,
-    /// Observed total counts [n], where there is a signal.
+    /// Observed total counts `[n]`, where there is a signal.
     pub total_counts: Option<Vec<f64>>,
     pub metrics: Option<Metrics>,
 }

@@ -148,7 +148,7 @@ fn down_sample(nonpeaks: &mut Candidates, n: usize) {
 /// What to add to the bias model's log counts so that they fit this data on average: the mean of
 /// `ln(1 + counts) - predicted`, in f64.
 ///
-/// Shapes: both [n], n > 0; of no region the mean is NaN, as NumPy's.
+/// Shapes: both `[n]`, n > 0; of no region the mean is NaN, as NumPy's.
 /// Source: official `adjust_bias_model_logcounts`. NumPy then adds it to the float32 Dense bias in
 /// float32, so the caller rounds it first: `bias + offset as f32`.
 pub fn bias_logcount_offset(counts: &[f64], predicted_logcounts: &[f32]) -> f64 {

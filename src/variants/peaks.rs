@@ -67,7 +67,7 @@ fn rank(a: &Peak, b: &Peak, by_number: bool) -> Ordering {
     }
 }
 
-/// Predicted counts of each peak, for each model [models][peaks].
+/// Predicted counts of each peak, for each model `[models][peaks]`.
 pub fn counts(
     peaks: &[Peak],
     genome: &GenomePack,

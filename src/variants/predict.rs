@@ -4,14 +4,26 @@ use anyhow::Result;
 
 use crate::engine::{Explain, Predictions};
 use crate::model::Architecture;
+use crate::variants::scores::Allele;
 
 /// One model's predictions of sequences.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StrandMeans {
-    /// exp(logcounts), mean over strands [n]
+    /// exp(logcounts), mean over strands `[n]`
     pub counts: Vec<f64>,
     /// Mean over strands [n, outputlen]
     pub logits: Vec<f32>,
+}
+
+impl StrandMeans {
+    /// What is said of sequence `i`, one allele of a substitution.
+    pub fn allele(&self, i: usize, outputlen: usize) -> Allele<'_> {
+        Allele {
+            counts: self.counts[i],
+            logits: &self.logits[i * outputlen..][..outputlen],
+            length: 1,
+        }
+    }
 }
 
 /// Models of one input and output length.

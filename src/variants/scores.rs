@@ -147,7 +147,7 @@ impl Metric {
 pub struct Allele<'a> {
     /// exp(logcounts)
     pub counts: f64,
-    /// [outputlen], before the softmax
+    /// `[outputlen]`, before the softmax
     pub logits: &'a [f32],
     /// Bases of the allele.
     pub length: usize,

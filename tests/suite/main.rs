@@ -24,6 +24,7 @@ mod from_reads;
 mod fuzz_corpus;
 #[cfg(feature = "emulate")]
 mod kernels;
+mod library;
 mod many_contigs;
 mod model_files;
 mod motifs;

@@ -48,15 +48,15 @@ pub struct Gradients<T> {
     pub loss: StepLoss,
     /// d total / d parameter, in the order of `Architecture::parameter_shapes`
     pub parameters: Vec<Vec<T>>,
-    /// [filters]: means over the batch of the features that the counts head reads
+    /// `[filters]`: means over the batch of the features that the counts head reads
     pub features: Vec<f64>,
     /// [n, outputlen]
     pub logits: Vec<T>,
-    /// [n]
+    /// `[n]`
     pub logcounts: Vec<f64>,
     /// d total / d logits, [n, outputlen]
     pub by_logits: Vec<T>,
-    /// d total / d logcounts, [n]
+    /// d total / d logcounts, `[n]`
     pub by_logcounts: Vec<f64>,
 }
 

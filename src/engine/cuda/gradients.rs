@@ -16,7 +16,7 @@ use crate::model::{ParameterSet, Tensor};
 pub struct Gradients {
     pub loss: StepLoss,
     pub parameters: ParameterSet,
-    /// [filters]: means over the batch of the features that the counts head reads
+    /// `[filters]`: means over the batch of the features that the counts head reads
     pub features: Vec<f32>,
     /// A gradient did not fit its type.
     pub overflow: bool,

@@ -35,7 +35,7 @@ use crate::engine;
 pub struct Surroundings<'a> {
     pub state: Address,
     pub plan: Address,
-    /// f64 [steps][3]
+    /// f64 `[steps][3]`
     pub losses: Address,
     /// `None` where the host uploads codes.
     pub genome: Option<&'a ResidentGenome>,
@@ -348,7 +348,7 @@ fn of_head(ws: &Workspace, b: &Backward, from: usize) -> Partials {
     }
 }
 
-/// Where the features that the counts head reads lie, [channels]: sums over the step's examples.
+/// Where the features that the counts head reads lie, `[channels]`: sums over the step's examples.
 pub fn features(ws: &Workspace, b: &Backward) -> Partials {
     let [_, features] = ws.main.head.dense_and_features();
     of_head(ws, b, features)

@@ -123,7 +123,7 @@ pub struct Activations {
     pub head: HeadSlots,
     /// f32 [batch, outputlen]
     pub logits: Slot,
-    /// f32 [batch]
+    /// f32 `[batch]`
     pub logcounts: Slot,
 }
 
@@ -169,15 +169,15 @@ impl Activations {
 #[derive(Clone, Debug)]
 pub struct Backward {
     pub by_logits: Slot,
-    /// [batch]: sums of `by_logits`, the profile bias's partials
+    /// `[batch]`: sums of `by_logits`, the profile bias's partials
     pub by_logits_sums: Slot,
-    /// [batch], also the dense bias's partials
+    /// `[batch]`, also the dense bias's partials
     pub by_logcounts: Slot,
     /// g_i and g_{i-1} in turns
     pub g: [Slot; 2],
     /// dz_i in turns of three: while dgrad goes on to dz_{i-2}, wgrad may still read dz_i
     pub dz: [Slot; 3],
-    /// sums over rows of dz_0 .. dz_n, f32 [tiles][channels]
+    /// sums over rows of dz_0 .. dz_n, f32 `[tiles][channels]`
     pub column_sums: Vec<Slot>,
     pub first_partials: Slot,
     /// of dilated layer 1 .. n
@@ -240,7 +240,7 @@ pub struct Workspace {
     pub codes: Slot,
     /// f32 [batch, outputlen]
     pub counts: Slot,
-    /// f64 [batch][2]
+    /// f64 `[batch][2]`
     pub example_losses: Slot,
     pub main_out: Activations,
     pub bias_out: Option<Activations>,

@@ -6,7 +6,7 @@ use crate::plot::hexbin::Hexbin;
 use crate::plot::{Axes, Canvas, Rect, Stroke, Text, palette};
 use crate::predict::correlation::{CountsMetrics, counts_metrics};
 
-/// Draws one point a region: `observed` and `predicted` ln(1 + counts), each [n]. `what` names model
+/// Draws one point a region: `observed` and `predicted` ln(1 + counts), each `[n]`. `what` names model
 /// and regions. `None` without a region.
 pub fn draw(observed: &[f64], predicted: &[f32], what: &str) -> Option<Figure> {
     if observed.is_empty() {

@@ -4,14 +4,14 @@ use super::Figure;
 use crate::console::grouped;
 use crate::plot::{Axes, Canvas, Rect, Stroke, Text, palette};
 
-/// What is known of a region; profiles are probabilities, [outputlen].
+/// What is known of a region; profiles are probabilities, `[outputlen]`.
 pub struct Example {
     pub chrom: String,
     /// 0-based
     pub center: i64,
     /// Why it was chosen, such as `90 % quantile of observed counts`.
     pub rule: String,
-    /// [outputlen]
+    /// `[outputlen]`
     pub observed: Vec<f32>,
     /// Predicted total counts.
     pub predicted_total: f64,

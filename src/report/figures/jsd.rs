@@ -9,7 +9,7 @@ use crate::select::quantile::nanmedian;
 
 const BINS: usize = 80;
 
-/// Draws both histograms; `jsd` and `shuffled` are [n], NaN for regions without counts. `what` names
+/// Draws both histograms; `jsd` and `shuffled` are `[n]`, NaN for regions without counts. `what` names
 /// model and regions. `None` where nothing is left.
 pub fn draw(jsd: &[f64], shuffled: &[f64], what: &str) -> Option<Figure> {
     // The largest distance that there is: sqrt(ln 2).

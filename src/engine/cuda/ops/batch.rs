@@ -44,9 +44,9 @@ pub struct ResidentSignal {
     pub contigs: Address,
     /// u64, one more than there are bins
     pub bins: Address,
-    /// u16 [entries]
+    /// u16 `[entries]`
     pub offsets: Address,
-    /// [entries]
+    /// `[entries]`
     pub values: Address,
     pub value_type: ValueType,
     pub entries: u64,

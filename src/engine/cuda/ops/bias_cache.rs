@@ -82,7 +82,7 @@ pub struct Operands {
     pub x: Address,
     /// f32 [batch, outputlen], of the long windows
     pub logits: Address,
-    /// f32 [channels], [1]
+    /// f32 `[channels]`, `[1]`
     pub dense: Address,
     pub dense_bias: Address,
     /// `products_len` f32

@@ -27,17 +27,17 @@ const WARPS: u32 = THREADS / 32;
 /// What the update reads and writes. All arrays are f32.
 #[derive(Clone, Copy, Debug)]
 pub struct CountsHead {
-    /// Weights, first and second moments, [channels].
+    /// Weights, first and second moments, `[channels]`.
     pub kernel: [Address; 3],
-    /// [1]
+    /// `[1]`
     pub bias: Address,
-    /// First partial of the kernel's gradient and of the sums of its features, [channels].
+    /// First partial of the kernel's gradient and of the sums of its features, `[channels]`.
     pub dense: Address,
     pub features: Address,
     /// Partials of both, and how many elements lie from one to the next.
     pub splits: usize,
     pub stride: usize,
-    /// Gradient by log counts, [batch].
+    /// Gradient by log counts, `[batch]`.
     pub by_logcounts: Address,
     /// `engine::CountsHead::bias_rate`
     pub bias_rate: f64,

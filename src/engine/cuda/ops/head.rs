@@ -147,13 +147,13 @@ pub struct Head {
 /// Weights of both heads, f32.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadWeights {
-    /// [width][channels]
+    /// `[width][channels]`
     pub profile: Address,
-    /// [1]
+    /// `[1]`
     pub profile_bias: Address,
-    /// [channels]
+    /// `[channels]`
     pub dense: Address,
-    /// [1]
+    /// `[1]`
     pub dense_bias: Address,
 }
 
@@ -175,7 +175,7 @@ pub struct InputGradient {
     pub g: Option<Address>,
     /// [batch, length, channels] element type
     pub dz: Address,
-    /// f32 [batch * row_tiles][channels]
+    /// f32 `[batch * row_tiles][channels]`
     pub column_sums: Address,
     /// `StepState::overflow`
     pub overflow: Address,

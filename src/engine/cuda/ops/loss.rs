@@ -52,7 +52,7 @@ const WARPS: u32 = THREADS / 32;
 pub struct Outputs {
     /// [batch, outputlen]
     pub logits: Address,
-    /// [batch]
+    /// `[batch]`
     pub logcounts: Address,
 }
 
@@ -61,9 +61,9 @@ pub struct Outputs {
 pub struct OutputGradients {
     /// [batch, outputlen]
     pub logits: Address,
-    /// [batch]: the profile bias's gradient, a partial an example
+    /// `[batch]`: the profile bias's gradient, a partial an example
     pub logits_sums: Address,
-    /// [batch]: also the dense bias's gradient, a partial an example
+    /// `[batch]`: also the dense bias's gradient, a partial an example
     pub logcounts: Address,
 }
 

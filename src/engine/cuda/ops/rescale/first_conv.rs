@@ -53,9 +53,9 @@ const POSITIONS: usize = 128;
 pub struct Forward {
     /// u8 [batch, inputlen]
     pub codes: Address,
-    /// f32 [width][4][channels]
+    /// f32 `[width][4][channels]`
     pub w: Address,
-    /// f32 [channels]
+    /// f32 `[channels]`
     pub bias: Address,
     /// out: element type [batch, length, channels]
     pub x: Address,
