@@ -286,4 +286,24 @@ mod tests {
         assert_eq!((metrics.groups[0].name, metrics.groups[0].regions), ("nonpeaks", 1));
         assert_eq!(scores.regions().groups[0].name, "regions");
     }
+
+    #[test]
+    fn a_correlation_is_read_is_absent_or_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x_metrics.json");
+        assert_eq!(read_counts_pearsonr(&path, "peaks").unwrap(), None);
+        std::fs::write(
+            &path,
+            r#"{"counts_metrics": {"peaks": {"pearsonr": 0.5}, "nonpeaks": {"pearsonr": NaN}}}"#,
+        )
+        .unwrap();
+        assert_eq!(read_counts_pearsonr(&path, "peaks").unwrap(), Some(0.5));
+        assert!(read_counts_pearsonr(&path, "nonpeaks").unwrap().unwrap().is_nan());
+        assert_eq!(read_counts_pearsonr(&path, "peaks_and_nonpeaks").unwrap(), None);
+        std::fs::write(&path, "{").unwrap();
+        let cut = read_counts_pearsonr(&path, "peaks").unwrap_err();
+        assert!(cut.to_string().contains("no JSON"), "{cut}");
+        // A folder cannot be read as a file.
+        assert!(read_counts_pearsonr(folder.path(), "peaks").is_err());
+    }
 }
