@@ -23,7 +23,7 @@ use crate::train::{Options, Setup, log};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
-    /// auto, cuda`[:N]` or cpu
+    /// auto, cpu, cuda or cuda:N
     ///
     /// `auto` takes the first GPU that can be used, else the CPU, and says why; a training run that
     /// would then take more than an hour stops and asks for `--device cpu`. `cuda` without a usable
@@ -131,7 +131,7 @@ impl DeviceArgs {
 }
 
 fn not_a_device(text: &str) -> Problem {
-    Problem::new(format!("--device {text} is not a device")).fix("pass auto, cpu or cuda[:N]")
+    Problem::new(format!("--device {text} is not a device")).fix("pass auto, cpu, cuda or cuda:N")
 }
 
 /// How much is said.

@@ -197,7 +197,7 @@ const CASES: &[Case] = &[
         name: "no such device",
         spoil: NOTHING,
         flags: &["--device", "cuda:x"],
-        says: &["cuda:x is not a device", "cuda[:N]"],
+        says: &["cuda:x is not a device", "auto, cpu, cuda or cuda:N"],
     },
     Case {
         name: "a precision that the CPU lacks",
