@@ -93,7 +93,7 @@ fn contigs() -> Contigs {
 fn reads(path: &Path, format: Format) -> Result<()> {
     let sources = Sources { format, files: vec![path.to_path_buf()] };
     let options = Options { skip_bad_records: 3, ..Options::default() };
-    reads::peek::contigs(&sources)?;
+    reads::peek::contigs(&sources, &Options::default())?;
     reads::read(&sources, &contigs(), &options, &mut |_| {}, &mut |end| {
         assert!(end.contig < 2, "{end:?}");
         Ok(())

@@ -108,6 +108,22 @@ impl Reads {
         Self::new(self.sources.clone(), self.data_type).settings()
     }
 
+    /// What is left out and what is forgiven.
+    ///
+    /// Errors: a list of barcodes that cannot be read.
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options {
+            filters: Filters {
+                min_mapq: self.min_mapq,
+                skip_duplicates: self.skip_duplicates,
+                proper_pairs: self.proper_pairs,
+                barcodes: self.barcodes.as_deref().map(Barcodes::read).transpose()?,
+            },
+            skip_bad_records: self.skip_bad_records,
+            strict: self.strict,
+        })
+    }
+
     /// Makes ready to count on `contigs`. A shift is detected on `genome`, which leaves a figure and
     /// tables under the prefix `figures`.
     ///
@@ -119,16 +135,7 @@ impl Reads {
         figures: PathBuf,
         console: &'a Console,
     ) -> Result<Counting<'a>> {
-        let options = Options {
-            filters: Filters {
-                min_mapq: self.min_mapq,
-                skip_duplicates: self.skip_duplicates,
-                proper_pairs: self.proper_pairs,
-                barcodes: self.barcodes.as_deref().map(Barcodes::read).transpose()?,
-            },
-            skip_bad_records: self.skip_bad_records,
-            strict: self.strict,
-        };
+        let options = self.options()?;
         let data_type = self.data_type;
         let shift = match self.shift {
             Some(has) => has.additional(data_type).to_string(),

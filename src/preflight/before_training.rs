@@ -71,7 +71,8 @@ pub fn before_packing(
             }
         }
         SignalInput::Reads(reads) => {
-            let peeked = peek::contigs(&reads.sources).unwrap_or_default();
+            let peeked = reads.options().and_then(|of| peek::contigs(&reads.sources, &of));
+            let peeked = peeked.unwrap_or_default();
             for (path, peeked) in reads.sources.files.iter().zip(peeked) {
                 table.add_reads(path, peeked);
             }

@@ -14,10 +14,10 @@ use crate::engine::Chosen;
 use crate::error::Problem;
 use crate::files::keras_h5::{self, Role};
 use crate::input::folds::{self, Folds};
-use crate::input::reads::peek;
+use crate::input::reads::peek::{self, Peeked};
 use crate::input::{chrom_sizes, intervals, regions};
 use crate::model::Architecture;
-use crate::pack::reads::SignalInput;
+use crate::pack::reads::{Reads, SignalInput};
 
 /// How long a FASTA without index or pack is read, and how long training steps are timed.
 const PATIENCE_FASTA: Duration = Duration::from_secs(3);
@@ -132,6 +132,11 @@ fn check(subject: &Checked, report: &mut Report) {
     }
 }
 
+/// The first rows of reads, read as training will read them.
+fn peek(reads: &Reads) -> Result<Vec<Peeked>> {
+    peek::contigs(&reads.sources, &reads.options()?)
+}
+
 /// Adds the contigs of the signal or of the reads to the table. Counts can be asked of a signal only:
 /// training counts reads first, and then checks them.
 fn open_signal(subject: &Checked, report: &mut Report) -> Option<Signal> {
@@ -148,7 +153,7 @@ fn open_signal(subject: &Checked, report: &mut Report) -> Option<Signal> {
             Some(signal)
         }
         Ok(SignalInput::Reads(reads)) => {
-            let peeked = report.read("reads", peek::contigs(&reads.sources))?;
+            let peeked = report.read("reads", peek(reads))?;
             for (path, peeked) in reads.sources.files.iter().zip(peeked) {
                 report.contigs.add_reads(path, peeked);
             }

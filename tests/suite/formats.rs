@@ -233,7 +233,9 @@ fn many_contigs_cost_little() {
     let rows: String = names.iter().map(|n| format!("{n}\t5\t9\n")).collect();
     fs::write(at("f.tsv"), &rows).unwrap();
     let sources = Sources { format: Format::Fragments, files: vec![at("f.tsv")] };
-    assert!(reads::peek::contigs(&sources).unwrap()[0].contigs.len() > MANY / 2);
+    assert!(
+        reads::peek::contigs(&sources, &Default::default()).unwrap()[0].contigs.len() > MANY / 2
+    );
     let list = |from: usize, to: usize| serde_json::to_string(&names[from..to]).unwrap();
     let fold =
         format!(r#"{{"train":{},"valid":{},"test":[]}}"#, list(0, MANY / 2), list(MANY / 2, MANY));

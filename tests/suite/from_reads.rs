@@ -274,3 +274,34 @@ fn the_preflight_knows_the_contigs_of_reads() {
     assert!(text.contains("reads.tagAlign") && text.contains("fix:"), "{text}");
     assert!(!fixture.path("out").exists() && !fixture.path(".cbp-fast-cache").exists());
 }
+
+#[test]
+fn the_preflight_refuses_the_rows_that_counting_refuses() {
+    let fixture = with_reads("reads.tagAlign");
+    let tag_align = fixture.read("reads.tagAlign");
+    let fragments = "chr1\t1000\t1200\tAAAC-1\t1\nchr2\t1000\t1300\tAAAG-1\t2\n".repeat(40);
+    for (flag, rows) in [
+        ("-itag", fragments.as_str()),
+        ("-ifrag", &tag_align),
+        ("-itag", "chr1\t1000\t1200\n"),
+        ("-ifrag", "chr1 1000 1200\n"),
+        ("-itag", "chr1\t-5\t1200\tN\t0\t+\n"),
+        ("-ifrag", "# nothing\n"),
+    ] {
+        fixture.write("rows", rows);
+        let reads = [flag, "rows", "--shift", "+4/-4"];
+        let text =
+            fixture.fail(&strs(&from_reads(fixture.bias_train("out", &["--force"]), &reads)));
+        let what = text.split_once("error: ").unwrap().1.lines().next().unwrap();
+        let command = from_reads(fixture.bias_train("out", &[]), &reads);
+        let check = fixture.run(&[&["check"], &strs(&command)[..]].concat());
+        let report = String::from_utf8_lossy(&check.stdout);
+        assert_eq!(check.status.code(), Some(1), "{flag} {what}: {report}");
+        assert!(report.contains(what), "{flag}: {what} is not in {report}");
+    }
+    // What is forgiven in counting is forgiven here.
+    fixture.write("rows", &format!("chr1\t-5\t1200\tN\t0\t+\n{tag_align}"));
+    let reads = ["-itag", "rows", "--shift", "+4/-4", "--skip-bad-records", "1"];
+    let command = from_reads(fixture.bias_train("out", &[]), &reads);
+    fixture.succeed(&[&["check"], &strs(&command)[..]].concat());
+}

@@ -1,14 +1,15 @@
 //! Which contigs files of reads name, as far as that is told without reading them whole.
 
 use std::collections::HashSet;
-use std::io::{BufRead as _, Read};
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 
 use anyhow::Result;
+use memchr::memrchr;
 
-use super::{Format, Sources, bam};
+use super::records::Records;
+use super::{Contigs, Format, Options, Sources, Tally, bam, fragments, tagalign};
 use crate::input::lines::{self, Text};
-use crate::input::sniff;
 
 /// Text that is looked at: some 100,000 rows, well under a second.
 const PEEKED: u64 = 4 << 20;
@@ -23,14 +24,16 @@ pub struct Peeked {
     pub is_all: bool,
 }
 
-/// Contigs of each file: all of a BAM's header, those in the first rows of a text file.
+/// Contigs of each file: all of a BAM's header, those in the first rows of a text file, which are read as the
+/// file's readers read them.
 ///
-/// Errors: a file that cannot be opened, a BAM whose header is damaged. Rows are not checked.
-pub fn contigs(sources: &Sources) -> Result<Vec<Peeked>> {
-    sources.files.iter().map(|path| of_file(sources.format, path)).collect()
+/// Errors: a file that cannot be opened, a BAM whose header is damaged, and what `reads::read` says of those rows.
+pub fn contigs(sources: &Sources, options: &Options) -> Result<Vec<Peeked>> {
+    options.filters.check(sources.format)?;
+    sources.files.iter().map(|path| of_file(sources.format, path, options)).collect()
 }
 
-fn of_file(format: Format, path: &Path) -> Result<Peeked> {
+fn of_file(format: Format, path: &Path, options: &Options) -> Result<Peeked> {
     super::size(path)?;
     let mut text = lines::open(path)?;
     if format == Format::Bam {
@@ -40,19 +43,20 @@ fn of_file(format: Format, path: &Path) -> Result<Peeked> {
         };
         return Ok(Peeked { contigs: references.iter().map(named).collect(), is_all: true });
     }
-    let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
-    if let Some(kind) = sniff::of(start).filter(|&kind| !format.takes(kind)) {
-        return Err(format.recognised(kind).at(path.display()).into());
+    let mut rows = Vec::new();
+    let read = text.take(PEEKED).read_to_end(&mut rows).map_err(|e| lines::unreadable(path, &e))?;
+    let is_all = (read as u64) < PEEKED;
+    if !is_all && let Some(end) = memrchr(b'\n', &rows) {
+        // The limit cut the last row.
+        rows.truncate(end + 1);
     }
+    try_rows(format, path, &rows, is_all, options)?;
+
     let mut names: Named = Vec::new();
     let mut seen = HashSet::new();
-    let mut text: Text = Box::new(text.take(PEEKED));
-    let mut read = 0;
-    lines::for_each_bytes(&mut text, path, |_, line| {
-        // A line end has up to two bytes.
-        read += line.len() as u64 + 2;
+    lines::for_each_bytes(&mut text_of(&rows), path, |_, line| {
         let mut columns = line.split(|&b| b == b'\t');
-        // Comments and headers have one column, a line that the limit cut may have one too.
+        // Comments and headers have one column.
         let (Some(name), Some(_)) = (columns.next(), columns.next()) else { return Ok(()) };
         if name.first() == Some(&b'#') || names.last().is_some_and(|l| l.0.as_bytes() == name) {
             return Ok(());
@@ -63,7 +67,32 @@ fn of_file(format: Format, path: &Path) -> Result<Peeked> {
         }
         Ok(())
     })?;
-    Ok(Peeked { contigs: names, is_all: read < PEEKED })
+    Ok(Peeked { contigs: names, is_all })
+}
+
+fn text_of(rows: &[u8]) -> Text {
+    Box::new(Cursor::new(rows.to_vec()))
+}
+
+/// Reads rows for what is wrong with them. No contig is known here, so none is asked for.
+fn try_rows(
+    format: Format,
+    path: &Path,
+    rows: &[u8],
+    is_all: bool,
+    options: &Options,
+) -> Result<()> {
+    let (contigs, mut tally) = (Contigs::default(), Tally::new(format));
+    let (mut report, mut each) = (|| {}, |_| Ok(()));
+    let mut records = Records::new(path, &contigs, options, &mut tally, &mut report, &mut each);
+    match format {
+        Format::TagAlign => tagalign::read(&mut text_of(rows), &mut records)?,
+        _ => fragments::read(&mut text_of(rows), &mut records)?,
+    }
+    match is_all && records.tally.records == 0 {
+        true => records.finish(),
+        false => Ok(records.judge()?),
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +106,8 @@ mod tests {
         std::fs::write(&path, "# id=x\tno contig\nchr2\t1\t5\nchr2\t3\t9\nchr1\t0\t4\nchr2\t7\t8")
             .unwrap();
         let files = vec![path.clone(), path];
-        let found = contigs(&Sources { format: Format::Fragments, files }).unwrap();
+        let found =
+            contigs(&Sources { format: Format::Fragments, files }, &Options::default()).unwrap();
         let named = vec![("chr2".into(), None), ("chr1".into(), None)];
         let wanted = Peeked { contigs: named, is_all: true };
         assert_eq!(found, [wanted.clone(), wanted]);
@@ -86,7 +116,9 @@ mod tests {
         let row = |i| format!("chr{}\t1\t5000\n", 1 + u64::from(i > PEEKED / 11));
         let rows = (0..PEEKED / 10).map(row);
         std::fs::write(&long, rows.collect::<String>()).unwrap();
-        let found = contigs(&Sources { format: Format::Fragments, files: vec![long] }).unwrap();
+        let found =
+            contigs(&Sources { format: Format::Fragments, files: vec![long] }, &Options::default())
+                .unwrap();
         assert_eq!((found[0].contigs.len(), found[0].is_all), (1, false));
     }
 }
