@@ -7,23 +7,27 @@
 //!    -> modisco report -> evaluation/modisco_<head>/motifs.html
 //! ```
 //!
-//! Nothing else depends on it. Its output goes to `logs/modisco_<head>.log`.
+//! Nothing else depends on it. Its output goes to `logs/modisco_<head>.log`; what motifs were made from,
+//! to `logs/modisco_<head>.run.json`.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
 use crate::console::{Console, duration};
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::files::leftovers::Temporary;
 use crate::report::folder::Folder;
+use crate::run::prints::Print;
 use crate::run::stop::StopFlag;
 use crate::signals;
 
@@ -69,8 +73,6 @@ pub struct Request<'a> {
     pub modisco: Option<&'a Path>,
     /// Do again what is there.
     pub force: bool,
-    /// Make the page again, from the motifs that are there.
-    pub force_report: bool,
 }
 
 impl<'a> Request<'a> {
@@ -85,7 +87,6 @@ impl<'a> Request<'a> {
             meme_db: None,
             modisco: None,
             force: false,
-            force_report: false,
         }
     }
 }
@@ -166,6 +167,54 @@ fn heads(folder: &Folder, wanted: &[Head]) -> Result<Vec<Head>, Problem> {
     }
 }
 
+/// What motifs were made from, and what they are: kept in `logs/modisco_<head>.run.json`, so that they
+/// are used again only while all of it is so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Made {
+    scores: Print,
+    max_seqlets: u64,
+    window: usize,
+    results: Print,
+    #[serde(default)]
+    page: Option<Page>,
+}
+
+/// The page of motifs, and the database that named them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Page {
+    meme_db: Option<Print>,
+    page: Print,
+}
+
+impl Made {
+    /// What `path` remembers; nothing where it is missing or damaged.
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        atomic::write(path, |out| Ok(out.write_all(text.as_bytes())?))
+    }
+
+    fn is_of(&self, request: &Request, scores: &Path, results: &Path) -> bool {
+        (self.max_seqlets, self.window) == (request.max_seqlets, request.window)
+            && self.scores.is_of(scores)
+            && self.results.is_of(results)
+    }
+}
+
+impl Page {
+    fn is_of(&self, meme_db: Option<&Path>, page: &Path) -> bool {
+        let same_names = match (&self.meme_db, meme_db) {
+            (None, None) => true,
+            (Some(print), Some(path)) => print.is_of(path),
+            _ => false,
+        };
+        same_names && self.page.is_of(page)
+    }
+}
+
 /// One head.
 struct Job<'a> {
     request: &'a Request<'a>,
@@ -185,13 +234,32 @@ impl Job<'_> {
         let report = evaluation.join(format!("modisco_{name}"));
         let page = report.join("motifs.html");
         let log = self.folder.tree.logs(&format!("modisco_{name}.log"));
+        let memory = self.folder.tree.logs(&format!("modisco_{name}.run.json"));
+        let Request { max_seqlets, window, meme_db, force, .. } = *self.request;
         for parent in [&evaluation, &self.folder.tree.root().join("logs")] {
             fs::create_dir_all(parent).map_err(|e| atomic::unwritable(parent, e.into()))?;
         }
         let start = Instant::now();
-        if self.request.force || !is_newer(&results, &scores) {
-            let n = self.request.max_seqlets.to_string();
-            let window = self.request.window.to_string();
+        if results.exists() && !memory.exists() && !force {
+            return Err(Problem::new(
+                "there are motifs already, and no record of what they were made from",
+            )
+            .at(results.display())
+            .fix("move them elsewhere, or pass --force to make them again")
+            .into());
+        }
+        let earlier =
+            Made::read(&memory).filter(|made| made.is_of(self.request, &scores, &results));
+        let mut made = if let Some(made) = earlier.filter(|_| !force) {
+            if made.page.as_ref().is_some_and(|made| made.is_of(meme_db, &page)) {
+                self.console
+                    .info(format!("{} is there already; --force makes it again", page.display()));
+                return Ok(page);
+            }
+            made
+        } else {
+            let explained = Print::of(&scores)?;
+            let (n, bp) = (max_seqlets.to_string(), window.to_string());
             self.console.info(format!(
                 "modisco motifs on {}; its output: {}",
                 scores.display(),
@@ -211,7 +279,7 @@ impl Job<'_> {
                 "-o".as_ref(),
                 path.as_os_str(),
                 "-w".as_ref(),
-                window.as_ref(),
+                bp.as_ref(),
             ];
             self.modisco(&arguments, &log, false)?;
             if fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0 {
@@ -219,18 +287,22 @@ impl Job<'_> {
                     .at(log.display())
                     .into());
             }
+            let found = Print::of(&path)?;
+            let made = Made { scores: explained, max_seqlets, window, results: found, page: None };
+            // Before the results: until they are there, it is a record of others.
+            made.write(&memory)?;
             let place = || -> io::Result<()> {
                 fs::File::open(&path)?.sync_all()?;
                 fs::rename(&path, &results)?;
                 atomic::sync_folder(beside)
             };
             place().map_err(|e| unwritable(e.into()))?;
-        } else if !self.request.force_report && is_newer(&page, &results) {
-            self.console
-                .info(format!("{} is there already; --force makes it again", page.display()));
-            return Ok(page);
-        }
+            made
+        };
+        let meme_db = meme_db.map(Print::of).transpose()?;
         self.report(&results, &report, &log)?;
+        made.page = Some(Page { meme_db, page: Print::of(&page)? });
+        made.write(&memory)?;
         self.console.info(format!(
             "wrote {} and {} in {}",
             results.display(),
@@ -333,10 +405,4 @@ fn open_log(log: &Path, append: bool) -> io::Result<fs::File> {
     }
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
     fs::OpenOptions::new().create(true).append(true).custom_flags(flags).open(log)
-}
-
-/// `made` exists and is no older than `from`.
-fn is_newer(made: &Path, from: &Path) -> bool {
-    let time = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
-    matches!((time(made), time(from)), (Some(made), Some(from)) if made >= from)
 }

@@ -82,7 +82,6 @@ pub fn run(args: MotifsArgs) -> Result<()> {
         meme_db: args.meme_db.as_deref(),
         modisco: args.modisco.as_deref(),
         force: args.force,
-        force_report: false,
     };
     motifs::run(&request, &console)?;
     // What is there must not show other motifs, or none.

@@ -156,9 +156,8 @@ fn evaluate(subject: &Subject, explain: &Explain, mut stages: Stages) -> Result<
         stages.run("contributions", &sampled, &files, || contributions::run(subject, afresh))?;
         let named = motifs::key(subject, explain, &sampled)?;
         let files = motifs::files(subject);
-        let renamed = stages.is_outdated("motifs", &named, &files);
-        stages
-            .attempt("motifs", &named, &files, || motifs::run(subject, explain, afresh, renamed))?;
+        let force = stages.is_forced();
+        stages.attempt("motifs", &named, &files, || motifs::run(subject, explain, force))?;
     }
 
     let verdicts = verdicts::write(subject)?;

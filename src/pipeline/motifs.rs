@@ -32,9 +32,9 @@ pub fn key(subject: &Subject, explain: &Explain, sampled: &str) -> Result<String
     })
 }
 
-/// `afresh`: the contributions were made again. `renamed`: the page there was made with another
-/// database, or from something else.
-pub fn run(subject: &Subject, explain: &Explain, afresh: bool, renamed: bool) -> Result<Outcome> {
+/// Motifs that were made from other contributions, or named by another database, are made again; with
+/// `force` all are.
+pub fn run(subject: &Subject, explain: &Explain, force: bool) -> Result<Outcome> {
     let modisco = explain.modisco.as_deref();
     if let Err(problem) = motifs::find(modisco) {
         let fix = problem.way_out().unwrap_or_default();
@@ -43,8 +43,7 @@ pub fn run(subject: &Subject, explain: &Explain, afresh: bool, renamed: bool) ->
     let request = Request {
         meme_db: explain.meme_db.as_deref(),
         modisco,
-        force: afresh,
-        force_report: renamed,
+        force,
         ..Request::official(subject.tree.root(), subject.file_prefix.as_deref())
     };
     motifs::run(&request, &subject.console)?;

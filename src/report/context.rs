@@ -16,6 +16,7 @@ use super::read::signal::Signal;
 use super::read::tables;
 use crate::console::Console;
 use crate::error::Problem;
+use crate::pack::cache;
 use crate::run::kind::Kind;
 use crate::run::record::{QC_RECORD, RunRecord};
 
@@ -45,8 +46,12 @@ impl<'a> Context<'a> {
         signal: Option<&Path>,
         console: &'a Console,
     ) -> Self {
+        let signal = match signal {
+            Some(path) => Ok(Some(path.to_path_buf())),
+            None => fenced(|| find_signal(&folder)),
+        };
         let mut context = Self {
-            signal: signal.map(Path::to_path_buf).or_else(|| find_signal(&folder)),
+            signal: signal.clone().ok().flatten(),
             folder,
             console,
             evaluated: Vec::new(),
@@ -59,15 +64,16 @@ impl<'a> Context<'a> {
         };
         for &stem in stems {
             let path = context.folder.evaluation(&format!("{stem}_predictions.h5"));
-            let evaluation = fenced(|| match (&context.signal, path.exists()) {
-                (Some(signal), true) => {
-                    evaluation::read(&path, &mut Signal::open(signal)?, console)
-                }
-                (None, true) => Err(Problem::new("the observed counts were not found")
-                    .fix("pass the run's bigWig with --bigwig (-bw)")
-                    .into()),
+            let evaluation = match (&signal, path.exists()) {
                 (_, false) => Ok(None),
-            });
+                (Err(text), true) => Err(text.clone()),
+                (Ok(signal), true) => fenced(|| match signal {
+                    Some(signal) => evaluation::read(&path, &mut Signal::open(signal)?, console),
+                    None => Err(Problem::new("the observed counts were not found")
+                        .fix(PASS_SIGNAL)
+                        .into()),
+                }),
+            };
             if let Err(text) = &evaluation {
                 context.note(text);
             }
@@ -173,21 +179,47 @@ fn how_to_predict(stem: &str) -> &'static str {
     }
 }
 
+const PASS_SIGNAL: &str = "pass the run's bigWig with --bigwig (-bw)";
+
 /// The counts that the predictions were made beside: those of `qc`, the run's own bigWig, or the one
 /// that its arguments name, looked for as written and from the run's folder on.
-fn find_signal(folder: &Folder) -> Option<PathBuf> {
+///
+/// Errors: a file that is not the one that the run recorded.
+fn find_signal(folder: &Folder) -> Result<Option<PathBuf>> {
     // A damaged record is told in its section.
-    let qc = RunRecord::read(&folder.tree.logs(QC_RECORD)).ok().flatten();
-    let looked_at = qc.and_then(|qc| Some(PathBuf::from(qc.settings.get("bigwig")?.as_str()?)));
-    if let Some(path) = looked_at {
-        return Some(path).filter(|path| path.is_file());
+    let record = |name: &str| RunRecord::read(&folder.tree.logs(name)).ok().flatten();
+    if let Some(qc) = record(QC_RECORD)
+        && let Some(path) = qc.settings.get("bigwig").and_then(|path| path.as_str())
+    {
+        return recorded(PathBuf::from(path), Some(&qc));
     }
     let own = folder.tree.auxiliary("data_unstranded.bw");
     if own.exists() {
-        return Some(own);
+        return Ok(Some(own));
     }
-    let args = folder.tree.logs(&format!("{}.args.json", folder.kind.stem()));
-    let args = tables::json(&args).ok()??;
-    let named = PathBuf::from(args.get("bigwig")?.as_str()?);
-    [named.clone(), folder.tree.root().join(&named)].into_iter().find(|path| path.is_file())
+    let stem = folder.kind.stem();
+    let args = tables::json(&folder.tree.logs(&format!("{stem}.args.json"))).ok().flatten();
+    let Some(named) = args.as_ref().and_then(|args| args.get("bigwig")?.as_str()) else {
+        return Ok(None);
+    };
+    let places = [PathBuf::from(named), folder.tree.root().join(named)];
+    match places.into_iter().find(|path| path.is_file()) {
+        Some(path) => recorded(path, record(&format!("{stem}.run.json")).as_ref()),
+        None => Ok(None),
+    }
+}
+
+/// `path`, where it is there and holds what `record` says that the run's signal held.
+fn recorded(path: PathBuf, record: Option<&RunRecord>) -> Result<Option<PathBuf>> {
+    let known = record.and_then(|record| record.inputs.get("signal"));
+    match (path.is_file(), known) {
+        (false, _) => Ok(None),
+        (true, Some(known)) if !cache::fingerprint(&path)?.same_content(known) => {
+            Err(Problem::new("these are not the counts that the run was made with")
+                .at(path.display())
+                .fix(PASS_SIGNAL)
+                .into())
+        }
+        _ => Ok(Some(path)),
+    }
 }

@@ -15,6 +15,20 @@ pub fn made_from(head: &str) -> Option<&str> {
     head.split_once(&start)?.1.split_once('"').map(|(hash, _)| hash)
 }
 
+/// Opens the last line of a page, which names the hash of all before it and of the figures beside it.
+const SEAL: &str = "\n<!-- cbp-fast-seal ";
+const SEAL_END: &str = " -->\n";
+
+/// A page with its seal.
+pub fn sealed(page: &str, seal: &str) -> String {
+    format!("{page}{SEAL}{seal}{SEAL_END}")
+}
+
+/// A page without its seal, and the seal; `None` where the page does not end with one.
+pub fn unsealed(page: &str) -> Option<(&str, &str)> {
+    page.strip_suffix(SEAL_END)?.rsplit_once(SEAL)
+}
+
 /// System fonts, light and dark, nothing loaded. Figures stay on white, as they do in print.
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6570; --paper: #fcfcfb; --rule: #d9dde1;

@@ -19,11 +19,13 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::console::Console;
 use crate::error::Problem;
-use crate::files::atomic;
-use crate::run::prints;
+use crate::files::atomic::{self, folder_of};
+use crate::pack::content;
+use crate::run::{outputs, prints};
 use context::Context;
 use folder::Folder;
 
@@ -68,11 +70,24 @@ pub fn identity(request: &Request) -> Result<String> {
     Ok(prints::identity(folder.tree.root(), folder.shown_files()))
 }
 
-/// True when the report is there, and shows what the run's files are now.
+/// True when the report is there with its figures, as it was written, and shows what the run's files
+/// are now.
 pub fn is_current(request: &Request) -> bool {
     let Ok(folder) = Folder::open(request.folder, request.file_prefix) else { return false };
+    let path = request.page(&folder);
+    let Ok(sealed) = fs::read_to_string(&path) else { return false };
     let identity = prints::identity(folder.tree.root(), folder.shown_files());
-    html::made_from(&head(&request.page(&folder))) == Some(&identity)
+    html::made_from(&sealed) == Some(&identity)
+        && html::unsealed(&sealed)
+            .is_some_and(|(page, seal)| seal == seal_of(page, folder_of(&path), &folder))
+}
+
+/// A hash of a page and of the figures beside it.
+fn seal_of(page: &str, beside: &Path, folder: &Folder) -> String {
+    let figures = outputs::figures(folder.kind).into_iter();
+    let figures = figures.map(|name| beside.join(format!("{}{name}", folder.prefix))).collect();
+    let text = format!("{page}{}", prints::identity(beside, figures));
+    content::hex(xxh3_64(text.as_bytes()))
 }
 
 /// The first bytes of a page; none where there is no page.
@@ -101,17 +116,15 @@ pub fn write(request: &Request, console: &Console) -> Result<Written> {
     if !request.force {
         refuse_foreign(&path)?;
     }
-    let beside = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
+    let beside = folder_of(&path).to_path_buf();
     fs::create_dir_all(&beside).map_err(|error| {
         Problem::new(format!("cannot make the report's folder: {error}")).at(beside.display())
     })?;
     // Before anything is read: what changes meanwhile makes the page an old one.
     let identity = prints::identity(folder.tree.root(), folder.shown_files());
-    let context = Context::new(folder, beside, request.signal, console);
+    let context = Context::new(folder, beside.clone(), request.signal, console);
     let page = sections::page(&context, &identity).into_string();
+    let page = html::sealed(&page, &seal_of(&page, &beside, &context.folder));
     atomic::write(&path, |out| Ok(out.write_all(page.as_bytes())?))?;
     let notes = context.into_notes();
     for note in &notes {

@@ -90,6 +90,7 @@ pub fn of_motifs(tree: &OutputTree) -> Vec<PathBuf> {
         [
             tree.interpreted(&format!("modisco_results_{head}_scores.h5")),
             tree.logs(&format!("modisco_{head}.log")),
+            tree.logs(&format!("modisco_{head}.run.json")),
             tree.root().join(format!("evaluation/modisco_{head}/motifs.html")),
         ]
     };

@@ -9,48 +9,36 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::pack::content;
-use crate::store::stat::Stat;
 
-/// A file's content, and what the file system said of it then: while that is so, the content need not
-/// be read to know it again.
+/// The content of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Print {
     pub xxh3: String,
-    #[serde(flatten)]
-    stat: Stat,
+    /// bytes
+    size: u64,
 }
 
 impl Print {
-    /// Reads the file once.
+    /// Reads the file, unless this process did and it was not touched since.
     pub fn of(path: &Path) -> Result<Self> {
-        let stat = Stat::from(&fs::metadata(path)?);
-        Ok(Self { xxh3: content::hex(content::hash(path, u64::MAX)?), stat })
+        let now = content::fingerprint(path, None)?;
+        Ok(Self { xxh3: now.xxh3, size: now.size })
     }
 
-    /// True when the file has this content; it is read unless the file system says that it was not
-    /// touched.
+    /// True when the file has this content. Its times prove nothing here: it was looked at when it had
+    /// just been written.
     pub fn is_of(&self, path: &Path) -> bool {
-        let Ok(metadata) = fs::metadata(path) else { return false };
-        let now = Stat::from(&metadata);
-        now == self.stat
-            || (now.size == self.stat.size && Self::of(path).is_ok_and(|p| p.xxh3 == self.xxh3))
+        let has_size = fs::metadata(path).is_ok_and(|metadata| metadata.len() == self.size);
+        has_size && Self::of(path).is_ok_and(|now| now == *self)
     }
 }
-
-/// Larger files (scores of contributions) are known by size and time: reading them takes longer than
-/// drawing the page that shows them.
-const READ_UP_TO: u64 = 64 << 20;
 
 /// One hash of many files below `root`, of their names and contents.
 pub fn identity(root: &Path, mut files: Vec<PathBuf>) -> String {
     files.sort();
     let mut hash = Xxh3::new();
-    for path in &files {
-        let Ok(metadata) = fs::metadata(path) else { continue };
-        let content = match metadata.len() <= READ_UP_TO {
-            true => Print::of(path).map_or_else(|error| error.to_string(), |print| print.xxh3),
-            false => format!("{} {}", metadata.len(), Stat::from(&metadata).mtime_ns),
-        };
+    for path in files.iter().filter(|path| path.exists()) {
+        let content = Print::of(path).map_or_else(|error| error.to_string(), |print| print.xxh3);
         let name = path.strip_prefix(root).unwrap_or(path);
         hash.update(name.as_os_str().as_encoded_bytes());
         hash.update(&[0]);

@@ -103,6 +103,11 @@ impl Stages {
         Self { console, stop, path, force, subject, remembered, rows, shown }
     }
 
+    /// True when everything is done again.
+    pub fn is_forced(&self) -> bool {
+        self.force
+    }
+
     /// Files that show what stages left. They are removed before a stage is done again, so that they
     /// do not outlive it when this run is stopped.
     pub fn show(&mut self, files: Vec<PathBuf>) {

@@ -9,6 +9,14 @@ pub fn check(page: &str) {
     let mut open: Vec<&str> = Vec::new();
     let mut ids: Vec<&str> = Vec::new();
     let mut links: Vec<&str> = Vec::new();
+    // Behind the end there is one comment of ours at most, with nothing but a hash in it.
+    let (page, seal) = page.split_once("\n<!-- cbp-fast-seal ").unwrap_or((page, " -->"));
+    let hash = seal
+        .trim_end()
+        .strip_suffix("-->")
+        .map(str::trim_end)
+        .expect("a comment that ends the page");
+    assert!(hash.chars().all(|c| c.is_ascii_hexdigit()), "{hash}");
     let mut rest = page.strip_prefix("<!DOCTYPE html>").unwrap();
     while let Some(at) = rest.find('<') {
         assert!(!rest[..at].contains('>'), "a bare > in {:?}", &rest[..at]);

@@ -69,6 +69,7 @@ fn results_go_to_the_official_places_with_the_official_arguments() {
             "auxiliary/interpret_subsample/x_modisco_results_profile_scores.h5",
             "evaluation/modisco_profile/motifs.html",
             "logs/x_modisco_profile.log",
+            "logs/x_modisco_profile.run.json",
             "models/x_chrombpnet.h5",
         ]
     );
@@ -113,6 +114,55 @@ fn a_signal_ends_modisco_too_and_its_log_is_no_way_to_other_files() {
     );
     let left = tree(&run.0.path().join("run"));
     assert!(left.iter().all(|name| !name.contains(".cbp-fast")), "{left:?}");
+}
+
+#[test]
+fn motifs_are_kept_while_all_they_were_made_from_is_the_same() {
+    let run = Run::new(&["profile"]);
+    let (scores, page) = (
+        "run/auxiliary/interpret_subsample/x_chrombpnet_nobias.profile_scores.h5",
+        "run/evaluation/modisco_profile/motifs.html",
+    );
+    let mut calls = 0;
+    let mut made = |wanted: &[&str], more: &[&str], why: &str| {
+        let output = run.motifs("bin", more);
+        assert!(output.status.success(), "{why}: {}", stderr(&output));
+        let all = run.read("calls");
+        let new: Vec<_> =
+            all.lines().skip(calls).filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(new, wanted, "{why}");
+        calls = all.lines().count();
+    };
+    let both = ["motifs", "report"];
+    run.put("db.meme", "MEME 1");
+    made(&both, &[], "nothing is there");
+    // Older files than what was made of them, as copies with their times are.
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    run.put(scores, "others");
+    fs::File::options()
+        .append(true)
+        .open(run.0.path().join(scores))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    made(&both, &[], "other contributions");
+    run.put(scores, "others");
+    made(&[], &[], "the same, written again");
+    made(&both, &["-n", "7"], "another number of seqlets");
+    made(&both, &["-w", "400", "-n", "7"], "another window");
+    made(&["report"], &["-w", "400", "-n", "7", "-m", "db.meme"], "names");
+    made(&[], &["-w", "400", "-n", "7", "-m", "db.meme"], "the same names");
+    run.put("db.meme", "MEME 2");
+    made(&["report"], &["-w", "400", "-n", "7", "-m", "db.meme"], "other names");
+    made(&["report"], &["-w", "400", "-n", "7"], "no names");
+    run.put(page, "another page");
+    made(&["report"], &["-w", "400", "-n", "7"], "a page that was changed");
+    run.put(RESULTS, "other results");
+    made(&both, &["-w", "400", "-n", "7"], "results that were changed");
+    fs::remove_file(run.0.path().join("run/logs/x_modisco_profile.run.json")).unwrap();
+    let text = stderr(&run.motifs("bin", &["-w", "400", "-n", "7"]));
+    assert!(text.contains("no record of what they were made from") && text.contains("--force"));
+    made(&both, &["-w", "400", "-n", "7", "--force"], "forced");
 }
 
 #[test]

@@ -432,6 +432,18 @@ fn a_report_is_made_again_when_what_it_shows_has_changed() {
     let bytes = fs::read(fixture.path(page)).unwrap();
     fixture.succeed(&strs(&command));
     assert!(fs::read(fixture.path(page)).unwrap() == bytes, "nothing has changed");
+    // A page or a figure that is not as it was written.
+    let figure = "out/evaluation/epoch_loss.png";
+    for (name, change) in [(page, "cut"), (figure, "cut"), (figure, "gone")] {
+        let path = fixture.path(name);
+        let own = fs::read(&path).unwrap();
+        match change {
+            "cut" => fs::write(&path, &own[..own.len() / 2]).unwrap(),
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        fixture.succeed(&strs(&command));
+        assert!(fs::read(&path).is_ok_and(|now| now.len() > own.len() / 2), "{name} {change}");
+    }
     // As after a kill between the end of training and the report.
     let earlier = page_of(&fixture, page);
     let log = fixture.read("out/logs/bias.log");
@@ -457,6 +469,40 @@ fn a_model_that_is_not_the_runs_own_is_told() {
     fs::write(&model, own).unwrap();
     let output = fixture.succeed(&strs(&command));
     assert!(stderr(&output).contains("is complete already"));
+}
+
+#[test]
+fn a_report_shows_no_other_counts_and_no_other_model() {
+    let fixture = small();
+    fixture.succeed(&strs(&fixture.bias_train("out", &["-e", "1"])));
+    let inputs = ["-g", "genome.fa", "-bw", "signal.bw", "-p", "peaks.bed", "-n", "nonpeaks.bed"];
+    let predict =
+        ["predict", "-m", "out/models/bias.h5", "-o", "out/evaluation/bias", "-fl", "folds.json"];
+    fixture.succeed(&[&predict[..], &inputs].concat());
+    let report = ["report", "-o", "out"];
+    let warnings = |when: &str| {
+        let text = stderr(&fixture.succeed(&report));
+        println!("{when}: {text}");
+        text
+    };
+    assert!(!warnings("as it was").contains("warning"));
+    // args.json names it.
+    let signal = fixture.path("signal.bw");
+    let own = fs::read(&signal).unwrap();
+    fs::remove_file(&signal).unwrap();
+    let fragments = fixture.path("other.tsv");
+    fs::write(&fragments, "chr1\t100\t300\tA\t1\nchr3\t1000\t1200\tA\t1\n").unwrap();
+    let pack = ["pack", "signal", "-ifrag", "other.tsv", "-c", "chrom.sizes", "-d", "ATAC"];
+    let more = ["--shift", "0/0", "--bigwig-out", "signal.bw", "-o", "other.cbs"];
+    fixture.succeed(&[&pack[..], &more].concat());
+    assert!(warnings("another bigWig").contains("not the counts that the run was made with"));
+    fs::write(&signal, own).unwrap();
+    fs::copy(fixture.path("out/models/bias.h5"), fixture.path("own.h5")).unwrap();
+    fixture.succeed(&strs(&fixture.bias_train("other", &["-e", "1", "-s", "2"])));
+    fs::copy(fixture.path("other/models/bias.h5"), fixture.path("out/models/bias.h5")).unwrap();
+    assert!(warnings("another model").contains("not the model that the run left here"));
+    fs::copy(fixture.path("own.h5"), fixture.path("out/models/bias.h5")).unwrap();
+    assert!(!warnings("as it was again").contains("warning"));
 }
 
 #[test]

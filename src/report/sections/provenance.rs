@@ -1,15 +1,19 @@
 //! Where the models came from: program, command, inputs and outputs with their hashes, device.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::text;
 use crate::console::{duration, grouped};
+use crate::error::Problem;
 use crate::pack::cache::{self, Fingerprint};
 use crate::report::context::Context;
 use crate::report::html::{missing, pairs, problem};
 use crate::report::read::tables;
+use crate::run::prints::Print;
 use crate::run::record::{QC_RECORD, RunRecord};
 
 /// Models of a run, ours and the official tool's.
@@ -22,6 +26,7 @@ pub fn body(context: &Context) -> Result<Markup> {
     let record = context.guarded_option(|| RunRecord::read(&path));
     let qc = context.guarded_option(|| RunRecord::read(&context.folder.tree.logs(QC_RECORD)));
     let only_looked_at = matches!(qc, Ok(Some(_)));
+    let left = record.as_ref().ok().and_then(|r| r.as_ref()).map(|r| r.left.clone());
     Ok(html! {
         @match qc {
             Ok(Some(record)) => {
@@ -44,7 +49,7 @@ pub fn body(context: &Context) -> Result<Markup> {
         }
         @if !only_looked_at || has_models(context) {
             h3 { "Models" }
-            (context.guarded(models))
+            (context.guarded(|context| models(context, &left.unwrap_or_default())))
         }
     })
 }
@@ -119,12 +124,20 @@ fn has_models(context: &Context) -> bool {
     MODELS.iter().any(|name| context.folder.tree.models(name).exists())
 }
 
-fn models(context: &Context) -> Result<Markup> {
+/// The models there; `left` are those of the run, by name.
+fn models(context: &Context, left: &BTreeMap<String, Print>) -> Result<Markup> {
     let mut found = Vec::new();
     for name in MODELS {
         let path = context.folder.tree.models(name);
         if path.exists() {
-            found.push((name, cache::fingerprint(&path)?));
+            let now = cache::fingerprint(&path)?;
+            if left.get(&now.name).is_some_and(|print| print.xxh3 != now.xxh3) {
+                return Err(Problem::new("this is not the model that the run left here")
+                    .at(path.display())
+                    .fix("put the run's own model back; what is shown here may be of either")
+                    .into());
+            }
+            found.push((name, now));
         }
     }
     Ok(match found.is_empty() {
