@@ -2,7 +2,7 @@
 //! times as wide, made from the records of the level below. Finished blocks wait in one unnamed
 //! temporary file.
 
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use super::blocks::{Block, Counted, Deflate, write_index};
@@ -14,6 +14,8 @@ const FACTOR: u32 = 4;
 pub const MAX_LEVELS: usize = 10;
 const RECORDS_PER_BLOCK: usize = 1024;
 const RECORD_BYTES: usize = 32;
+/// Bytes of the temporary file that are read at a time.
+const READ_AT_ONCE: usize = 1 << 20;
 
 /// Summary of the values in a bin, or in a whole file.
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +201,10 @@ impl Zooms {
         }
         self.spool.inner().flush()?;
         let spool = self.spool.inner().get_mut();
+        spool.rewind()?;
+        // A level's blocks lie in order, with those of the others between them.
+        let mut spool = BufReader::with_capacity(READ_AT_ONCE, spool);
+        let mut at = 0;
         let mut headers = Vec::new();
         let mut bytes = Vec::new();
         for Level { reduction, mut blocks, records, .. } in self.levels {
@@ -206,8 +212,9 @@ impl Zooms {
             out.write(&records.to_le_bytes())?;
             for block in &mut blocks {
                 bytes.resize(block.size as usize, 0);
-                spool.seek(SeekFrom::Start(block.offset))?;
+                spool.seek_relative(block.offset as i64 - at as i64)?;
                 spool.read_exact(&mut bytes)?;
+                at = block.offset + u64::from(block.size);
                 block.offset = out.at;
                 out.write(&bytes)?;
             }
