@@ -124,7 +124,8 @@ pub fn opened(
         let nonpeaks = File { path: &inputs.nonpeaks, regions: &data.nonpeaks };
         found.extend(super::regions::summits(peaks));
         found.extend(super::regions::overlaps(peaks, nonpeaks, None, training.inputlen));
-        found.extend(super::regions::splits(peaks, nonpeaks, &data.folds, training));
+        let holds = |region: &Region, width| table.holds(region, width);
+        found.extend(super::regions::splits(peaks, nonpeaks, &data.folds, training, holds));
         if let Some(pack) = &data.tracks.signal {
             let mut signal = Signal::Pack(pack.clone());
             let files = [peaks, nonpeaks];

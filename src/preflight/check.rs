@@ -15,7 +15,8 @@ use crate::error::Problem;
 use crate::files::keras_h5::{self, Role};
 use crate::input::folds::{self, Folds};
 use crate::input::reads::peek::{self, Peeked};
-use crate::input::{chrom_sizes, intervals, regions};
+use crate::input::regions::{self, Region};
+use crate::input::{chrom_sizes, intervals};
 use crate::model::Architecture;
 use crate::pack::reads::{Reads, SignalInput};
 
@@ -215,7 +216,9 @@ fn about_regions(
     let overlaps = super::regions::overlaps(peaks, nonpeaks, blacklist, training.inputlen);
     report.findings.extend(overlaps);
     if let Some(folds) = folds {
-        report.findings.extend(super::regions::splits(peaks, nonpeaks, folds, training));
+        let holds = |region: &Region, width| report.contigs.holds(region, width);
+        let found = super::regions::splits(peaks, nonpeaks, folds, training, holds);
+        report.findings.extend(found);
     }
 }
 

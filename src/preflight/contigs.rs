@@ -129,6 +129,18 @@ impl ContigTable {
         self.lists.first()?.lengths.get(name).copied().flatten()
     }
 
+    /// True when a window of `width` bp around the region's centre can be trained on: it lies within the
+    /// contig of the first list, and of the signal. Without lists there is no telling.
+    pub fn holds(&self, region: &Region, width: usize) -> bool {
+        let (center, half) = (region.center(), width as u64 / 2);
+        let in_list = |list: &List| {
+            let length = list.lengths.get(&region.chrom);
+            length.is_some_and(|length| length.is_none_or(|bp| center + half <= bp))
+        };
+        let others = self.lists.iter().skip(1).filter(|list| list.role == "signal");
+        center >= half && self.lists.first().into_iter().chain(others).all(in_list)
+    }
+
     /// Roles of the columns of a row: lists, then regions files.
     pub fn columns(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         (self.lists.iter().map(|l| l.role).collect(), self.users.iter().map(|u| u.role).collect())

@@ -146,42 +146,67 @@ pub fn overlaps(
     found
 }
 
-/// Rows of each split: something to train, validate and test on, and enough nonpeaks.
-pub fn splits(peaks: File, nonpeaks: File, folds: &Folds, training: &Training) -> Vec<Finding> {
+/// Rows of each split: something to train, validate and test on, and enough nonpeaks. `holds` is true
+/// of a region whose window of so many bp lies within its contig.
+pub fn splits(
+    peaks: File,
+    nonpeaks: File,
+    folds: &Folds,
+    training: &Training,
+    holds: impl Fn(&Region, usize) -> bool,
+) -> Vec<Finding> {
     let splits = folds.splits();
-    let count = |file: File| {
-        let mut counts = [0usize; 3];
+    // Rows of each split, and those of them that stay.
+    let count = |file: File, width: usize| {
+        let (mut rows, mut left) = ([0usize; 3], [0usize; 3]);
         for region in file.regions {
-            if let Some(split) = splits.of(&region.chrom) {
-                counts[split as usize] += 1;
-            }
+            let Some(split) = splits.of(&region.chrom) else { continue };
+            let width = if split == Split::Test { training.inputlen } else { width };
+            rows[split as usize] += 1;
+            left[split as usize] += usize::from(holds(region, width));
         }
-        counts
+        (rows, left)
     };
-    let (of_peaks, of_nonpeaks) = (count(peaks), count(nonpeaks));
+    let jittered = training.inputlen + 2 * training.max_jitter;
+    let (rows_of_peaks, of_peaks) = count(peaks, jittered);
+    let (rows_of_nonpeaks, of_nonpeaks) = count(nonpeaks, training.inputlen);
     let mut found = Vec::new();
-    let mut nothing = |file: File, what: &str, counts: [usize; 3], is_trained: bool| {
+    let mut nothing = |file: File, what: &str, rows: [usize; 3], left: [usize; 3], is_trained| {
         for split in Split::ALL {
-            if counts[split as usize] > 0 {
+            if left[split as usize] > 0 {
                 continue;
             }
-            let chroms = folds.names(split);
-            let text = format!(
-                "no row of the {what} file lies on the {split} chromosomes ({})",
-                chroms.join(", ")
-            );
-            let problem = Problem::new(text)
-                .at(file.path.display())
-                .fix("check that folds and regions name chromosomes alike and belong together");
+            let chroms = folds.names(split).join(", ");
+            let (text, fix) = match rows[split as usize] {
+                0 => (
+                    format!("no row of the {what} file lies on the {split} chromosomes ({chroms})"),
+                    "check that folds and regions name chromosomes alike and belong together",
+                ),
+                n => (
+                    format!(
+                        "none of the {} {what} on the {split} chromosomes ({chroms}) is left: their windows leave the contigs, or the contigs are missing",
+                        grouped(n as u64)
+                    ),
+                    "use files made from one assembly; lower --inputlen (and --max-jitter) for a genome of short contigs",
+                ),
+            };
+            let problem = Problem::new(text).at(file.path.display()).fix(fix);
             found.push(match is_trained && split != Split::Test {
                 true => Finding::fail("splits", problem),
                 false => Finding::warn("splits", problem),
             });
         }
+        let (train, valid) = (Split::Train as usize, Split::Valid as usize);
+        if !is_trained && left[train] + left[valid] == 0 {
+            let text = format!("no {what} are left on the train and valid chromosomes");
+            let fix = "training needs some: check that folds and regions belong together";
+            found
+                .push(Finding::fail("splits", Problem::new(text).at(file.path.display()).fix(fix)));
+        }
     };
     let is_bias = matches!(training.goal, Goal::Bias { .. });
-    nothing(peaks, "peaks", of_peaks, !is_bias);
-    nothing(nonpeaks, "nonpeaks", of_nonpeaks, is_bias);
+    nothing(peaks, "peaks", rows_of_peaks, of_peaks, !is_bias);
+    nothing(nonpeaks, "nonpeaks", rows_of_nonpeaks, of_nonpeaks, is_bias);
     if let Goal::Chrombpnet { negative_sampling_ratio: ratio } = training.goal {
         let (train, valid) = (Split::Train as usize, Split::Valid as usize);
         let peaks_there = of_peaks[train] + of_peaks[valid];
@@ -280,9 +305,12 @@ mod tests {
         let training = |goal| Training { inputlen: 100, outputlen: 50, max_jitter: 0, goal };
         let main = training(Goal::Chrombpnet { negative_sampling_ratio: 0.5 });
         let all = ["a", "b", "c"].map(|c| region(c, 0, 10, 5, 1));
-        let found = splits(file(&all), file(&all), &folds, &main);
+        let splits = |peaks, nonpeaks, training: &Training| {
+            splits(peaks, nonpeaks, &folds, training, |region, _| region.end < 1000)
+        };
+        let found = splits(file(&all), file(&all), &main);
         assert!(texts(&found).contains("pass train/valid/test: 1/1/1 peaks"), "{found:?}");
-        let found = splits(file(&all[..1]), file(&all), &folds, &main);
+        let found = splits(file(&all[..1]), file(&all), &main);
         assert!(
             texts(&found).contains("fail no row of the peaks file lies on the valid"),
             "{found:?}"
@@ -292,9 +320,29 @@ mod tests {
             "{found:?}"
         );
         let bias = training(Goal::Bias { threshold_factor: 0.5 });
-        assert_eq!(worst(&splits(file(&all[..1]), file(&all), &folds, &bias)), Verdict::Warn);
+        assert_eq!(worst(&splits(file(&all[..1]), file(&all), &bias)), Verdict::Warn);
         let greedy = training(Goal::Chrombpnet { negative_sampling_ratio: 3.0 });
-        let found = splits(file(&all), file(&all), &folds, &greedy);
+        let found = splits(file(&all), file(&all), &greedy);
         assert!(texts(&found).contains("an epoch wants 6 nonpeaks"), "{found:?}");
+        let outside = ["a", "b", "c"].map(|c| region(c, 1990, 2000, 5, 1));
+        for (peaks, nonpeaks, training, says) in [
+            (
+                &outside,
+                &all,
+                &main,
+                "fail none of the 1 peaks on the valid chromosomes (b) is left",
+            ),
+            (
+                &all,
+                &outside,
+                &bias,
+                "fail none of the 1 nonpeaks on the train chromosomes (a) is left",
+            ),
+            (&outside, &all, &bias, "fail no peaks are left on the train and valid chromosomes"),
+            (&all, &outside, &main, "fail no nonpeaks are left on the train and valid chromosomes"),
+        ] {
+            let found = texts(&splits(file(peaks), file(nonpeaks), training));
+            assert!(found.contains(says), "{says}: {found}");
+        }
     }
 }
