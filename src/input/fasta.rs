@@ -180,6 +180,8 @@ struct Letters {
     contig: u64,
     /// `U`s, which were read as `T`.
     uracil: u64,
+    /// True once a letter was A, C, G or T: no N.
+    has_base: bool,
     /// Letters looked at, those no code of nucleotides has, and the first of these with its line.
     looked_at: u64,
     foreign: u64,
@@ -337,6 +339,8 @@ impl<'p> Parser<'p> {
         if !self.bases.is_empty() {
             self.letters.total += self.bases.len() as u64;
             self.letters.uracil += read_uracil(&mut self.bases);
+            self.letters.has_base =
+                self.letters.has_base || self.bases.iter().any(|b| b"ACGTacgt".contains(b));
             each(Piece::Bases(&self.bases))?;
             self.bases.clear();
         }
@@ -379,9 +383,18 @@ impl Letters {
             .at(path.display())
             .fix("pass a FASTA file with sequences; this one may be cut or badly converted"));
         }
+        if !self.has_base && self.first_foreign.is_none() {
+            let total = grouped(self.total);
+            return Err(Problem::new(format!(
+                "none of the {total} letters of the FASTA is A, C, G or T"
+            ))
+            .at(path.display())
+            .fix("pass a FASTA file with sequences; this one may be masked whole"));
+        }
         if let Some((letter, line)) = self.first_foreign {
             let what = format!(
-                "{} of {} letters looked at (the first {LOOKED_AT} of each contig) stand for no                  nucleotide, e.g. {letter}",
+                "{} of {} letters looked at (the first {LOOKED_AT} of each contig) stand for no \
+                 nucleotide, e.g. {letter}",
                 grouped(self.foreign),
                 grouped(self.looked_at)
             );
@@ -542,6 +555,7 @@ mod tests {
         for (text, wanted) in [
             (&b""[..], "FASTA file is empty"),
             (b"\n\n", "FASTA file is empty"),
+            (b">a\nNNnn\n>b\n--\n", "none of the 6 letters of the FASTA is A, C, G or T"),
             (b"ACGT\n", "found 'A' first"),
             (b"BAM\x01\0\0", "found a BAM file"),
             (b"\x43\x27\x41\x1a\0\0", "found a 2bit file"),

@@ -98,12 +98,18 @@ fn open_with(path: &Path, hash: ContentHash) -> Result<Text> {
     text().map_err(|e| unreadable(path, &e).into())
 }
 
+/// Bytes of the marks that a text begins with: one, or several where marked files were joined or saved
+/// again.
+fn marks(start: &[u8]) -> usize {
+    MARK.len() * start.chunks(MARK.len()).take_while(|chunk| *chunk == MARK).count()
+}
+
 /// Skips a byte order mark, and sees to it that the start of the text is at hand.
 fn without_mark(mut text: Text) -> io::Result<Text> {
     let start = text.fill_buf()?;
     if start.len() >= START {
-        let mark = if start.starts_with(MARK) { MARK.len() } else { 0 };
-        text.consume(mark);
+        let marked = marks(start);
+        text.consume(marked);
         return Ok(text);
     }
     // A short file, or one whose first gzip members are short.
@@ -117,9 +123,7 @@ fn without_mark(mut text: Text) -> io::Result<Text> {
         let length = chunk.len();
         text.consume(length);
     }
-    if start.starts_with(MARK) {
-        start.drain(..MARK.len());
-    }
+    start.drain(..marks(&start));
     Ok(Box::new(Cursor::new(start).chain(text)))
 }
 
@@ -370,6 +374,7 @@ mod tests {
             "a\tb\n\rc\r\n",
             "\u{feff}a\tb\n\nc\n",
             "\u{feff}a\tb\n\n\u{feff}c\n",
+            "\u{feff}\u{feff}a\tb\n\nc\n",
         ] {
             assert_eq!(lines(text.as_bytes()).unwrap(), wanted, "{text:?}");
             assert_eq!(lines(&gzip(text.as_bytes())).unwrap(), wanted, "{text:?}");

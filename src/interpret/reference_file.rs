@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::error::Problem;
 use crate::input::lines;
+use crate::input::sniff::{self, Kind};
 use crate::store::mapped_file::MappedFile;
 
 const NAME: &str = "references";
@@ -42,7 +43,8 @@ impl ReferenceFile {
         let refuse = |what: String| Problem::new(what).at(path.display()).fix(FIX);
         let map = MappedFile::open(&file, path, FIX).map_err(|e| lines::unreadable(path, &e))?;
         let (header, metadata) = SafeTensors::read_metadata(&map)
-            .map_err(|error| refuse(format!("not a safetensors file: {error}")))?;
+            .map_err(|error| refuse(format!("not a safetensors file: {error}")))
+            .map_err(|problem| sniff::explain(path, problem.into(), &[Kind::Safetensors]))?;
         let names: Vec<String> = metadata.tensors().into_keys().collect();
         let info = metadata.info(NAME).ok_or_else(|| {
             refuse(format!("tensor `{NAME}` is missing; there are {}", names.join(", ")))
@@ -175,6 +177,8 @@ mod tests {
         let path = folder.path().join("x");
         std::fs::write(&path, "text").unwrap();
         assert!(refusal(&path).contains("not a safetensors file"));
+        std::fs::write(&path, "chr1\t5\t9\nchr1\t7\t9\n").unwrap();
+        assert!(refusal(&path).contains("the file looks like a text file of intervals"));
         write(&path, "refs", Dtype::U8, &[1, 1, 1], &[0]);
         assert!(refusal(&path).contains("tensor `references` is missing"));
         write(&path, "references", Dtype::F32, &[1, 1, 1], &[0; 4]);

@@ -289,6 +289,12 @@ fn lengths_that_variant_files_announce_reserve_nothing() {
         let error = entries(&path).unwrap_err().to_string();
         assert!(error.contains(wanted) && error.contains("record 1"), "{error}");
     }
+    for (length, wanted) in [(u32::MAX, "announces 4294967295 bytes"), (1 << 20, "truncated")] {
+        let bytes = [&b"BCF\x02\x02"[..], &length.to_le_bytes(), header].concat();
+        fs::write(&path, bgzip(&bytes)).unwrap();
+        let error = entries(&path).unwrap_err().to_string();
+        assert!(error.contains(wanted) && error.contains("header"), "{error}");
+    }
     // A record whose inner lengths are nonsense stops neither the program nor its messages.
     let record = [&40u32.to_le_bytes()[..], &0u32.to_le_bytes(), &[0xff; 40]].concat();
     fs::write(&path, bgzip(&[&start[..], &record].concat())).unwrap();
@@ -301,6 +307,9 @@ fn lengths_that_variant_files_announce_reserve_nothing() {
     text.push_str("chr1\t6\trs2\tA\tG\t.\t.\tX=1\r\n\nchr1\t7\trs3\tA\tG\t.\t.\t.");
     fs::write(&path, bgzip(text.as_bytes())).unwrap();
     assert_eq!(entries(&path).unwrap(), 4);
+    fs::write(&path, format!("\n\n{text}")).unwrap();
+    let error = entries(&path).unwrap_err().to_string();
+    assert!(error.contains("blank lines stand in front of ##fileformat"), "{error}");
 }
 
 #[test]

@@ -104,6 +104,7 @@ fn marks_line_ends_and_compression_change_nothing() {
         let half = text.len() / 2;
         for (what, bytes) in [
             ("mark", marked.clone().into_bytes()),
+            ("two marks", format!("\u{feff}{marked}").into_bytes()),
             ("mark in gzip", gzip(marked.as_bytes())),
             ("mark in bgzip", bgzip(marked.as_bytes())),
             ("CRLF", text.replace('\n', "\r\n").into_bytes()),

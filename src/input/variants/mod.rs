@@ -77,6 +77,13 @@ pub fn for_each(
     let mut bytes = lines::open(path)?;
     let start = bytes.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
     let found = vcf::kind(start);
+    let behind = start.trim_ascii_start();
+    if behind.len() < start.len() && vcf::kind(behind) == Some(vcf::Kind::Vcf) {
+        return Err(Problem::new("blank lines stand in front of ##fileformat=VCF...")
+            .at(path.display())
+            .fix("remove them: a VCF begins with that line")
+            .into());
+    }
     match (found, schema) {
         (Some(kind), None | Some(Schema::Vcf)) => {
             let bytes = match kind {

@@ -169,8 +169,8 @@ fn for_each_bcf(
     each: &mut dyn FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
     let place = || format!("{}, header", path.display());
-    let bounded = bytes.by_ref().take(LONGEST_HEADER);
-    let header = sound(guarded(|| bcf::io::Reader::from(bounded).read_header()), &place)?;
+    let header = bcf_header(&mut bytes).map_err(|e| broken(&e, place()))?;
+    let header = sound(guarded(|| bcf::io::Reader::from(&header[..]).read_header()), &place)?;
     let mut record = bcf::Record::default();
     let mut site = Vec::new();
     for number in 1.. {
@@ -183,6 +183,21 @@ fn for_each_bcf(
         split(&record, &header, number, &place, each)?;
     }
     Ok(())
+}
+
+/// The header of a BCF: magic, length, text. Source: VCF 4.3, section 6.2.
+fn bcf_header(bytes: &mut Text) -> io::Result<Vec<u8>> {
+    let mut header = vec![0; 9];
+    bytes.read_exact(&mut header)?;
+    let length = u32::from_le_bytes(std::array::from_fn(|i| header[5 + i]));
+    if u64::from(length) > LONGEST_HEADER {
+        return Err(io::Error::other(format!("the header announces {length} bytes")));
+    }
+    let read = bytes.by_ref().take(u64::from(length)).read_to_end(&mut header)?;
+    if read < length as usize {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(header)
 }
 
 /// Reads a record of a BCF without its samples into `site`: both lengths, that of the samples 0,
