@@ -2,7 +2,7 @@
 //! lock on the place. No output may be one of the inputs, by any spelling, symbolic or hard link, and
 //! no two outputs may be one file; then the place is locked until the claim is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -95,16 +95,31 @@ impl Claim {
     pub fn take(self, console: &Console) -> Result<Claimed, Problem> {
         self.check()?;
         let mut locks = Vec::with_capacity(self.places.len());
+        let mut named = HashSet::new();
         for (place, flag, path) in &self.places {
-            let lock = match place {
-                Place::Folder => Lock::folder,
-                Place::Prefix => Lock::prefix,
-            };
-            locks.push(lock(path, flag, self.command, console)?);
+            locks.push(match place {
+                Place::Folder => Lock::folder(path, flag, self.command, console)?,
+                Place::Prefix => {
+                    // Once a folder: a second prefix of this command would meet its own names.
+                    let folder = real_folder(folder_of(path));
+                    let files = match named.insert(folder.clone()) {
+                        true => self.names_in(&folder),
+                        false => Vec::new(),
+                    };
+                    Lock::prefix(path, files, flag, self.command, console)?
+                }
+            });
         }
         let there = |path: &PathBuf| Some((path.clone(), stat(path)?));
         let earlier = self.outputs.iter().filter_map(|(_, path)| there(path)).collect();
         Ok(Claimed { _locks: locks, earlier })
+    }
+
+    /// Names of the outputs that lie in `folder`, spelt as `real_folder` does.
+    fn names_in(&self, folder: &Path) -> Vec<String> {
+        let in_folder = |path: &&PathBuf| real_folder(folder_of(path)) == folder;
+        let name = |path: &PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
+        self.outputs.iter().map(|(_, path)| path).filter(in_folder).filter_map(name).collect()
     }
 
     /// No output is an input, nor another output. Touches nothing.

@@ -68,6 +68,9 @@ struct Holder {
     started: Option<u64>,
     host: String,
     since: String,
+    /// Names of files that it may write, of a prefix: two prefixes may have some in common.
+    #[serde(default)]
+    files: Vec<String>,
 }
 
 impl Lock {
@@ -82,7 +85,8 @@ impl Lock {
     ) -> Result<Self, Problem> {
         let made = make(folder).map_err(|error| unwritable(folder, flag, &error))?;
         let mut lock = Self { held: None, made };
-        lock.held = take(folder, ENDING.into(), folder, flag, command, console)?;
+        let holder = Holder::this(command);
+        lock.held = take(folder, ENDING.into(), folder, flag, &holder, console)?;
         for below in RUN_FOLDERS.map(|name| folder.join(name)) {
             for entry in fs::read_dir(below).into_iter().flatten().flatten() {
                 let is_lock = entry.file_name().to_string_lossy().ends_with(ENDING);
@@ -94,20 +98,34 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Locks the files of `prefix`, or the file of that name.
+    /// Locks the files of `prefix`, or the file of that name. `files` are the names of all that may be
+    /// written beside it.
     ///
-    /// Errors: another run that writes there, or in whose folder it lies; a folder that cannot be
-    /// written.
+    /// Errors: another run that writes there, or one of these files, or in whose folder it lies; a
+    /// folder that cannot be written.
     pub fn prefix(
         prefix: &Path,
+        files: Vec<String>,
         flag: &str,
         command: &str,
         console: &Console,
     ) -> Result<Self, Problem> {
         let folder = folder_of(prefix);
-        let held = take(folder, lock_name(prefix), prefix, flag, command, console)?;
-        // Given back where the run around it is in the way.
+        let holder = Holder { files, ..Holder::this(command) };
+        let held = take(folder, lock_name(prefix), prefix, flag, &holder, console)?;
+        // Given back where another run is in the way.
         let lock = Self { held, made: Vec::new() };
+        let own = folder.join(lock_name(prefix));
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if !entry.file_name().to_string_lossy().ends_with(ENDING) || path == own {
+                continue;
+            }
+            let Some(other) = holder_of(&path) else { continue };
+            if other.files.iter().any(|file| holder.files.contains(file)) {
+                return Err(refused(&other, &path, prefix, flag));
+            }
+        }
         if let Ok(real) = fs::canonicalize(folder) {
             for below in RUN_FOLDERS {
                 if !real.ends_with(below) {
@@ -168,7 +186,7 @@ fn take(
     name: OsString,
     place: &Path,
     flag: &str,
-    command: &str,
+    now: &Holder,
     console: &Console,
 ) -> Result<Option<Held>, Problem> {
     let path = folder.join(name);
@@ -216,7 +234,7 @@ fn take(
                 place.display()
             ));
         }
-        return match write_holder(&file, &Holder::this(command)) {
+        return match write_holder(&file, now) {
             Ok(()) => {
                 let at_signal = signals::remove_at_end(&path);
                 Ok(Some(Held { file, path, _at_signal: at_signal }))
@@ -274,7 +292,7 @@ fn holder_of(path: &Path) -> Option<Holder> {
 fn read_holder(mut file: &File) -> Option<Holder> {
     let mut text = String::new();
     file.seek(SeekFrom::Start(0)).ok()?;
-    file.take(1 << 16).read_to_string(&mut text).ok()?;
+    file.take(1 << 20).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -316,12 +334,13 @@ impl Holder {
     fn this(command: &str) -> Self {
         let pid = std::process::id();
         let (started, host) = (started(pid), host());
-        Self { command: command.to_string(), pid, started, host, since: clock::now() }
+        let (command, since) = (command.to_string(), clock::now());
+        Self { command, pid, started, host, since, files: Vec::new() }
     }
 
     fn unknown() -> Self {
         let (command, host, since) = ("a run".into(), String::new(), String::new());
-        Self { command, pid: 0, started: None, host, since }
+        Self { command, pid: 0, started: None, host, since, files: Vec::new() }
     }
 
     /// False only when it is known that its process is gone.
@@ -368,7 +387,12 @@ mod tests {
     }
 
     fn prefix(path: &Path) -> Result<Lock, String> {
-        Lock::prefix(path, "-op", "predict", &QUIET()).map_err(|p| p.to_string())
+        with_files(path, &[])
+    }
+
+    fn with_files(path: &Path, files: &[&str]) -> Result<Lock, String> {
+        let files = files.iter().map(|name| name.to_string()).collect();
+        Lock::prefix(path, files, "-op", "predict", &QUIET()).map_err(|p| p.to_string())
     }
 
     #[test]
@@ -411,6 +435,22 @@ mod tests {
         let lock = prefix(&long).unwrap();
         assert!(prefix(&long).is_err());
         drop(lock);
+    }
+
+    #[test]
+    fn prefixes_with_a_file_in_common_are_not_apart() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        let folds = with_files(&at("x"), &["x_fold_0.bw", "x_mean.bw"]).unwrap();
+        let text = with_files(&at("x_mean"), &["x_mean.bw", "x_mean.h5"]).unwrap_err();
+        assert!(
+            text.contains("another run writes there") && text.contains("another -op"),
+            "{text}"
+        );
+        assert!(with_files(&at("x_m"), &["x_m.bw"]).is_ok());
+        drop(folds);
+        assert!(with_files(&at("x_mean"), &["x_mean.bw", "x_mean.h5"]).is_ok());
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 
     fn left_over(path: &Path, host: &str, pid: u32) {

@@ -144,7 +144,7 @@ fn prefixes_and_files_have_one_writer_too() {
         ("f", &["prep", "splits", "-c", "chrom.sizes", "-op", "f", "--k", "3"]),
     ];
     for (name, command) in commands {
-        let lock = Lock::prefix(&fixture.path(name), "-o", "predict", &console).unwrap();
+        let lock = Lock::prefix(&fixture.path(name), vec![], "-o", "predict", &console).unwrap();
         assert!(fixture.fail(command).contains(HELD), "{command:?}");
         drop(lock);
         fixture.succeed(command);
