@@ -111,7 +111,7 @@ pub fn run(mut args: FootprintsArgs) -> Result<()> {
     };
     let models = Models::read(&args.model, &console)?;
     args.output_prefix = prefix::of_role(&args.output_prefix, models.role());
-    let _claimed = claim(&args, &motifs).take(&console)?;
+    let claimed = claim(&args, &motifs).take(&console)?;
     let inputlen = models.arch().inputlen;
     let tracks = inputs::open_tracks(&args.genome, None, &args.cache.cache_dir, &console)?;
     let folds = folds::read(&args.chr_fold_path)?;
@@ -137,6 +137,8 @@ pub fn run(mut args: FootprintsArgs) -> Result<()> {
     let made = Made::new(&mut ensemble, &tracks, &plan, &motifs, args.batch_size, &console)?;
     made.write(&args.output_prefix, &suffixed(&args.output_prefix, "_footprints.h5"))?;
     figure::write_all(&args.output_prefix, &made.footprints, args.ylim)?;
+    // A verdict on other motifs, regions dropped of another file.
+    claimed.remove_stale();
     console.info(format!(
         "wrote {} and the figures of {} footprints",
         suffixed(&args.output_prefix, "_footprints.h5").display(),

@@ -78,6 +78,14 @@ fn the_official_files() {
     // A random 100 bp profile is at least 0.01 high somewhere, far above the limit.
     assert_eq!(line, format!("uncorrected_{text}_{text}"));
 
+    // Nothing stays of an earlier command that this one does not say anew.
+    fixture.write("out/x.y_dropped_regions.tsv", "of another file of regions");
+    fixture.succeed(&arguments("", ""));
+    assert!(!fixture.path("out/x.y_dropped_regions.tsv").exists());
+    fixture.write("other.tsv", "CTCF\tTTGGCCACAAGGG\n");
+    fixture.succeed(&arguments("-pwm_f", "other.tsv"));
+    assert!(!fixture.path("out/x.y_max_bias_response.txt").exists());
+
     // The enzyme's own motifs, and twice the same model, whose mean it is itself.
     let mut twice = arguments("-op", "out/two");
     twice.truncate(twice.len() - 6);
