@@ -9,6 +9,9 @@
 #ifndef EMU_OWN_SWITCH
 #include <ucontext.h>
 #endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace emu {
 namespace {
@@ -47,6 +50,13 @@ uint8_t* take_stack() {
 void give_stacks(const std::vector<uint8_t*>& stacks) {
   std::lock_guard<std::mutex> guard(spare().lock);
   spare().stacks.insert(spare().stacks.end(), stacks.begin(), stacks.end());
+}
+
+// A fiber that was left behind in the middle of its frames leaves the marks of AddressSanitizer around them.
+void forget_frames([[maybe_unused]] uint8_t* stack) {
+#ifdef __SANITIZE_ADDRESS__
+  __asan_unpoison_memory_region(stack + sysconf(_SC_PAGESIZE), STACK_BYTES);
+#endif
 }
 
 size_t mapped_bytes() { return STACK_BYTES + static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
@@ -146,6 +156,7 @@ Context Stacks::start(size_t i, void (*entry)()) {
     if (!stack) return nullptr;
     stacks_.push_back(stack);
   }
+  forget_frames(stacks_[i]);
   return first_frame(stack_top(stacks_[i], i), entry);
 }
 
@@ -167,6 +178,7 @@ Context Stacks::start(size_t i, void (*entry)()) {
     stacks_.push_back(stack);
     contexts_.push_back(new ucontext_t);
   }
+  forget_frames(stacks_[i]);
   auto* context = static_cast<ucontext_t*>(contexts_[i]);
   getcontext(context);
   const size_t guard = mapped_bytes() - STACK_BYTES;
