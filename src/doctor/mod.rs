@@ -2,5 +2,4 @@
 
 mod contributions;
 pub mod machine;
-pub mod reference;
 pub mod selftest;

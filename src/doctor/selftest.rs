@@ -11,7 +11,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::contributions;
-use super::reference::{self, Masks, Reference};
 use crate::batch::{Example, Windows};
 use crate::engine::cpu::CpuEngineOf;
 use crate::engine::cuda::device::Device;
@@ -21,6 +20,7 @@ use crate::engine::cuda::trainer::CudaTrainer;
 use crate::engine::{
     ComingPlans, CountsHead, LossScale, Optimizer, Predict, Predictions, Train, TrainSpec,
 };
+use crate::model::reference::{self, Masks};
 use crate::model::{Architecture, Branches, Network, ParameterSet};
 use crate::store::{GenomePack, SignalPack, Tracks};
 
@@ -376,21 +376,21 @@ fn reference_step(
     plan: &[Example],
     masks: Vec<Masks>,
 ) -> reference::Step {
-    let main = Reference::new(spec.branches.main.arch, &spec.branches.main.parameters);
-    let bias = spec.branches.bias.as_ref().map(|b| Reference::new(b.arch, &b.parameters));
-    let (inputlen, outputlen) =
-        (spec.branches.main.arch.inputlen, spec.branches.main.arch.outputlen);
-    let examples: Vec<reference::Example> = plan
-        .iter()
-        .zip(masks)
-        .map(|(example, masks)| {
-            let (mut codes, mut counts) = (vec![0; inputlen], vec![0.0; outputlen]);
-            tracks.fill_codes(example, &mut codes);
-            tracks.fill_counts(example, inputlen, &mut counts);
-            reference::Example { codes, counts, masks: Some(masks) }
-        })
-        .collect();
-    reference::step(&main, bias.as_ref(), spec.counts_loss_weight, &examples)
+    let mut examples = examples_of(spec, tracks, plan);
+    examples.iter_mut().zip(masks).for_each(|(example, masks)| example.masks = Some(masks));
+    reference::step_of(&spec.branches, spec.counts_loss_weight, &examples)
+}
+
+/// What the examples of `plan` hold, for the reference.
+pub fn examples_of(spec: &TrainSpec, tracks: &Tracks, plan: &[Example]) -> Vec<reference::Example> {
+    let Architecture { inputlen, outputlen, .. } = spec.branches.main.arch;
+    let example = |example: &Example| {
+        let (mut codes, mut counts) = (vec![0; inputlen], vec![0.0; outputlen]);
+        tracks.fill_codes(example, &mut codes);
+        tracks.fill_counts(example, inputlen, &mut counts);
+        reference::Example { codes, counts, masks: None }
+    };
+    plan.iter().map(example).collect()
 }
 
 /// Glorot weights; biases away from zero, where a unit fed only zeros would sit on the ReLU's kink.
@@ -444,61 +444,6 @@ pub fn plan(n: u32, inputlen: usize) -> Vec<Example> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cpu::CpuTrainerOf;
-
-    #[test]
-    fn the_reference_is_the_cpu_engine_in_f64() {
-        for case in AWKWARD {
-            let spec = TrainSpec {
-                branches: Branches {
-                    main: network(case.main, 1).unwrap(),
-                    bias: case.bias.map(|shape| network(shape, 2).unwrap()),
-                },
-                optimizer: Optimizer::adam(1e-3),
-                counts_loss_weight: 2.5,
-                counts_head: CountsHead::Plain,
-            };
-            let inputlen = spec.branches.main.arch.inputlen;
-            let (tracks, plan) = (tracks(inputlen), plan(case.examples, inputlen));
-            let mut engine = CpuTrainerOf::<f64>::new(spec.clone(), tracks.clone()).unwrap();
-            let wanted = engine.gradients(&plan).unwrap();
-            let main = Reference::new(spec.branches.main.arch, &spec.branches.main.parameters);
-            let bias = spec.branches.bias.as_ref().map(|b| Reference::new(b.arch, &b.parameters));
-            let outputlen = spec.branches.main.arch.outputlen;
-            let examples: Vec<reference::Example> = plan
-                .iter()
-                .map(|example| {
-                    let (mut codes, mut counts) = (vec![0; inputlen], vec![0.0; outputlen]);
-                    tracks.fill_codes(example, &mut codes);
-                    tracks.fill_counts(example, inputlen, &mut counts);
-                    reference::Example { codes, counts, masks: None }
-                })
-                .collect();
-            let found = reference::step(&main, bias.as_ref(), 2.5, &examples);
-            let mut all = vec![scalar("profile", found.profile, wanted.loss.profile, 1e-12)];
-            all.push(scalar("counts", found.counts, wanted.loss.counts, 1e-12));
-            for ((name, _), (found, wanted)) in spec
-                .branches
-                .main
-                .arch
-                .parameter_shapes()
-                .iter()
-                .zip(found.gradient.iter().zip(&wanted.parameters))
-                .filter(|((name, _), _)| name != "prof_out_precrop/bias")
-            {
-                all.push(Difference::of(
-                    name,
-                    found.iter().copied(),
-                    wanted.iter().copied(),
-                    1e-10,
-                ));
-            }
-            for difference in &all {
-                assert!(difference.is_met(), "{case:?} {difference}");
-            }
-            assert_eq!(found.flipped.0, 0);
-        }
-    }
 
     #[test]
     fn a_nan_or_a_wrong_sign_is_not_met() {

@@ -2,6 +2,7 @@
 
 pub mod arch;
 pub mod params;
+pub mod reference;
 
 pub use arch::Architecture;
 pub use params::{ParameterSet, Tensor};

@@ -1,11 +1,13 @@
-//! The CPU engine against finite differences of itself, against its plain form, and against
-//! itself with other threads, batches and instruction sets.
+//! The definition against finite differences of itself; the CPU engine against the definition, and
+//! against itself with other threads, batches and instruction sets.
 
 use std::sync::Arc;
 
 use cbp_fast::batch::Example;
+use cbp_fast::doctor::selftest::examples_of;
 use cbp_fast::engine::cpu::{CpuTrainer, CpuTrainerOf, Gradients, Isa, Options, Scalar};
 use cbp_fast::engine::{CountsHead, Optimizer, Predict, Predictions, Train, TrainSpec};
+use cbp_fast::model::reference::{self, Reference, Step};
 use cbp_fast::model::{Architecture, Branches, Network, ParameterSet};
 use cbp_fast::store::{GenomePack, SignalPack, Tracks};
 use proptest::prelude::*;
@@ -73,33 +75,35 @@ fn distance(found: &[f64], wanted: &[f64]) -> f64 {
     (difference / wanted.iter().copied().fold(1e-300, square)).sqrt()
 }
 
-/// Central differences of `evaluate` against `gradients`, every tensor, up to `probes` of its
-/// elements; f64, so that what is left is the truncation error of the differences.
-fn check_gradients(main: Network, bias: Option<Network>, starts: &[u32], pairs: bool) {
-    let shape = main.arch;
-    let plan = plan(starts);
-    let mut engine =
-        CpuTrainerOf::<f64>::with_options(spec(main, bias), tracks(3), options(pairs)).unwrap();
-    let found = engine.gradients(&plan).unwrap();
-    assert_eq!(engine.evaluate(&plan).unwrap(), found.loss);
-    let weights = engine.weights().to_vec();
+/// What the definition makes of a plan.
+fn defined(spec: &TrainSpec, tracks: &Tracks, plan: &[Example]) -> Step {
+    let examples = examples_of(spec, tracks, plan);
+    reference::step_of(&spec.branches, spec.counts_loss_weight, &examples)
+}
+
+/// Central differences of the loss against its gradient, every tensor, up to 12 of its elements.
+fn check_gradients(spec: &TrainSpec, starts: &[u32]) {
+    let shape = spec.branches.main.arch;
+    let (tracks, plan, weight) = (tracks(3), plan(starts), spec.counts_loss_weight);
+    let examples = examples_of(spec, &tracks, &plan);
+    let bias = spec.branches.bias.as_ref().map(Reference::new);
+    let mut main = Reference::new(&spec.branches.main);
+    let found = reference::step(&main, bias.as_ref(), weight, &examples);
     let step = 1e-6;
     for (at, (name, _)) in shape.parameter_shapes().into_iter().enumerate() {
-        let n = weights[at].len();
-        let stride = n.div_ceil(24).max(1);
-        let probes: Vec<usize> = (0..n).step_by(stride).collect();
+        let n = main.weights[at].len();
+        let probes: Vec<usize> = (0..n).step_by(n.div_ceil(12).max(1)).collect();
         let mut differences = Vec::new();
         for &probe in &probes {
+            let own = main.weights[at][probe];
             let mut loss_at = |by: f64| {
-                let mut moved = weights.clone();
-                moved[at][probe] += by;
-                engine.set_weights(&moved);
-                engine.evaluate(&plan).unwrap().total
+                main.weights[at][probe] = own + by;
+                reference::step(&main, bias.as_ref(), weight, &examples).total(weight)
             };
             differences.push((loss_at(step) - loss_at(-step)) / (2.0 * step));
+            main.weights[at][probe] = own;
         }
-        let gradient: Vec<f64> = probes.iter().map(|&p| found.parameters[at][p]).collect();
-        // The profile bias has no gradient at all (a softmax does not see a constant).
+        let gradient: Vec<f64> = probes.iter().map(|&p| found.gradient[at][p]).collect();
         let size = gradient.iter().fold(0.0_f64, |max, g| max.max(g.abs()));
         let worst =
             gradient.iter().zip(&differences).map(|(g, d)| (g - d).abs()).fold(0.0, f64::max);
@@ -107,6 +111,7 @@ fn check_gradients(main: Network, bias: Option<Network>, starts: &[u32], pairs: 
             worst <= 2e-6 * (1.0 + size),
             "{shape:?} {name}: off by {worst:e}, largest gradient {size:e}"
         );
+        // The profile bias has no gradient at all (a softmax does not see a constant).
         if name == "prof_out_precrop/bias" {
             assert!(size < 1e-9, "{name}: {size:e}");
         } else {
@@ -116,29 +121,19 @@ fn check_gradients(main: Network, bias: Option<Network>, starts: &[u32], pairs: 
 }
 
 #[test]
-fn finite_differences_single_branch() {
-    // (inputlen, outputlen, filters, layers): odd filters, more than a panel, a crop, no crop.
-    for (shape, starts) in [
+fn finite_differences_of_the_definition() {
+    // (inputlen, outputlen, filters, layers): odd filters, a crop, no crop, no dilated layer.
+    for ((inputlen, outputlen, filters, layers), starts) in [
         ((140, 10, 5, 1), &[100][..]),
         ((200, 40, 17, 2), &[100, 2000, 5000]),
         ((182, 60, 3, 3), &[5900, 4400, 30]),
         ((96, 2, 4, 0), &[7]),
     ] {
-        let (inputlen, outputlen, filters, layers) = shape;
-        for pairs in [false, true] {
-            check_gradients(network(inputlen, outputlen, filters, layers, 1), None, starts, pairs);
-        }
+        check_gradients(&spec(network(inputlen, outputlen, filters, layers, 1), None), starts);
     }
-}
-
-#[test]
-fn finite_differences_with_frozen_bias() {
     for (layers, filters) in [(1, 6), (3, 5)] {
         let main = network(190, 30, filters, layers, 2);
-        let bias = network(190, 30, 4, 2, 3);
-        for pairs in [false, true] {
-            check_gradients(main.clone(), Some(bias.clone()), &[64, 1000, 5100], pairs);
-        }
+        check_gradients(&spec(main, Some(network(190, 30, 4, 2, 3))), &[64, 1000, 5100]);
     }
 }
 
@@ -232,14 +227,17 @@ fn predictions<T: Scalar>(spec: &TrainSpec, seed: u64, options: Options) -> [Vec
     [out.logits, out.logcounts].map(|values| values.into_iter().map(f64::from).collect())
 }
 
-const PLAIN: Options = Options { isa: Isa::PORTABLE, pairs: Some(false) };
+/// What the definition makes of the examples of `gradients` and `predictions`.
+fn wanted(spec: &TrainSpec, seed: u64) -> Step {
+    defined(spec, &tracks(seed), &plan(&[50, 3000, 4400]))
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// f64 in every variant against the plain form: the algorithm and the instruction sets.
+    /// f64 in every variant against the definition: the algorithms and the instruction sets.
     #[test]
-    fn every_variant_is_the_plain_form_to_rounding(
+    fn every_variant_is_the_definition_to_rounding(
         filters in 1..70_usize,
         layers in 0..5_usize,
         outputlen in 1..60_usize,
@@ -247,9 +245,14 @@ proptest! {
         seed in 0..1000_u64,
     ) {
         let spec = awkward(filters, layers, outputlen, extra, seed);
-        let wanted = gradients::<f64>(&spec, seed, PLAIN);
+        let wanted = wanted(&spec, seed);
         for options in variants() {
             let found = gradients::<f64>(&spec, seed, options);
+            let loss = distance(
+                &[found.loss.profile, found.loss.counts, found.loss.total],
+                &[wanted.profile, wanted.counts, wanted.total(spec.counts_loss_weight)],
+            );
+            prop_assert!(loss < 1e-12, "{options:?}: {loss:e}");
             let logits = distance(&found.logits, &wanted.logits);
             let logcounts = distance(&found.logcounts, &wanted.logcounts);
             prop_assert!(logits < 1e-12 && logcounts < 1e-12, "{options:?}: {logits:e} {logcounts:e}");
@@ -259,7 +262,7 @@ proptest! {
             // Predictions are handed out in f32.
             prop_assert!(logits < 1e-7 && logcounts < 1e-7, "{options:?}: {logits:e} {logcounts:e}");
             for (at, (found, wanted)) in
-                found.parameters.iter().zip(&wanted.parameters).enumerate()
+                found.parameters.iter().zip(&wanted.gradient).enumerate()
             {
                 // Zero but for rounding: the profile bias.
                 if at == 2 * layers + 3 { continue; }
@@ -280,7 +283,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// f32 in every variant against the plain f64 form: outputs and gradients.
+    /// f32 in every variant against the definition: outputs and gradients.
     #[test]
     fn every_variant_computes_the_same(
         filters in 1..70_usize,
@@ -290,7 +293,7 @@ proptest! {
         seed in 0..1000_u64,
     ) {
         let spec = awkward(filters, layers, outputlen, extra, seed);
-        let wanted = gradients::<f64>(&spec, seed, PLAIN);
+        let wanted = wanted(&spec, seed);
         for options in variants() {
             let found = gradients::<f32>(&spec, seed, options);
             let single = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
@@ -302,7 +305,7 @@ proptest! {
             let logcounts = distance(&logcounts, &wanted.logcounts);
             prop_assert!(logits < 1e-5 && logcounts < 1e-5, "{options:?}: {logits:e} {logcounts:e}");
             for (at, (found, wanted)) in
-                found.parameters.iter().zip(&wanted.parameters).enumerate()
+                found.parameters.iter().zip(&wanted.gradient).enumerate()
             {
                 // Zero but for rounding: the profile bias.
                 if at == 2 * layers + 3 { continue; }
@@ -314,20 +317,19 @@ proptest! {
 }
 
 #[test]
-fn paired_products_equal_plain_ones() {
-    // Real lengths and dilations; in f64 the two algorithms must agree to rounding.
+fn plain_and_paired_products_at_real_lengths_and_dilations() {
     let spec = spec(network(2114, 1000, 3, 8, 5), None);
     let plan = plan(&[1000, 2000]);
-    let run = |pairs| {
-        CpuTrainerOf::<f64>::with_options(spec.clone(), tracks(1), options(pairs))
+    let wanted = defined(&spec, &tracks(1), &plan);
+    for pairs in [false, true] {
+        let found = CpuTrainerOf::<f64>::with_options(spec.clone(), tracks(1), options(pairs))
             .unwrap()
             .gradients(&plan)
-            .unwrap()
-    };
-    let (plain, paired) = (run(false), run(true));
-    assert!(distance(&paired.logits, &plain.logits) < 1e-12);
-    for (at, (found, wanted)) in paired.parameters.iter().zip(&plain.parameters).enumerate() {
-        assert!(at == 19 || distance(found, wanted) < 1e-11, "tensor {at}");
+            .unwrap();
+        assert!(distance(&found.logits, &wanted.logits) < 1e-12);
+        for (at, (found, wanted)) in found.parameters.iter().zip(&wanted.gradient).enumerate() {
+            assert!(at == 19 || distance(found, wanted) < 1e-11, "tensor {at}");
+        }
     }
 }
 

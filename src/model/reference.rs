@@ -1,28 +1,46 @@
-//! The model in plain f64 loops, with the ReLUs' decisions given from outside: what kernels are held to.
+//! The definition: forward, losses and backward of the whole model in plain f64 loops.
 //!
-//! In 16-bit or TF32 numbers a unit near zero may fall on the other side. That is no error of a kernel,
-//! but it moves gradients by more than the rounding of a product does. With the same decisions on both sides
-//! the network is a smooth function, and what differs is rounding alone.
+//! ```text
+//! codes [inputlen]
+//!   -> X_0 = relu(conv21)                    one-hot bases, `N` is no base
+//!   -> X_i = relu(conv3, dilation 2^i) + X_(i-1), cropped        i = 1 .. n
+//!   -> logits [outputlen] = conv75 of X_n, cropped
+//!   -> logcounts = dense of the mean of X_n over positions
+//! main and frozen bias branch: logits add, logcounts = ln(e^main + e^bias)
+//! loss = multinomial NLL of the profile + weight * (logcounts - ln(1 + total))^2
+//! ```
+//!
+//! All convolutions are 'valid'. Maps are `[position][filter]`, kernels `[width][in][out]` as Keras has
+//! them. Source: official `bpnet_model`, `chrombpnet_with_bias_model`, `multinomial_nll`.
+//!
+//! The CPU engine, the kernels and the self-test are held to this file. For kernels the decisions of the
+//! ReLUs may be given from outside: in 16-bit or TF32 numbers a unit near zero may fall on the other
+//! side, which is no error but moves gradients by more than the rounding of a product does. With the same
+//! decisions on both sides the network is a smooth function, and what differs is rounding alone.
 
 use rayon::prelude::*;
 
-use crate::engine::cpu::loss;
-use crate::model::{Architecture, ParameterSet};
+use super::arch::{BASES, DILATED_KERNEL};
+use super::{Architecture, Branches, Network};
 
 /// One branch.
+#[derive(Clone, Debug)]
 pub struct Reference {
-    arch: Architecture,
-    /// in the order of `Architecture::parameter_shapes`
-    weights: Vec<Vec<f64>>,
+    pub arch: Architecture,
+    /// In the order of `Architecture::parameter_shapes`.
+    pub weights: Vec<Vec<f64>>,
 }
 
-/// Bits of X_0 .. X_n of one example, `[length][filters]`: where the ReLU lets through.
+/// Where the ReLUs of X_0 .. X_n of one example let through, each `[position][filter]`.
 pub type Masks = Vec<Vec<bool>>;
 
 /// What one example leaves for its backward pass.
+#[derive(Clone, Debug)]
 pub struct Pass {
+    /// X_0 .. X_n
     maps: Vec<Vec<f64>>,
     masks: Masks,
+    /// `[outputlen]`
     pub logits: Vec<f64>,
     pub logcounts: f64,
     /// Units whose given decision is not that of their own sign, and all units.
@@ -30,12 +48,14 @@ pub struct Pass {
 }
 
 impl Reference {
-    pub fn new(arch: Architecture, parameters: &ParameterSet) -> Self {
+    pub fn new(network: &Network) -> Self {
         let values = |data: &[f32]| data.iter().map(|&v| f64::from(v)).collect();
-        Self { arch, weights: parameters.tensors.iter().map(|t| values(&t.data)).collect() }
+        let weights = network.parameters.tensors.iter().map(|t| values(&t.data)).collect();
+        Self { arch: network.arch, weights }
     }
 
-    /// `codes` [inputlen]; ReLUs decide by themselves without `masks`.
+    /// `codes` are `[inputlen]`, 0..=3 for ACGT, anything else no base. ReLUs decide by themselves
+    /// without `masks`.
     pub fn forward(&self, codes: &[u8], masks: Option<&Masks>) -> Pass {
         let (arch, w) = (&self.arch, &self.weights);
         let (c, n) = (arch.filters, arch.n_dilation_layers);
@@ -50,7 +70,7 @@ impl Reference {
                     z.copy_from_slice(&w[1]);
                     for (k, &code) in codes[t..t + arch.first_kernel].iter().enumerate() {
                         if code < 4 {
-                            let row = (k * 4 + usize::from(code)) * c;
+                            let row = (k * BASES + usize::from(code)) * c;
                             z.iter_mut().zip(&w[0][row..row + c]).for_each(|(z, w)| *z += w);
                         }
                     }
@@ -58,7 +78,7 @@ impl Reference {
                 }
                 // z[t,o] = b[o] + sum_k sum_i x[t + k d, i] w[k,i,o]
                 z.copy_from_slice(&w[2 * i + 1]);
-                for k in 0..3 {
+                for k in 0..DILATED_KERNEL {
                     let x = &maps[i - 1][(t + k * arch.dilation(i)) * c..][..c];
                     for (x, w) in x.iter().zip(w[2 * i][k * c * c..].chunks_exact(c)) {
                         z.iter_mut().zip(w).for_each(|(z, w)| *z += x * w);
@@ -134,7 +154,7 @@ impl Reference {
             let mut below = vec![0.0; x.len()];
             below[d * c..][..g.len()].copy_from_slice(&g);
             below.par_chunks_exact_mut(c).enumerate().for_each(|(s, below)| {
-                for k in (0..3).filter(|k| k * d <= s && s - k * d < length) {
+                for k in (0..DILATED_KERNEL).filter(|k| k * d <= s && s - k * d < length) {
                     let dz = &dz[(s - k * d) * c..][..c];
                     let weights = w[2 * i][k * c * c..].chunks_exact(c);
                     below.iter_mut().zip(weights).for_each(|(sum, w)| *sum += dot(dz, w));
@@ -159,7 +179,7 @@ impl Reference {
                 gradient[1][o] += g[o];
                 for (k, &code) in codes[t..t + arch.first_kernel].iter().enumerate() {
                     if code < 4 {
-                        gradient[0][(k * 4 + usize::from(code)) * c + o] += g[o];
+                        gradient[0][(k * BASES + usize::from(code)) * c + o] += g[o];
                     }
                 }
             }
@@ -176,26 +196,69 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+/// `-ln` of the multinomial probability of `counts`, combinatorial term included, and its gradient by
+/// the logits: `n softmax - counts`, n being the sum of the counts. Both `[outputlen]`.
+pub fn profile_loss(logits: &[f64], counts: &[f32]) -> (f64, Vec<f64>) {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = largest + logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln();
+    let n: f64 = counts.iter().map(|&count| f64::from(count)).sum();
+    let (mut nll, mut gradient) = (-libm::lgamma(n + 1.0), Vec::new());
+    for (logit, &count) in logits.iter().zip(counts) {
+        let (count, log_p) = (f64::from(count), logit - log_sum);
+        nll += libm::lgamma(count + 1.0) - count * log_p;
+        gradient.push(n * log_p.exp() - count);
+    }
+    (nll, gradient)
+}
+
+/// `(logcounts - ln(1 + total))^2`, and its derivative.
+pub fn counts_loss(logcounts: f64, total: f64) -> (f64, f64) {
+    let difference = logcounts - total.ln_1p();
+    (difference * difference, 2.0 * difference)
+}
+
 /// What a whole step computes.
+#[derive(Clone, Debug)]
 pub struct Step {
+    /// Losses, means over the batch.
     pub profile: f64,
     pub counts: f64,
-    /// `[n][outputlen]`, both branches together
+    /// `[examples][outputlen]`, both branches together.
     pub logits: Vec<f64>,
+    /// `[examples]`, both branches together.
     pub logcounts: Vec<f64>,
+    /// Of the main branch, laid out as its weights.
     pub gradient: Vec<Vec<f64>>,
+    /// Units whose given decision is not that of their own sign, and all units.
     pub flipped: (usize, usize),
 }
 
+impl Step {
+    /// The loss that is trained on.
+    pub fn total(&self, counts_loss_weight: f64) -> f64 {
+        self.profile + counts_loss_weight * self.counts
+    }
+}
+
 /// One example of a batch.
+#[derive(Clone, Debug)]
 pub struct Example {
+    /// `[inputlen]`
     pub codes: Vec<u8>,
+    /// `[outputlen]`
     pub counts: Vec<f32>,
-    /// of the main branch; of its own where there are none
+    /// Decisions of the main branch's ReLUs; its own where there are none.
     pub masks: Option<Masks>,
 }
 
-/// Losses (means over the batch) and gradients of `total = profile + weight * counts`.
+/// `step` of a model's branches.
+pub fn step_of(branches: &Branches, counts_loss_weight: f64, examples: &[Example]) -> Step {
+    let bias = branches.bias.as_ref().map(Reference::new);
+    step(&Reference::new(&branches.main), bias.as_ref(), counts_loss_weight, examples)
+}
+
+/// Losses and the gradient of `profile + counts_loss_weight * counts`, means over the batch. No
+/// gradient flows into the bias branch.
 pub fn step(
     main: &Reference,
     bias: Option<&Reference>,
@@ -217,13 +280,16 @@ pub fn step(
         if let Some(bias) = bias {
             let other = bias.forward(&example.codes, None);
             pass.logits.iter_mut().zip(&other.logits).for_each(|(sum, l)| *sum += l);
-            (logcounts, share) = loss::log_add_exp(logcounts, other.logcounts);
+            let largest = logcounts.max(other.logcounts);
+            let parts = [logcounts, other.logcounts].map(|part| (part - largest).exp());
+            share = parts[0] / (parts[0] + parts[1]);
+            logcounts = largest + (parts[0] + parts[1]).ln();
         }
-        let mut by_logits = vec![0.0; pass.logits.len()];
-        found.profile +=
-            scale * loss::multinomial_nll(&pass.logits, &example.counts, &mut by_logits, scale);
+        let (profile, mut by_logits) = profile_loss(&pass.logits, &example.counts);
+        by_logits.iter_mut().for_each(|g| *g *= scale);
+        found.profile += scale * profile;
         let total: f64 = example.counts.iter().map(|&n| f64::from(n)).sum();
-        let (counts, by_logcounts) = loss::squared_error(logcounts, total);
+        let (counts, by_logcounts) = counts_loss(logcounts, total);
         found.counts += scale * counts;
         let by_logcounts = by_logcounts * scale * counts_loss_weight * share;
         main.backward(&example.codes, &pass, &by_logits, by_logcounts, &mut found.gradient);
