@@ -24,6 +24,7 @@
 //! ```text
 //! FASTA, reads (BAM, fragments, tagAlign) or bigWig, narrowPeak, folds
 //!    -> 1 input    readers: bytes in, records out, errors with file and line
+//!         numpy    draws, quantiles, correlations and float text as NumPy, SciPy and Python have them
 //!    -> 2 store    packs as they are used: memory-mapped genome (*.cbg) and signal (*.cbs), windows out
 //!    -> 3 pack     packs as they are made: FASTA -> *.cbg, reads or bigWig -> *.cbs, the cache of both; the shift of reads
 //!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
@@ -34,14 +35,14 @@
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
 //!                  cuda  the same as one graph of launches: kernels/*.cu on a GPU, or emulated for tests
-//!    -> 8 files    Keras .h5 models, prediction and contribution .h5, bigWig tracks, training state, tables
+//!    -> 8 files    Keras .h5 models, prediction and contribution .h5, bigWig tracks, training logs and state, tables
 //!    -> 9 predict  predictions of regions and tiles, the official metrics
 //!         footprint what a model predicts around a motif, and whether it still answers to the enzyme
 //!         interpret contribution scores, streamed
 //!         variants  what variants do to predictions: windows of alleles, scores, p-values
 //!    -> 10 run     the life of a run: its place claimed, its record, its stages; what it goes on from
 //!         preflight every input against every other, before the long work
-//!         report    what a run left, as one page
+//!         report    what a run left, as one page; figures are its pictures, run_files the names of all it may leave
 //!    -> 11 train   the two models, from inputs to files: epochs, early stopping, logs, resume
 //!    -> 12 pipeline what is made of trained models: evaluation, explanation, verdicts, report
 //!         cohort    several trainings at the same time
@@ -80,6 +81,8 @@ pub mod threads;
 // 1
 #[doc(hidden)]
 pub mod input;
+#[doc(hidden)]
+pub mod numpy;
 
 // 2
 #[doc(hidden)]
@@ -123,6 +126,9 @@ pub mod predict;
 #[doc(hidden)]
 pub mod variants;
 
+#[doc(hidden)]
+pub mod figures;
+
 // 10
 #[doc(hidden)]
 pub mod preflight;
@@ -130,6 +136,8 @@ pub mod preflight;
 pub mod report;
 #[doc(hidden)]
 pub mod run;
+#[doc(hidden)]
+pub mod run_files;
 
 // 11
 #[doc(hidden)]

@@ -26,6 +26,7 @@ use crate::console::{Console, duration};
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::files::leftovers::Temporary;
+use crate::interpret::Head;
 use crate::report::folder::Folder;
 use crate::run::prints::Print;
 use crate::run::stop::StopFlag;
@@ -36,24 +37,6 @@ pub const TESTED: &str = "2.4.0";
 
 /// How often a signal is looked for while modisco runs.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-
-/// Which output of the model contributions explain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Head {
-    Profile,
-    Counts,
-}
-
-impl Head {
-    pub const ALL: [Self; 2] = [Self::Profile, Self::Counts];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Profile => "profile",
-            Self::Counts => "counts",
-        }
-    }
-}
 
 /// What to look for, and where.
 #[derive(Clone, Debug)]

@@ -11,13 +11,14 @@ use crate::engine::cuda::driver;
 use crate::engine::cuda::precision::Precision;
 use crate::engine::{Chosen, Device};
 use crate::error::Problem;
+use crate::files::train_log as log;
 use crate::model::Architecture;
 use crate::pack::cache;
 use crate::pack::reads::SignalInput;
 pub use crate::pack::shift::DataType;
 use crate::preflight::Inputs;
 use crate::train::setup::{INPUTLEN, OUTPUTLEN};
-use crate::train::{Options, Setup, log};
+use crate::train::{Options, Setup};
 
 /// Where the numbers are computed.
 #[derive(Args, Clone, Debug)]

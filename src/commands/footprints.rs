@@ -5,19 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::prefix;
-use crate::batch::sampler::fixed_plan;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType, DeviceArgs};
 use crate::error::Problem;
-use crate::footprint::made::Made;
-use crate::footprint::{Motif, figure, motifs};
-use crate::input::folds::{self, Split};
-use crate::pack::inputs;
-use crate::plot::canvas::with_extension;
-use crate::predict::models::Models;
-use crate::predict::outputs::suffixed;
-use crate::predict::regions::{self, RegionFilter};
-use crate::run::claim::Claim;
+use crate::footprint::job::{Job, Motifs};
 
 /// Marginal footprints: each motif is put into the middle of the background regions on the test
 /// chromosomes, and the predicted profiles of both strands are averaged.
@@ -93,77 +83,36 @@ fn range(text: &str) -> Result<(f64, f64), String> {
     }
 }
 
-pub fn run(mut args: FootprintsArgs) -> Result<()> {
-    let console = args.console.console();
-    if args.batch_size == 0 {
-        return Err(Problem::new("--batch-size must be at least 1").into());
+impl FootprintsArgs {
+    /// What will happen.
+    fn job(self) -> Result<Job> {
+        let motifs = match (self.motifs_to_pwm, self.data_type) {
+            (Some(path), _) => Motifs::File(path),
+            (None, Some(data_type)) => Motifs::Enzyme(data_type),
+            (None, None) => {
+                return Err(Problem::new("no motifs given")
+                    .fix("pass -pwm_f with a file of motifs, or -d for those of the assay's enzyme")
+                    .into());
+            }
+        };
+        Ok(Job {
+            models: self.model,
+            regions: self.regions,
+            genome: self.genome,
+            folds: self.chr_fold_path,
+            motifs,
+            batch_size: self.batch_size,
+            output_prefix: self.output_prefix,
+            ylim: self.ylim,
+            cache_dir: self.cache.cache_dir,
+            device: self.device.choose()?,
+        })
     }
-    prefix::check(&args.output_prefix, "-op")?;
-    let device = args.device.apply_to_predict(&console)?.device;
-    let motifs = match (&args.motifs_to_pwm, args.data_type) {
-        (Some(path), _) => motifs::read(path)?,
-        (None, Some(data_type)) => motifs::enzyme(data_type),
-        (None, None) => {
-            return Err(Problem::new("no motifs given")
-                .fix("pass -pwm_f with a file of motifs, or -d for those of the assay's enzyme")
-                .into());
-        }
-    };
-    let models = Models::read(&args.model, &console)?;
-    args.output_prefix = prefix::of_role(&args.output_prefix, models.role());
-    let claimed = claim(&args, &motifs).take(&console)?;
-    let inputlen = models.arch().inputlen;
-    let tracks = inputs::open_tracks(&args.genome, None, &args.cache.cache_dir, &console)?;
-    let folds = folds::read(&args.chr_fold_path)?;
-    inputs::check_folds(&folds, &args.chr_fold_path, &tracks.genome, &console)?;
-    let filter = RegionFilter {
-        width: inputlen,
-        folds: Some(&folds),
-        chroms: None,
-        prefix: &args.output_prefix,
-    };
-    let background = regions::open(&args.regions, "regions", 0, &tracks, &filter, &console)?;
-    if background.rows.is_empty() {
-        return Err(Problem::new("no region is left on the test chromosomes")
-            .at(format!("{} with {}", args.regions.display(), args.chr_fold_path.display()))
-            .fix(format!(
-                "give background regions on {}, whose windows of {inputlen} bp fit",
-                folds.names(Split::Test).join(", ")
-            ))
-            .into());
-    }
-    let plan = fixed_plan(inputlen, &[], &background.sites);
-    let mut ensemble = models.open_for_sequences(&device)?;
-    let made = Made::new(&mut ensemble, &tracks, &plan, &motifs, args.batch_size, &console)?;
-    made.write(&args.output_prefix, &suffixed(&args.output_prefix, "_footprints.h5"))?;
-    figure::write_all(&args.output_prefix, &made.footprints, args.ylim)?;
-    // A verdict on other motifs, regions dropped of another file.
-    claimed.remove_stale();
-    console.info(format!(
-        "wrote {} and the figures of {} footprints",
-        suffixed(&args.output_prefix, "_footprints.h5").display(),
-        made.footprints.len()
-    ));
-    Ok(())
 }
 
-/// What the command reads and writes.
-fn claim(args: &FootprintsArgs, motifs: &[Motif]) -> Claim {
-    let names = ["_footprints.h5", "_max_bias_response.txt", "_dropped_regions.tsv"];
-    let figures = [motifs::CONTROL].into_iter().chain(motifs.iter().map(|m| &m.name[..]));
-    let figures = figures.flat_map(|motif| {
-        let figure = figure::prefix(&args.output_prefix, motif);
-        ["png", "svg"].map(|extension| with_extension(&figure, extension))
-    });
-    Claim::new("footprints")
-        .reads("-m", &args.model)
-        .reads("-r", [&args.regions])
-        .reads("-g", [&args.genome])
-        .reads("-fl", [&args.chr_fold_path])
-        .reads("-pwm_f", &args.motifs_to_pwm)
-        .writes("-op", names.map(|name| suffixed(&args.output_prefix, name)))
-        .writes("-op", figures)
-        .prefix("-op", &args.output_prefix)
+pub fn run(args: FootprintsArgs) -> Result<()> {
+    let console = args.console.console();
+    args.job()?.run(&console)
 }
 
 #[cfg(test)]

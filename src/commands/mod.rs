@@ -15,7 +15,6 @@ pub mod motifs;
 pub mod pack;
 pub mod pipeline;
 pub mod predict;
-mod prefix;
 pub mod prep;
 pub mod qc;
 pub mod report;

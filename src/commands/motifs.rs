@@ -7,12 +7,13 @@ use clap::Args;
 
 use crate::cli::args::ConsoleArgs;
 use crate::error::Problem;
-use crate::motifs::{self, Head, Request};
+use crate::interpret::Head;
+use crate::motifs::{self, Request};
 use crate::report;
 use crate::report::folder::Folder;
 use crate::run::claim::Claim;
-use crate::run::outputs;
 use crate::run::tree::OutputTree;
+use crate::run_files;
 
 /// Find motifs in a run's contributions with tfmodisco-lite, where it is installed.
 ///
@@ -70,7 +71,7 @@ pub fn run(args: MotifsArgs) -> Result<()> {
     let _claimed = Claim::new("motifs")
         .reads("-m", &args.meme_db)
         .reads("--modisco", &args.modisco)
-        .writes("-o", outputs::of_motifs(&folder.tree))
+        .writes("-o", run_files::of_motifs(&folder.tree))
         .folder("-o", &args.output_dir)
         .take(&console)?;
     let request = Request {

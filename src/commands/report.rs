@@ -10,8 +10,8 @@ use crate::files::atomic::folder_of;
 use crate::report::folder::Folder;
 use crate::report::{self, Request};
 use crate::run::claim::Claim;
-use crate::run::outputs;
 use crate::run::tree::OutputTree;
+use crate::run_files;
 use crate::threads;
 
 /// Write the report of a run: one HTML file that needs nothing else, and its figures as PNG.
@@ -67,12 +67,12 @@ fn claim(args: &ReportArgs) -> Result<Claim> {
     let claim = Claim::new("report").reads("-bw", &args.bigwig);
     Ok(match &args.html {
         None => {
-            let files = outputs::of_report(&folder.tree, folder.kind);
+            let files = run_files::of_report(&folder.tree, folder.kind);
             claim.writes("-o", files).folder("-o", &args.output_dir)
         }
         Some(html) => {
             let beside = folder_of(html);
-            let figures = outputs::figures(folder.kind).into_iter();
+            let figures = run_files::figures(folder.kind).into_iter();
             let figures = figures.map(|name| beside.join(format!("{}{name}", folder.prefix)));
             let claim = claim.reads("-o", &folder.shown_files());
             let claim = claim.writes("--html", figures.chain([html.clone()]));

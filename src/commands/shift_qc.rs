@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DataType};
 use crate::error::Problem;
 use crate::input::folds::{self, Split};
@@ -14,6 +13,7 @@ use crate::pack::shift::ReferenceMotifs;
 use crate::pack::shift::qc::{self, ShiftQc};
 use crate::plot::canvas::with_extension;
 use crate::run::claim::Claim;
+use crate::run::prefix;
 use crate::threads;
 
 #[derive(Args)]

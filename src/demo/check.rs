@@ -14,9 +14,9 @@ use crate::engine::{self, Device, Predictions};
 use crate::files::keras_h5;
 use crate::input::folds::Split;
 use crate::model::{Architecture, Branches};
-use crate::predict::correlation;
+use crate::numpy::correlation;
+use crate::numpy::quantile::nanmedian;
 use crate::predict::profile_distance::{median_shuffled_jsd, profile_distance};
-use crate::select::quantile::nanmedian;
 
 /// Backgrounds that motifs are put into.
 const BACKGROUNDS: usize = 96;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::atomic;
 use crate::error::Problem;
 use crate::input::regions::Region;
-use crate::select::python_float::{repr, round2};
+use crate::numpy::float_text::{repr, round2};
 use crate::select::{DataParams, Dropped};
 
 /// `*_model_params.tsv`: what the official training step reads back.

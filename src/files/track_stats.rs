@@ -108,7 +108,7 @@ fn value(key: u32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::quantile::quantile;
+    use crate::numpy::quantile::quantile;
 
     #[test]
     fn quantiles_are_those_of_sorting() {

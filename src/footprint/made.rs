@@ -9,7 +9,7 @@ use crate::batch::Example;
 use crate::console::Console;
 use crate::engine::Explain;
 use crate::predict::models::Ensemble;
-use crate::predict::outputs::suffixed;
+use crate::run::prefix::suffixed;
 use crate::store::Tracks;
 
 /// Footprints of one model, the control first, and the verdict on its enzyme's.

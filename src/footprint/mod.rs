@@ -10,6 +10,7 @@
 
 pub mod figure;
 pub mod h5;
+pub mod job;
 pub mod made;
 mod marginal;
 pub mod motifs;

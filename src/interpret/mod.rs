@@ -4,11 +4,14 @@
 //! of finished rows from which the official files are made at the end.
 
 pub mod explainer;
+pub mod head;
 pub mod ism;
+pub mod job;
 pub mod reference_file;
 pub mod stream;
 
 pub use explainer::{Explainer, Method, References, Scores, SumCheck};
+pub use head::Head;
 
 use crate::engine::Heads;
 

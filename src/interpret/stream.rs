@@ -22,7 +22,7 @@ const WAITING: usize = 2;
 
 /// The rows of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Job {
+pub struct Plan {
     /// Rows in all.
     pub n: usize,
     /// bp of a sequence.
@@ -32,7 +32,7 @@ pub struct Job {
     pub group: usize,
 }
 
-impl Job {
+impl Plan {
     /// Parts of a spool's record: raw, then shap and projected of each head, then the note of the sum
     /// check.
     pub fn parts(&self) -> usize {
@@ -57,28 +57,28 @@ pub type ExplainRows<'a> = dyn FnMut(usize, &[u8]) -> Result<Option<Scores>> + '
 ///
 /// `codes` writes the sequence of a row; `stop` is asked before every group.
 pub fn run(
-    job: &Job,
+    plan: &Plan,
     codes: &dyn Fn(usize, &mut [u8]),
     explain: &mut ExplainRows,
     spool: &mut RowSpool,
     stop: &dyn Fn() -> bool,
     progress: &mut Progress,
 ) -> Result<Outcome> {
-    spool.truncate(spool.len() / job.group * job.group)?;
+    spool.truncate(spool.len() / plan.group * plan.group)?;
     let first = spool.len();
     let stopped = std::thread::scope(|scope| -> Result<bool> {
         let (send, receive) = sync_channel::<Group>(WAITING);
-        let writer = threads::scoped(scope, "spool", || write(receive, job.length, spool))?;
+        let writer = threads::scoped(scope, "spool", || write(receive, plan.length, spool))?;
         let mut stopped = false;
         let mut explained = Ok(());
-        for first in (first..job.n).step_by(job.group) {
+        for first in (first..plan.n).step_by(plan.group) {
             stopped = stop();
             if stopped {
                 break;
             }
-            let rows = job.group.min(job.n - first);
-            let mut group = Group { first, codes: vec![0; rows * job.length], scores: None };
-            for (codes_of, row) in group.codes.chunks_exact_mut(job.length).zip(first..) {
+            let rows = plan.group.min(plan.n - first);
+            let mut group = Group { first, codes: vec![0; rows * plan.length], scores: None };
+            for (codes_of, row) in group.codes.chunks_exact_mut(plan.length).zip(first..) {
                 codes(row, codes_of);
             }
             match explain(first, &group.codes) {

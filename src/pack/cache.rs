@@ -10,21 +10,20 @@
 //! packed for the first time is hashed as it is packed.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
-pub use super::content::Watched;
+pub use crate::files::content::{Watched, pack_kind};
 pub use crate::store::format::Fingerprint;
 
-use super::content;
 use super::cut_sites::{self, Report, Request};
 use super::shift::Shift;
 use super::{genome, signal};
 use crate::error::Problem;
 use crate::files::atomic::Pending;
+use crate::files::content;
 use crate::input::lines;
 use crate::input::reads::{Contigs, Position};
 use crate::store::format::{self, Header, Kind, VERSION};
@@ -217,17 +216,6 @@ pub fn find(path: &Path, cache_dir: &Path, kind: Kind) -> Result<Option<PathBuf>
         Kind::Signal => SignalPack::open(pack).map(drop),
     };
     Ok(reuse(&pack, kind, &source, &intact, &mut |_| {}).map(|()| pack))
-}
-
-/// The kind of pack that `path` is, by its first bytes; `None` for any other file.
-pub fn pack_kind(path: &Path) -> Result<Option<Kind>> {
-    let file = lines::open_file(path)?;
-    if !file.metadata().map_err(|e| lines::unreadable(path, &e))?.is_file() {
-        return Ok(None);
-    }
-    let mut start = Vec::with_capacity(8);
-    file.take(8).read_to_end(&mut start).map_err(|e| lines::unreadable(path, &e))?;
-    Ok(Kind::of(&start))
 }
 
 fn stem(kind: Kind) -> &'static str {

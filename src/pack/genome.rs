@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::cache;
-use super::content::{self, Watched};
 use crate::error::Problem;
 use crate::files::atomic;
+use crate::files::content::{self, Watched};
 use crate::input::fasta::{self, Piece};
 use crate::store::format::Fingerprint;
 use crate::store::genome::GenomeWriter;

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::cache;
-use super::content::Watched;
 use crate::error::Problem;
 use crate::files::atomic;
+use crate::files::content::Watched;
 use crate::input::bigwig::BigWig;
 use crate::store::format::Fingerprint;
 use crate::store::signal::SignalWriter;

@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 
 use super::subject::{Subject, Which};
 use super::subsample;
-use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
-use crate::commands::contribs::{self, ContribsArgs, Head, MethodName};
-use crate::predict::outputs::suffixed;
+use crate::engine::Chosen;
+use crate::interpret::Head;
+use crate::interpret::job::{self, Job, MethodName};
 use crate::run::kind::Kind;
+use crate::run::prefix::suffixed;
 use crate::run::stages::Outcome;
 
 /// What is explained. Source: the official pipelines, which leave out the counts of the main model.
@@ -42,27 +43,26 @@ pub fn files(subject: &Subject) -> Vec<PathBuf> {
 pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
     std::fs::create_dir_all(folder(subject))
         .with_context(|| format!("cannot make {}", folder(subject).display()))?;
-    let args = ContribsArgs {
-        model_h5: vec![subject.models.explained.clone()],
+    let job = Job {
+        models: vec![subject.models.explained.clone()],
         regions: Some(subsample::path(subject)),
         genome: Some(subject.inputs.genome.clone()),
         chrom_sizes: Some(subject.inputs.chrom_sizes.clone()),
-        output_prefix: prefix(subject),
-        profile_or_counts: heads(subject.kind),
-        output_prefix_stats: None,
-        debug_chr: vec![],
         fasta: None,
+        chroms: Vec::new(),
+        heads: heads(subject.kind),
         method: MethodName::Deepshap,
-        n_references: contribs::REFERENCES,
-        seed: contribs::SEED,
+        n_references: job::REFERENCES,
+        seed: job::SEED,
         references: None,
+        output_prefix: prefix(subject),
+        stats: None,
         force: afresh,
         tqdm: 1,
-        cache: CacheArgs { cache_dir: subject.inputs.cache_dir.clone() },
-        device: DeviceArgs { device: "auto".into(), precision: None, threads: 0 },
-        console: ConsoleArgs { quiet: false, log_json: false, label: None },
+        cache_dir: subject.inputs.cache_dir.clone(),
+        device: Chosen::asked(subject.device.clone()),
+        command_line: subject.command_line.clone(),
     };
-    let models = subject.read(Which::Explained)?;
-    contribs::explain(&args, models, &subject.device, &subject.console)?;
+    job.explain(subject.read(Which::Explained)?, &subject.console)?;
     Ok(Outcome::Done)
 }

@@ -10,8 +10,8 @@ use crate::footprint::made::Made;
 use crate::footprint::motifs::CONTROL;
 use crate::footprint::{figure, h5, motifs};
 use crate::plot::canvas::with_extension;
-use crate::predict::outputs::suffixed;
 use crate::predict::regions::{self, RegionFilter};
+use crate::run::prefix::suffixed;
 use crate::run::stages::Outcome;
 
 /// `evaluation/<stem>`, before `_max_bias_response.txt` and `.<motif>.footprint.png`.

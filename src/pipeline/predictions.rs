@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use super::subject::{Subject, Which};
 use crate::batch::sampler::fixed_plan;
-use crate::predict::outputs::suffixed;
 use crate::predict::regions::{self, RegionFilter, RegionSet};
 use crate::predict::score::{self, Groups};
+use crate::run::prefix::suffixed;
 use crate::run::stages::Outcome;
 
 /// `evaluation/<stem>_predictions.h5` and `evaluation/<stem>_metrics.json`.

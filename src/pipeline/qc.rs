@@ -17,9 +17,9 @@ use crate::pack::shift::DataType;
 use crate::preflight::Inputs;
 use crate::run::claim::Claim;
 use crate::run::kind::Kind;
-use crate::run::outputs;
 use crate::run::record::{QC_RECORD, RunRecord, Settings};
 use crate::run::tree::OutputTree;
+use crate::run_files;
 
 /// The model that is looked at.
 #[derive(Clone, Debug)]
@@ -132,7 +132,7 @@ impl Job {
             .reads("-n", [&self.inputs.nonpeaks])
             .reads("-fl", [&self.inputs.folds])
             .reads("--meme-db", &self.explain.meme_db)
-            .writes("-o", outputs::of_evaluation(tree, kind, self.data_type))
+            .writes("-o", run_files::of_evaluation(tree, kind, self.data_type))
             .folder("-o", &self.output_dir)
     }
 
@@ -208,6 +208,7 @@ impl Job {
             file_prefix: self.file_prefix.clone(),
             device: self.device.device.clone(),
             console: *console,
+            command_line: self.command_line.clone(),
         };
         let mut stages = stages(&subject, self.force)?;
         stages.refuse_others(&predictions::files(&subject))?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::subject::Subject;
 use crate::pack::shift::qc::{self, ShiftQc};
-use crate::predict::outputs::suffixed;
+use crate::run::prefix::suffixed;
 use crate::run::stages::Outcome;
 
 fn prefix(subject: &Subject) -> PathBuf {

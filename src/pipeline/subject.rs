@@ -58,6 +58,8 @@ pub struct Subject {
     pub console: Console,
     /// Hash of models and data.
     pub key: String,
+    /// How the run was asked for, for records.
+    pub command_line: Vec<String>,
 }
 
 impl Subject {
@@ -110,6 +112,7 @@ impl Subject {
             device: setup.device.device.clone(),
             console: *console,
             key,
+            command_line: setup.command_line.clone(),
         })
     }
 

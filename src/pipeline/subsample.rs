@@ -8,8 +8,8 @@ use anyhow::Result;
 use super::subject::Subject;
 use crate::files::params_tsv;
 use crate::input::regions::{self, Region};
+use crate::numpy::random::RandomState;
 use crate::select::ColumnTypes;
-use crate::select::numpy_random::RandomState;
 
 /// Peaks in the official sample.
 pub const SIZE: usize = 30_000;

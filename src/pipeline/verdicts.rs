@@ -8,9 +8,9 @@ use super::footprints;
 use super::subject::Subject;
 use crate::footprint::BiasResponse;
 use crate::predict::metrics::read_counts_pearsonr;
-use crate::predict::outputs::suffixed;
 use crate::quality::{self, Verdict, Verdicts};
 use crate::run::kind::Kind;
+use crate::run::prefix::suffixed;
 
 pub fn path(subject: &Subject) -> PathBuf {
     subject.tree.evaluation("verdicts.json")

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::correlation::{CountsMetrics, counts_metrics};
 use super::profile_distance::{profile_distance, shuffled_jsd};
 use crate::error::Problem;
 use crate::files::{atomic, text};
-use crate::select::numpy_random::RandomState;
-use crate::select::python_float;
-use crate::select::quantile::nanmedian;
+use crate::numpy::correlation::{CountsMetrics, counts_metrics};
+use crate::numpy::float_text;
+use crate::numpy::quantile::nanmedian;
+use crate::numpy::random::RandomState;
 
 /// Medians over the regions of a group; NaN distances are skipped.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +90,7 @@ fn json_number(value: f64) -> String {
     } else if value.is_infinite() {
         if value > 0.0 { "Infinity".into() } else { "-Infinity".into() }
     } else {
-        python_float::repr(value)
+        float_text::repr(value)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Stage 9: predictions and the official metrics.
 
-pub mod correlation;
 pub mod count_transform;
 pub mod counts_table;
+pub mod job;
 pub mod metrics;
 pub mod models;
 pub mod outputs;

@@ -22,6 +22,7 @@ use crate::files::predictions_h5::{
 use crate::files::region_track::{RegionTrack, TrackLayout};
 use crate::files::track_stats::TrackStats;
 use crate::model::Architecture;
+use crate::run::prefix::suffixed;
 use crate::store::Tracks;
 
 /// What is predicted, and how its rows are called.
@@ -254,11 +255,4 @@ impl Completed {
         }
         Ok(self.metrics)
     }
-}
-
-/// `PREFIX` with `suffix` glued on: prefixes are not folders.
-pub fn suffixed(prefix: &Path, suffix: &str) -> PathBuf {
-    let mut name = prefix.as_os_str().to_os_string();
-    name.push(suffix);
-    PathBuf::from(name)
 }

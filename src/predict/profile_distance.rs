@@ -5,8 +5,8 @@
 //! the region's distance is NaN and medians skip it. Files with probabilities in them do not use
 //! this softmax (`files::predictions_h5` subtracts the maximum, so they stay finite).
 
-use crate::select::numpy_random::RandomState;
-use crate::select::quantile::nanmedian;
+use crate::numpy::quantile::nanmedian;
+use crate::numpy::random::RandomState;
 
 /// Added to the observed total before dividing by it. Source: official `profile_metrics`.
 const PSEUDOCOUNT: f64 = 0.001;

@@ -11,7 +11,7 @@ use super::{Finding, Goal, Training, grouped};
 use crate::error::Problem;
 use crate::input::folds::{Folds, Split};
 use crate::input::regions::Region;
-use crate::select::quantile::{median, quantile};
+use crate::numpy::quantile::{median, quantile};
 
 /// The check's name in the report.
 pub const LOW_DEPTH: &str = "low depth";

@@ -9,8 +9,8 @@
 //! here the rest is a shortfall.
 
 use super::gc::{GC_VALUES, Window};
-use super::python_random::PythonRandom;
 use crate::input::folds::{Folds, Split};
+use crate::numpy::python_random::PythonRandom;
 use crate::store::GenomePack;
 
 /// How many nonpeaks a peak gets.

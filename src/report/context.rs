@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use maud::{Markup, PreEscaped, html};
 
-use super::figures::{Figure, fenced};
 use super::folder::Folder;
 use super::html::{self, missing, problem};
 use super::read::evaluation::{self, Evaluation};
@@ -16,6 +15,7 @@ use super::read::signal::Signal;
 use super::read::tables;
 use crate::console::Console;
 use crate::error::Problem;
+use crate::figures::{Figure, fenced};
 use crate::pack::cache;
 use crate::run::kind::Kind;
 use crate::run::record::{QC_RECORD, RunRecord};

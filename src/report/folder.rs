@@ -9,9 +9,9 @@ use anyhow::Result;
 
 use crate::error::Problem;
 use crate::run::kind::Kind;
-use crate::run::outputs;
 use crate::run::record::QC_RECORD;
 use crate::run::tree::OutputTree;
+use crate::run_files;
 
 /// Files that tell a run, by folder; the stem stands for `bias` or `chrombpnet`.
 const TELLING: [(&str, &str); 5] = [
@@ -78,7 +78,7 @@ impl Folder {
     /// The run's files that a report shows or rests on: all but the report itself, and what changes
     /// without saying anything new of the run.
     pub fn shown_files(&self) -> Vec<PathBuf> {
-        let own: Vec<PathBuf> = outputs::of_report(&self.tree, self.kind);
+        let own: Vec<PathBuf> = run_files::of_report(&self.tree, self.kind);
         let left_out = ["stages.json", QC_RECORD, ".partial", ".state.safetensors"];
         let mut files = Vec::new();
         for name in ["models", "logs", "auxiliary", "auxiliary/interpret_subsample", "evaluation"] {
@@ -95,7 +95,7 @@ impl Folder {
             }
         }
         files.extend(
-            outputs::of_motifs(&self.tree).into_iter().filter(|p| p.ends_with("motifs.html")),
+            run_files::of_motifs(&self.tree).into_iter().filter(|p| p.ends_with("motifs.html")),
         );
         files
     }

@@ -7,7 +7,6 @@
 //! drawn becomes a note in its place and a warning; it never stops the rest.
 
 mod context;
-pub mod figures;
 pub(crate) mod folder;
 mod html;
 pub mod read;
@@ -24,8 +23,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::atomic::{self, folder_of};
-use crate::pack::content;
-use crate::run::{outputs, prints};
+use crate::files::content;
+use crate::run::prints;
+use crate::run_files;
 use context::Context;
 use folder::Folder;
 
@@ -84,7 +84,7 @@ pub fn is_current(request: &Request) -> bool {
 
 /// A hash of a page and of the figures beside it.
 fn seal_of(page: &str, beside: &Path, folder: &Folder) -> String {
-    let figures = outputs::figures(folder.kind).into_iter();
+    let figures = run_files::figures(folder.kind).into_iter();
     let figures = figures.map(|name| beside.join(format!("{}{name}", folder.prefix))).collect();
     let text = format!("{page}{}", prints::identity(beside, figures));
     content::hex(xxh3_64(text.as_bytes()))

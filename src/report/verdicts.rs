@@ -2,14 +2,14 @@
 //! the files of a run that has none, and two about the run itself.
 
 use super::context::Context;
-use super::figures::loss::best_epoch;
 use super::read::logs;
+use crate::figures::loss::best_epoch;
 use crate::files::text;
+use crate::files::train_log::EpochRow;
 use crate::footprint::BiasResponse;
 use crate::predict::metrics::read_counts_pearsonr;
 use crate::quality::{self, Grade, Verdict, Verdicts};
 use crate::run::kind::Kind;
-use crate::train::log::EpochRow;
 
 /// All verdicts that the folder's files allow, and what could not be graded.
 pub struct Found {
@@ -109,7 +109,7 @@ fn shift(table: &str) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::log::Losses;
+    use crate::files::train_log::Losses;
 
     #[test]
     fn a_run_that_was_still_improving_is_warned_about() {

@@ -6,7 +6,7 @@ pub mod claim;
 pub mod clock;
 pub mod kind;
 pub mod lock;
-pub mod outputs;
+pub mod prefix;
 pub mod prints;
 pub mod record;
 pub mod settle;

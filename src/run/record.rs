@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use crate::error::Problem;
 use crate::files::atomic;
-use crate::pack::cache::{self, Fingerprint};
+use crate::files::content;
 use crate::run::prints::Print;
+use crate::store::format::Fingerprint;
 
 /// Name of the record that `qc` and `bias qc` leave in `logs/`.
 pub const QC_RECORD: &str = "qc.run.json";
@@ -73,7 +74,7 @@ impl RunRecord {
         inputs: impl IntoIterator<Item = (String, &'a Path)>,
         cache_dir: &Path,
     ) -> Result<Self> {
-        let print = |(role, path)| Ok((role, cache::fingerprint_in(path, cache_dir)?));
+        let print = |(role, path)| Ok((role, content::fingerprint(path, Some(cache_dir))?));
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_string(),
             command_line,

@@ -12,12 +12,12 @@ use super::candidates::{
 };
 use super::columns::ColumnTypes;
 use super::dropped::DropReason;
-use super::python_float;
-use super::quantile::quantile;
 use super::selected::BiasSelection;
 use crate::error::Problem;
 use crate::input::folds::Folds;
 use crate::input::regions::Region;
+use crate::numpy::float_text;
+use crate::numpy::quantile::quantile;
 use crate::store::Tracks;
 
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub fn select_bias(
     if nonpeaks.train_valid.is_empty() {
         return Err(Problem::new(format!(
             "none of the {candidates} nonpeaks has counts below the bias threshold {} (1st percentile of peak counts x {factor}); the fewest are {fewest}",
-            python_float::repr(python_float::round2(counts_threshold)),
+            float_text::repr(float_text::round2(counts_threshold)),
         ))
         .fix("raise --bias-threshold-factor")
         .into());
@@ -84,8 +84,8 @@ pub fn select_bias(
     if nonpeaks.train_valid.is_empty() {
         return Err(Problem::new(format!(
             "none of the {below} nonpeaks below the bias threshold lies strictly between the outlier thresholds {} and {}",
-            python_float::repr(thresholds.lower),
-            python_float::repr(thresholds.upper),
+            float_text::repr(thresholds.lower),
+            float_text::repr(thresholds.upper),
         ))
         .fix("raise --bias-threshold-factor, or give more nonpeaks")
         .into());

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use super::columns::ColumnTypes;
 use super::dropped::{DropReason, Dropped};
 use super::edges::{self, ContigTable};
-use super::python_float;
-use super::quantile::{median, quantile};
 use super::selected::{SelectedRegions, Thresholds};
 use crate::error::Problem;
 use crate::input::folds::{Folds, Split};
 use crate::input::regions::Region;
+use crate::numpy::float_text;
+use crate::numpy::quantile::{median, quantile};
 use crate::store::Tracks;
 
 /// A train or valid region that passed the edge filter.
@@ -199,11 +199,11 @@ pub fn loss_weight(counts: &[f64]) -> Result<(f64, Option<String>), Problem> {
     if weight < 1.0 {
         let warning = format!(
             "low read depth: counts_loss_weight {} (median total count / 10) is raised to 1",
-            python_float::repr(python_float::round2(weight))
+            float_text::repr(float_text::round2(weight))
         );
         return Ok((1.0, Some(warning)));
     }
-    Ok((python_float::round2(weight), None))
+    Ok((float_text::round2(weight), None))
 }
 
 /// A quantile must lie in 0..=1 for NumPy and for us; below 0.5 the two ends would cross.

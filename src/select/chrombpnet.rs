@@ -13,12 +13,12 @@ use super::candidates::{
 };
 use super::columns::ColumnTypes;
 use super::dropped::DropReason;
-use super::numpy_random::RandomState;
-use super::python_float;
 use super::selected::ChrombpnetSelection;
 use crate::error::Problem;
 use crate::input::folds::Folds;
 use crate::input::regions::Region;
+use crate::numpy::float_text;
+use crate::numpy::random::RandomState;
 use crate::store::Tracks;
 
 /// The seed of the official down-sampling, fixed there.
@@ -109,8 +109,8 @@ pub fn select_chrombpnet_with_draw(
     if nonpeaks.train_valid.is_empty() {
         return Err(Problem::new(format!(
             "no nonpeak has counts strictly between the outlier thresholds {} and {}, so the bias model cannot be scaled to this data",
-            python_float::repr(python_float::round2(thresholds.lower)),
-            python_float::repr(python_float::round2(thresholds.upper)),
+            float_text::repr(float_text::round2(thresholds.lower)),
+            float_text::repr(float_text::round2(thresholds.upper)),
         ))
         .fix("give more nonpeaks, or raise --negative-sampling-ratio so that they count in the thresholds")
         .into());

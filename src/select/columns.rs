@@ -7,8 +7,8 @@
 
 use std::sync::LazyLock;
 
-use super::python_float;
 use crate::input::regions::{Extra, Region};
+use crate::numpy::float_text;
 
 /// What pandas takes for a missing value. Source: `pandas._libs.parsers.STR_NA_VALUES`.
 const MISSING: [&str; 19] = [
@@ -98,7 +98,7 @@ fn print(cell: &str, column: Type) -> String {
     }
     let printed = match column {
         Type::Integer => integer(cell).flatten().map(|v| v.to_string()),
-        Type::Float => float(cell).map(python_float::repr),
+        Type::Float => float(cell).map(float_text::repr),
         Type::Boolean => boolean(cell).map(|v| if v { "True".into() } else { "False".into() }),
         Type::Text => None,
     };

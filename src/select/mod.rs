@@ -7,9 +7,6 @@ pub mod bias;
 pub mod chrombpnet;
 pub mod dropped;
 pub mod edges;
-pub mod numpy_random;
-pub mod python_float;
-pub mod quantile;
 pub mod selected;
 
 mod candidates;

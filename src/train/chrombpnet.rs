@@ -18,11 +18,11 @@ use crate::files::keras_h5::{self, Naming, Role};
 use crate::files::params_tsv::ModelParams;
 use crate::input::folds::Split;
 use crate::model::{Architecture, Branches, Network, ParameterSet};
+use crate::numpy::random::RandomState;
 use crate::predict::score::{self, Groups};
 use crate::preflight::{Data, Goal, Training};
 use crate::run::claim::Claim;
 use crate::run::kind::Kind;
-use crate::select::numpy_random::RandomState;
 use crate::select::{self, ChrombpnetOptions, ChrombpnetSelection, SelectedRegions};
 
 /// Filters of every layer. Source: official default.

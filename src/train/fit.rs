@@ -14,7 +14,6 @@ use serde_json::json;
 
 use super::counts_head;
 use super::early_stop::Best;
-use super::log::{self, EpochRow, Losses, RunningLoss};
 use super::pace::{Pace, announce};
 use crate::batch::Example;
 use crate::batch::sampler::Sampler;
@@ -22,6 +21,7 @@ use crate::console::{Console, duration};
 use crate::engine::Train;
 use crate::engine::cuda::precision::Precision;
 use crate::error::Problem;
+use crate::files::train_log::{self as log, EpochRow, Losses, RunningLoss};
 use crate::files::train_state::{self, TrainState};
 use crate::model::{Architecture, ParameterSet};
 use crate::store::Tracks;

@@ -6,7 +6,6 @@ pub mod chrombpnet;
 pub mod counts_head;
 pub mod early_stop;
 pub mod fit;
-pub mod log;
 pub mod pace;
 pub mod run;
 pub mod setup;

@@ -29,11 +29,11 @@ use crate::preflight::{self, Data, Training};
 use crate::report;
 use crate::run::claim::Claimed;
 use crate::run::kind::Kind;
-use crate::run::outputs;
 use crate::run::record::{RunRecord, Settings};
 use crate::run::settle::{Place, Standing};
 use crate::run::stop::StopFlag;
 use crate::run::tree::OutputTree;
+use crate::run_files;
 use crate::select::SelectedRegions;
 use crate::store::{GenomePack, Tracks};
 
@@ -223,9 +223,9 @@ impl TrainingRun {
     /// continued, the rest must not stand beside other weights. The models stay until the inputs of
     /// those that replace them are known to be good.
     fn clear(&self) {
-        let mut files = outputs::of_evaluation(&self.tree, self.kind, self.setup.data_type);
-        files.extend(outputs::of_reads(&self.tree));
-        files.extend(outputs::of_training(&self.tree, self.kind));
+        let mut files = run_files::of_evaluation(&self.tree, self.kind, self.setup.data_type);
+        files.extend(run_files::of_reads(&self.tree));
+        files.extend(run_files::of_training(&self.tree, self.kind));
         for path in files.iter().filter(|path| !self.is_model(path)) {
             let _ = std::fs::remove_file(path);
         }
@@ -233,7 +233,7 @@ impl TrainingRun {
 
     /// The models that training leaves.
     fn models(&self) -> impl Iterator<Item = PathBuf> {
-        let files = outputs::of_training(&self.tree, self.kind).into_iter();
+        let files = run_files::of_training(&self.tree, self.kind).into_iter();
         files.filter(|path| self.is_model(path))
     }
 

@@ -3,18 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::log::{self, TRACKABLES};
 use crate::engine::{Chosen, Optimizer};
 use crate::error::Problem;
+use crate::files::train_log::{self as log, TRACKABLES};
 use crate::model::Architecture;
 use crate::pack::reads::SignalInput;
 use crate::pack::shift::DataType;
 use crate::preflight::Inputs;
 use crate::run::claim::Claim;
 use crate::run::kind::Kind;
-use crate::run::outputs;
 use crate::run::record::Settings;
 use crate::run::tree::OutputTree;
+use crate::run_files;
 
 /// Sequence length, bp. Source: official default.
 pub const INPUTLEN: usize = 2114;
@@ -162,9 +162,9 @@ impl Setup {
                 .reads("--barcodes", &reads.barcodes),
         };
         claim
-            .writes("-o", outputs::of_training(&tree, kind))
-            .writes("-o", outputs::of_reads(&tree))
-            .writes("-o", outputs::of_evaluation(&tree, kind, self.data_type))
+            .writes("-o", run_files::of_training(&tree, kind))
+            .writes("-o", run_files::of_reads(&tree))
+            .writes("-o", run_files::of_evaluation(&tree, kind, self.data_type))
             .folder("-o", &self.output_dir)
     }
 

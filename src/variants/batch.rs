@@ -18,7 +18,7 @@ use crate::store::GenomePack;
 
 /// A variant to score, in the genome or in a shuffle of it.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct ToScore {
     pub variant: Variant,
     pub placed: Placed,
     /// Index of the shuffle.
@@ -36,7 +36,7 @@ pub struct Windows<'a> {
 
 impl Windows<'_> {
     /// Windows of both alleles, [2, inputlen].
-    pub fn of(&self, job: &Job) -> Vec<u8> {
+    pub fn of(&self, job: &ToScore) -> Vec<u8> {
         let mut flank = self.cut.flank(&job.placed, self.genome);
         if let Some(index) = job.shuffle {
             let mut shuffled = vec![0; flank.len()];
@@ -60,7 +60,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn of(jobs: &[Job], windows: &Windows) -> Self {
+    pub fn of(jobs: &[ToScore], windows: &Windows) -> Self {
         let inputlen = windows.cut.inputlen;
         let pairs: Vec<Vec<u8>> = jobs.par_iter().map(|job| windows.of(job)).collect();
         let mut codes = Vec::with_capacity(pairs.len() * inputlen);
@@ -90,7 +90,7 @@ pub struct Predicted {
 }
 
 impl Predicted {
-    pub fn new(jobs: &[Job], windows: &Windows, predictor: &mut Predictor) -> Result<Self> {
+    pub fn new(jobs: &[ToScore], windows: &Windows, predictor: &mut Predictor) -> Result<Self> {
         let batch = Batch::of(jobs, windows);
         let models = predictor.predict(&batch.codes)?;
         Ok(Self { alleles: batch.alleles, models, outputlen: windows.cut.outputlen })
@@ -104,7 +104,12 @@ impl Predicted {
     }
 
     /// Scores of every job by one model.
-    pub fn scores(&self, model: usize, jobs: &[Job], peak_counts: Option<&[f32]>) -> Vec<Scores> {
+    pub fn scores(
+        &self,
+        model: usize,
+        jobs: &[ToScore],
+        peak_counts: Option<&[f32]>,
+    ) -> Vec<Scores> {
         (0..jobs.len())
             .into_par_iter()
             .map(|job| {

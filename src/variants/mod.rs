@@ -13,6 +13,7 @@
 pub mod alleles;
 pub mod background;
 pub mod batch;
+pub mod job;
 pub mod origin;
 pub mod peaks;
 pub mod predict;

@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::predict::Predictor;
 use crate::console::Console;
 use crate::input::peak_list::Peak;
-use crate::select::numpy_random::RandomState;
+use crate::numpy::random::RandomState;
 use crate::store::GenomePack;
 
 /// Peaks that are scored, and how many were not.

@@ -11,7 +11,7 @@ use cbp_fast::files::contributions_h5::{self, Rows};
 use cbp_fast::files::region_track::{RegionTrack, Span, TrackLayout};
 use cbp_fast::files::row_spool::RowSpool;
 use cbp_fast::interpret::Scores;
-use cbp_fast::interpret::stream::{self, Job, Outcome};
+use cbp_fast::interpret::stream::{self, Outcome, Plan};
 
 const LENGTH: usize = 2114;
 /// bp between regions: they overlap, as peaks do.
@@ -39,8 +39,8 @@ fn peak() -> f64 {
 /// Both heads of `n` regions through spool, h5 and bigWig, with scores that cost nothing.
 fn files_of(folder: &Path, n: usize) {
     let path = |name: &str| folder.join(name);
-    let job = Job { n, length: LENGTH, heads: Heads::BOTH, group: 16 };
-    let mut spool = RowSpool::open(&path("x.partial"), "0123456789abcdef", job.parts()).unwrap();
+    let plan = Plan { n, length: LENGTH, heads: Heads::BOTH, group: 16 };
+    let mut spool = RowSpool::open(&path("x.partial"), "0123456789abcdef", plan.parts()).unwrap();
     let codes = |row: usize, codes: &mut [u8]| {
         codes.iter_mut().enumerate().for_each(|(i, code)| *code = ((i * 7 + row) % 4) as u8);
     };
@@ -55,7 +55,7 @@ fn files_of(folder: &Path, n: usize) {
         Ok(Some(Scores { counts: scores.clone(), profile: scores, ..Scores::default() }))
     };
     let mut progress = Console::new(true, false).progress("", n as u64);
-    let outcome = stream::run(&job, &codes, &mut explain, &mut spool, &|| false, &mut progress);
+    let outcome = stream::run(&plan, &codes, &mut explain, &mut spool, &|| false, &mut progress);
     assert_eq!(outcome.unwrap(), Outcome::Finished);
 
     let contigs = vec![("chr1".to_string(), (n * STEP + 2 * LENGTH) as u64)];

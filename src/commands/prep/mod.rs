@@ -21,7 +21,7 @@ pub enum PrepCommand {
 
 pub fn run(command: PrepCommand) -> Result<()> {
     match command {
-        PrepCommand::Nonpeaks(args) => nonpeaks::run(&args),
+        PrepCommand::Nonpeaks(args) => nonpeaks::run(*args),
         PrepCommand::Splits(args) => splits::run(&args),
     }
 }

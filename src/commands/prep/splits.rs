@@ -6,13 +6,13 @@ use anyhow::Result;
 use clap::{ArgGroup, Args};
 
 use crate::cli::args::ConsoleArgs;
-use crate::commands::prefix;
 use crate::error::Problem;
 use crate::files::folds_json;
 use crate::input::chrom_sizes::{self, ChromSizes};
 use crate::input::folds::{Folds, Split};
 use crate::prep::splits::{self, Published};
 use crate::run::claim::Claim;
+use crate::run::prefix;
 
 /// Choose the chromosomes that train, validate and test.
 ///

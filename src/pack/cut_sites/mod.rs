@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::cache;
-use super::content::{self, Watched};
 use super::shift::Shift;
 use crate::error::Problem;
 use crate::files::atomic;
+use crate::files::content::{self, Watched};
 use crate::input::reads::{self, Contigs, Noted, Options, Position, Sources, Tally};
 use crate::store::format::Fingerprint;
 use crate::store::signal::SignalWriter;

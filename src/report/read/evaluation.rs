@@ -14,8 +14,8 @@ use super::h5;
 use super::signal::Signal;
 use crate::console::Console;
 use crate::error::Problem;
+use crate::numpy::random::RandomState;
 use crate::predict::profile_distance::{profile_jsd, shuffled_jsd};
-use crate::select::numpy_random::RandomState;
 
 /// One predicted region.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::error::Problem;
+use crate::files::train_log::{EpochRow, Losses};
 use crate::input::lines;
-use crate::train::log::{EpochRow, Losses};
 
 const COLUMNS: [&str; 7] = [
     "epoch",
@@ -68,7 +68,7 @@ fn row(fields: &[&str], columns: &[usize; 7]) -> Result<EpochRow, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::log;
+    use crate::files::train_log;
 
     #[test]
     fn reads_what_training_writes_and_names_bad_lines() {
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(epochs(&path).unwrap(), None);
         let losses = |x| Losses { total: x, profile: x + 1.0, counts: x + 2.0 };
         let rows = vec![EpochRow { train: losses(5.0), valid: losses(7.5) }; 3];
-        log::write_epochs(&path, &rows).unwrap();
+        train_log::write_epochs(&path, &rows).unwrap();
         assert_eq!(epochs(&path).unwrap().unwrap(), rows);
 
         let text = std::fs::read_to_string(&path).unwrap();

@@ -5,9 +5,9 @@ use maud::{Markup, html};
 
 use super::{count_of, text};
 use crate::console::grouped;
+use crate::figures::contributions::draw;
 use crate::input::regions::{self, Region};
 use crate::report::context::Context;
-use crate::report::figures::contributions::draw;
 use crate::report::html::{missing, problem};
 use crate::report::read::contributions::{Stretch, Strongest, strongest};
 

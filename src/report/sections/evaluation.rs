@@ -5,9 +5,9 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{count_of, text};
+use crate::figures::{counts as counts_figure, jsd as jsd_figure};
 use crate::predict::test_groups::{GROUPS, Group};
 use crate::report::context::Context;
-use crate::report::figures::{counts as counts_figure, jsd as jsd_figure};
 use crate::report::read::evaluation::{Evaluation, Region};
 use crate::report::read::tables;
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::text;
+use crate::figures::examples::{Example, draw, without_bias};
 use crate::report::context::{Context, Evaluated};
-use crate::report::figures::examples::{Example, draw, without_bias};
 use crate::report::html::missing;
 use crate::report::read::evaluation::{Evaluation, Region, chosen};
 use crate::report::read::signal::Signal;

@@ -7,11 +7,11 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::text;
+use crate::figures::Figure;
 use crate::files;
 use crate::footprint::motifs::CONTROL;
 use crate::footprint::{Footprint, LIMIT, figure, h5};
 use crate::report::context::Context;
-use crate::report::figures::Figure;
 use crate::run::kind::Kind;
 
 pub fn body(context: &Context) -> Result<Markup> {

@@ -5,8 +5,8 @@ use maud::{Markup, PreEscaped, html};
 
 use super::{count_of, text};
 use crate::console::grouped;
+use crate::figures::contributions::draw_motif;
 use crate::report::context::Context;
-use crate::report::figures::contributions::draw_motif;
 use crate::report::html::problem;
 use crate::report::read::modisco;
 use crate::run::kind::Kind;

@@ -2,8 +2,8 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::text;
+use crate::figures::loss;
 use crate::report::context::Context;
-use crate::report::figures::loss;
 use crate::report::html::missing;
 use crate::report::read::logs;
 

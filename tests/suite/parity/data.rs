@@ -16,7 +16,7 @@ use cbp_fast::files::params_tsv::{self, ModelParams};
 use cbp_fast::input::folds::{self, Folds, Split};
 use cbp_fast::input::regions::{self, Region};
 use cbp_fast::model::Branches;
-use cbp_fast::select::numpy_random::RandomState;
+use cbp_fast::numpy::random::RandomState;
 use cbp_fast::select::{
     self, BiasOptions, BiasSelection, ChrombpnetOptions, DropReason, SelectedRegions,
 };

@@ -1,11 +1,11 @@
 //! The official metric functions on given arrays, within 1e-6; NaN where they are NaN.
 
-use cbp_fast::predict::correlation::counts_metrics;
+use cbp_fast::numpy::correlation::counts_metrics;
+use cbp_fast::numpy::quantile::nanmedian;
 use cbp_fast::predict::metrics::{Metrics, RegionScores};
 use cbp_fast::predict::profile_distance::{
     median_shuffled_jsd, official_softmax, profile_distance,
 };
-use cbp_fast::select::quantile::nanmedian;
 
 use super::golden;
 use crate::shared;

@@ -1,28 +1,17 @@
 //! `variants` (official name `snp_score`): what variants do to a model's prediction, with the
 //! windows, metrics, names and tables of variant-scorer.
 
-mod contributions;
-mod listed;
-mod outputs;
-mod stages;
-
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use self::listed::Listed;
-use self::outputs::Names;
-use self::stages::Run;
-use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::console::Console;
 use crate::error::Problem;
 use crate::input::variants::Schema;
-use crate::predict::models::Models;
-use crate::run::claim::Claim;
-use crate::variants::alleles::Cut;
-use crate::variants::predict::Predictor;
+use crate::interpret::Head;
+use crate::variants::job::Job;
 
 /// Score variants: log fold change of the predicted counts (log2, allele2 over allele1),
 /// Jensen-Shannon distance of the predicted profiles, quantiles against peaks, and p-values
@@ -161,120 +150,62 @@ pub struct VariantsArgs {
     pub console: ConsoleArgs,
 }
 
-/// An output of the model that contributions explain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Head {
-    Counts,
-    Profile,
-}
-
-impl Head {
-    pub fn name(self) -> &'static str {
-        match self {
-            Head::Counts => "counts",
-            Head::Profile => "profile",
+impl VariantsArgs {
+    /// What will happen; says what plays no part.
+    ///
+    /// Errors: flags of variant-scorer that would change the result if they were ignored.
+    fn job(self, console: &Console) -> Result<Job> {
+        if self.lite {
+            return Err(Problem::new("--lite: models of chrombpnet-lite are not read")
+                .fix("pass a Keras .h5 model of ChromBPNet and leave the flag out")
+                .into());
         }
+        if self.debug_mode.is_some_and(|d| d != 0) {
+            return Err(Problem::new("--debug-mode scores a random part of the variants there")
+                .fix("leave the flag out, or pass -c with one chromosome for a quick look")
+                .into());
+        }
+        if self.bias.is_some() {
+            console.warning("--bias plays no part: a variant is scored by the models of -m alone");
+        }
+        let (list, list_flag, schema) = match (self.snp_data, self.list) {
+            (Some(path), _) => (path, "-snps", Some(Schema::Snps)),
+            (None, Some(path)) => (path, "-l", self.schema),
+            (None, None) => return Err(Problem::new("no list of variants given").into()),
+        };
+        let device = match self.shap_type.is_empty() {
+            true => self.device.choose()?,
+            false => self.device.choose_whole()?,
+        };
+        Ok(Job {
+            list,
+            list_flag,
+            schema,
+            genome: self.genome,
+            models: self.model,
+            chrom_sizes: self.chrom_sizes,
+            peaks: self.peaks,
+            peak_genome: self.peak_genome,
+            peak_chrom_sizes: self.peak_chrom_sizes,
+            max_peaks: self.max_peaks,
+            shuffles: self.num_shuf,
+            shuffles_in_all: self.total_shuf,
+            shuffled_scores: self.shuffled_scores,
+            chrom: self.chrom,
+            seed: self.random_seed,
+            forward_only: self.forward_only,
+            allow_ref_mismatch: self.allow_ref_mismatch,
+            output_prefix: self.out_prefix,
+            h5: self.h5,
+            explained: self.shap_type,
+            batch_size: self.batch_size,
+            cache_dir: self.cache.cache_dir,
+            device,
+        })
     }
 }
 
-pub fn run(mut args: VariantsArgs) -> Result<()> {
+pub fn run(args: VariantsArgs) -> Result<()> {
     let console = args.console.console();
-    refuse(&args, &console)?;
-    prefix::check(&args.out_prefix, "-op")?;
-    let device = match args.shap_type.is_empty() {
-        true => args.device.apply_to_predict(&console)?.device,
-        false => args.device.apply(&console)?.device,
-    };
-    let models = Models::read(&args.model, &console)?;
-    let cut = cut_of(&models, &args, &console)?;
-    args.out_prefix = prefix::of_role(&args.out_prefix, models.role());
-    let names = Names::new(&args.out_prefix, models.files().len());
-    let _claimed = claim(&args, &names).take(&console)?;
-    let mut listed = Listed::open(&args, cut, &console)?;
-    listed.check(&names.of_all("skipped.tsv"), &console)?;
-
-    let arch = *models.arch();
-    let ensemble = models.open_for_sequences(&device)?;
-    let predictor = Predictor {
-        engines: ensemble.members.into_iter().map(|member| member.engine).collect(),
-        arch,
-        batch_size: args.batch_size,
-        both_strands: !args.forward_only,
-    };
-    let mut run = Run { args: &args, console, names, predictor, peaks_hash: None };
-    let peak_counts = run.peaks(&listed)?;
-    let backgrounds = run.backgrounds(&mut listed, peak_counts.as_deref())?;
-    run.score(&mut listed, peak_counts.as_deref(), backgrounds.as_deref())?;
-    run.explain(&mut listed)
-}
-
-/// What the command reads and writes.
-fn claim(args: &VariantsArgs, names: &Names) -> Claim {
-    Claim::new("variants")
-        .reads("-m", &args.model)
-        .reads("-l", &args.list)
-        .reads("-snps", &args.snp_data)
-        .reads("-g", [&args.genome])
-        .reads("-s", &args.chrom_sizes)
-        .reads("-p", &args.peaks)
-        .reads("-pg", &args.peak_genome)
-        .reads("-ps", &args.peak_chrom_sizes)
-        .reads("-sh", &args.shuffled_scores)
-        .writes("-o", names.all(args))
-        .prefix("-o", &args.out_prefix)
-}
-
-/// Refuses what would change the result if it were ignored.
-fn refuse(args: &VariantsArgs, console: &Console) -> Result<()> {
-    if args.batch_size == 0 {
-        return Err(Problem::new("--batch-size must be at least 1").into());
-    }
-    if args.max_peaks == Some(0) {
-        return Err(Problem::new("--max-peaks must be at least 1").into());
-    }
-    if args.lite {
-        return Err(Problem::new("--lite: models of chrombpnet-lite are not read")
-            .fix("pass a Keras .h5 model of ChromBPNet and leave the flag out")
-            .into());
-    }
-    if args.debug_mode.is_some_and(|d| d != 0) {
-        return Err(Problem::new("--debug-mode scores a random part of the variants there")
-            .fix("leave the flag out, or pass -c with one chromosome for a quick look")
-            .into());
-    }
-    let (files, models) = (args.shuffled_scores.len(), args.model.len());
-    if files > 0 && files != models {
-        return Err(Problem::new(format!(
-            "--shuffled-scores names {files} files for {models} models"
-        ))
-        .fix("give one file of shuffled scores for each model, in the same order")
-        .into());
-    }
-    if args.bias.is_some() {
-        console.warning("--bias plays no part: a variant is scored by the models of -m alone");
-    }
-    Ok(())
-}
-
-fn cut_of(models: &Models, args: &VariantsArgs, console: &Console) -> Result<Cut> {
-    let (inputlen, outputlen) = models.lengths();
-    let file = models.files()[0].path.display();
-    match models.role() {
-        "chrombpnet" if !args.shap_type.is_empty() => {
-            return Err(Problem::new(
-                "contributions explain models of one branch, and this is a full ChromBPNet model",
-            )
-            .at(file)
-            .fix("pass chrombpnet_nobias.h5, or leave --shap-type out")
-            .into());
-        }
-        "chrombpnet" => console.warning(format!(
-            "{file} predicts enzyme bias too; variants are usually scored with chrombpnet_nobias.h5"
-        )),
-        "bias" => console.warning(format!(
-            "{file} is a bias model: scores tell what a variant does to the enzyme's preference"
-        )),
-        _ => {}
-    }
-    Ok(Cut { inputlen, outputlen, allow_mismatch: args.allow_ref_mismatch })
+    args.job(&console)?.run(&console)
 }

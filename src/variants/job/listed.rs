@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{VariantsArgs, prefix};
+use super::Job;
 use crate::console::{Console, grouped};
 use crate::error::Problem;
 use crate::files::table::Table;
 use crate::input::chrom_sizes;
 use crate::input::variants::{Schema, Variant};
 use crate::pack::inputs;
+use crate::run::prefix;
 use crate::store::GenomePack;
 use crate::store::tracks::Disputed;
 use crate::variants::alleles::{Cut, Placed, Skip};
-use crate::variants::batch::{Job, Windows};
+use crate::variants::batch::{ToScore, Windows};
 use crate::variants::rows::Rows;
 use crate::variants::tables::Layout;
 
@@ -88,27 +89,22 @@ impl Seen {
 
 impl Listed {
     /// Opens the genome and reads the list.
-    pub fn open(args: &VariantsArgs, cut: Cut, console: &Console) -> Result<Self> {
-        let genome = inputs::open_genome(&args.genome, &args.cache.cache_dir, console)?;
-        let (contigs, disputed) = match &args.chrom_sizes {
+    pub fn open(job: &Job, cut: Cut, console: &Console) -> Result<Self> {
+        let genome = inputs::open_genome(&job.genome, &job.cache_dir, console)?;
+        let (contigs, disputed) = match &job.chrom_sizes {
             Some(path) => {
                 let (contigs, disputed) = known_contigs(path, &genome, console)?;
                 (Some(contigs), disputed)
             }
             None => (None, Disputed::new()),
         };
-        let (path, schema) = match (&args.snp_data, &args.list) {
-            (Some(path), _) => (path, Some(Schema::Snps)),
-            (None, Some(path)) => (path, args.schema),
-            (None, None) => return Err(Problem::new("no list of variants given").into()),
-        };
-        let rows = Rows::read(path, schema, prefix::folder(&args.out_prefix))?;
+        let rows = Rows::read(&job.list, job.schema, prefix::folder(&job.output_prefix))?;
         let prefix = rows.prefix(|name| genome.contig_id(name).is_some());
         let used: Vec<String> = rows.chroms.keys().map(|name| format!("{prefix}{name}")).collect();
         inputs::refuse_disputed(&disputed, used.iter().map(String::as_str))?;
-        let scope = Scope { cut, prefix, contigs, chrom: args.chrom.clone() };
-        let path = path.clone();
-        let seed = u64::from(args.random_seed);
+        let scope = Scope { cut, prefix, contigs, chrom: job.chrom.clone() };
+        let path = job.list.clone();
+        let seed = u64::from(job.seed);
         Ok(Self { genome, path, rows, scope, seed, len: 0 })
     }
 
@@ -236,8 +232,8 @@ impl Listed {
     pub fn in_batches(
         &mut self,
         size: usize,
-        mut jobs_of: impl FnMut(Variant, Placed, &mut Vec<Job>),
-        mut run: impl FnMut(&[Job], &Windows) -> Result<()>,
+        mut jobs_of: impl FnMut(Variant, Placed, &mut Vec<ToScore>),
+        mut run: impl FnMut(&[ToScore], &Windows) -> Result<()>,
     ) -> Result<()> {
         let Self { genome, scope, rows, seed, .. } = self;
         let windows = Windows { genome, cut: scope.cut, seed: *seed };

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::VariantsArgs;
-use crate::predict::outputs::suffixed;
+use super::Job;
+use crate::run::prefix::suffixed;
 use crate::variants::origin;
 
 /// `PREFIX.SUFFIX`, with `.fold_K` in between where there are several models.
@@ -18,14 +18,14 @@ impl Names {
     }
 
     /// Every file that the command may leave.
-    pub fn all(&self, args: &VariantsArgs) -> Vec<PathBuf> {
+    pub fn all(&self, job: &Job) -> Vec<PathBuf> {
         let mut files = vec![self.of_all("skipped.tsv"), self.of_mean("variant_scores.tsv")];
         for head in ["counts", "profile"] {
             files.push(self.of_mean(&format!("variant_shap.{head}.h5")));
         }
         for model in 0..self.models {
             // Shuffled scores of an earlier run are read, and none are made.
-            if args.shuffled_scores.is_empty() {
+            if job.shuffled_scores.is_empty() {
                 let shuffled = self.of_model(model, "variant_scores.shuffled.tsv");
                 files.push(origin::record_of(&shuffled));
                 files.push(shuffled);

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::atomic;
+use super::exclude::{Exclusions, Interval};
+use super::gc::{GC_VALUES, Window, fraction};
+use super::nonpeaks::GcRow;
+use crate::files::atomic;
 use crate::input::intervals::BedRow;
 use crate::input::regions::Region;
-use crate::prep::exclude::{Exclusions, Interval};
-use crate::prep::gc::{GC_VALUES, Window, fraction};
-use crate::prep::nonpeaks::GcRow;
 use crate::store::GenomePack;
 
 /// `chrom start end gc`: `genomewide_gc.bed`, `foreground.gc.bed`, `candidates.bed`,

@@ -1,23 +1,14 @@
 //! `predict` (official name `pred_bw`): profiles and counts of one or several models on regions,
 //! sequences or whole contigs; with a bigWig, the official metrics.
 
-mod figures;
-mod files;
-mod groups;
-mod series;
-mod work;
-
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
-use self::groups::Group;
-use self::work::Work;
-use super::prefix;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
-use crate::error::Problem;
 use crate::predict::count_transform::CountTransform;
+use crate::predict::job::{Asked, Job};
 
 /// Predict on regions (-r), on peaks and nonpeaks (-p, -n; with -fl the test chromosomes), on
 /// sequences (--fasta) or on whole contigs (--tile).
@@ -136,47 +127,41 @@ pub struct PredictArgs {
     pub console: ConsoleArgs,
 }
 
+impl PredictArgs {
+    /// What will happen.
+    fn job(self) -> Result<Job> {
+        let device = self.device.choose()?;
+        Ok(Job {
+            models: Asked {
+                any: self.model,
+                bias: self.bias_model,
+                full: self.chrombpnet_model,
+                nobias: self.chrombpnet_model_nb,
+            },
+            genome: self.genome,
+            chrom_sizes: self.chrom_sizes,
+            bigwig: self.bigwig,
+            regions: self.regions,
+            peaks: self.peaks,
+            nonpeaks: self.nonpeaks,
+            folds: self.chr_fold_path,
+            chroms: self.debug_chr,
+            fasta: self.fasta,
+            tile: self.tile,
+            output_prefix: self.output_prefix,
+            stats: self.output_prefix_stats,
+            count_transform: self.count_transform,
+            batch_size: self.batch_size,
+            h5: self.h5,
+            logits: self.logits,
+            shows_progress: self.tqdm != 0,
+            cache_dir: self.cache.cache_dir,
+            device,
+        })
+    }
+}
+
 pub fn run(args: PredictArgs) -> Result<()> {
     let console = args.console.console();
-    if args.batch_size == 0 {
-        return Err(Problem::new("--batch-size must be at least 1").into());
-    }
-    if args.output_prefix_stats.is_some() && args.regions.is_none() && args.tile.is_none() {
-        return Err(Problem::new("--output-prefix-stats describes a bigWig, and none is written")
-            .fix("predict on regions (-r) or whole contigs (--tile)")
-            .into());
-    }
-    // The parser would name but one of the flags.
-    if [&args.model, &args.bias_model, &args.chrombpnet_model, &args.chrombpnet_model_nb]
-        .iter()
-        .all(|paths| paths.is_empty())
-    {
-        return Err(Problem::new("no model given")
-            .fix("pass models as -bm, -cm or -cmb, in any combination, or as -m")
-            .into());
-    }
-    prefix::check(&args.output_prefix, "-op")?;
-    if let Some(stats) = &args.output_prefix_stats {
-        prefix::check(stats, "-os")?;
-    }
-    let device = args.device.apply_to_predict(&console)?.device;
-    let groups = groups::read(&args, &console)?;
-    let claimed = files::claim(&args, &groups).take(&console)?;
-    let source = work::Source::open(&args, &console)?;
-    // The regions that are left depend on the lengths, which models of one experiment share.
-    let mut work: Option<Work> = None;
-    let same = groups.iter().all(|g| g.models.lengths() == groups[0].models.lengths());
-    for Group { prefix, models } in groups {
-        let work = match &mut work {
-            Some(work) if work.lengths == models.lengths() => work,
-            slot => {
-                let dropped = if same { &args.output_prefix } else { &prefix };
-                slot.insert(source.work(&args, models.arch(), dropped, &console)?)
-            }
-        };
-        series::run(&args, work, models, &prefix, &device, &console)?;
-    }
-    // Metrics and figures of an earlier command are not those of these predictions.
-    claimed.remove_stale();
-    Ok(())
+    args.job()?.run(&console)
 }

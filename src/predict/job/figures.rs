@@ -5,11 +5,12 @@
 use std::path::PathBuf;
 
 use crate::console::Console;
+use crate::figures::{self, Figure, counts, jsd};
 use crate::predict::metrics::Shown;
-use crate::predict::outputs::{Completed, suffixed};
+use crate::predict::outputs::Completed;
 use crate::predict::score::Groups;
 use crate::predict::test_groups::GROUPS;
-use crate::report::figures::{self, Figure, counts, jsd};
+use crate::run::prefix::suffixed;
 
 /// What the pictures of one series of predictions show.
 pub struct Figures(Vec<(PathBuf, String, Shown)>);

@@ -1,8 +1,8 @@
 //! Losses by epoch: total, profile and counts, training and validation.
 
 use super::{Figure, range};
+use crate::files::train_log::{EpochRow, Losses};
 use crate::plot::{Axes, Canvas, Rect, Stroke, Text, palette};
-use crate::train::log::{EpochRow, Losses};
 
 /// The epoch with the lowest val_loss, from 0: the one whose weights are kept.
 pub fn best_epoch(rows: &[EpochRow]) -> Option<usize> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use super::Job;
 use super::work::Work;
-use super::{ContribsArgs, Head};
 use crate::console::{Console, Progress};
 use crate::engine::Heads;
 use crate::error::Problem;
@@ -61,20 +61,20 @@ impl Outputs {
     }
 
     /// Every file that a run may leave.
-    pub fn all(&self, args: &ContribsArgs) -> Vec<PathBuf> {
+    pub fn all(&self, job: &Job) -> Vec<PathBuf> {
         let mut files = vec![self.record(), self.partial(), self.path(".interpret.args.json")];
-        if args.regions.is_some() {
+        if job.regions.is_some() {
             files.push(self.path(".interpreted_regions.bed"));
             files.push(self.path("_dropped_regions.tsv"));
         }
-        files.extend(self.tracks(args));
+        files.extend(self.tracks(job));
         files.extend(self.scores());
         files
     }
 
     /// The list of the regions that have scores, in the order of these.
-    pub fn regions(&self, args: &ContribsArgs) -> Option<PathBuf> {
-        args.regions.is_some().then(|| self.path(".interpreted_regions.bed"))
+    pub fn regions(&self, job: &Job) -> Option<PathBuf> {
+        job.regions.is_some().then(|| self.path(".interpreted_regions.bed"))
     }
 
     /// Records of runs of other heads under this prefix.
@@ -85,18 +85,18 @@ impl Outputs {
     }
 
     /// The bigWigs, which regions of a genome have.
-    pub fn tracks(&self, args: &ContribsArgs) -> impl Iterator<Item = PathBuf> {
-        let scores = args.regions.is_some().then(|| self.scores());
+    pub fn tracks(&self, job: &Job) -> impl Iterator<Item = PathBuf> {
+        let scores = job.regions.is_some().then(|| self.scores());
         scores.into_iter().flatten().map(|path| path.with_extension("bw"))
     }
 
     /// The quantiles of the bigWigs' values, where they are asked for.
-    pub fn all_stats(&self, args: &ContribsArgs) -> Vec<PathBuf> {
-        head_names(self.heads).into_iter().filter_map(|head| self.stats(args, head)).collect()
+    pub fn all_stats(&self, job: &Job) -> Vec<PathBuf> {
+        head_names(self.heads).into_iter().filter_map(|head| self.stats(job, head)).collect()
     }
 
     /// Makes every file from the rows of a finished run.
-    pub fn write(&self, args: &ContribsArgs, finished: &Finished) -> Result<()> {
+    pub fn write(&self, job: &Job, finished: &Finished) -> Result<()> {
         let work = finished.work;
         let track = work.track()?.map(|(order, layout)| (order, Arc::new(layout)));
         let heads = head_names(self.heads).into_iter().zip(self.scores());
@@ -105,7 +105,7 @@ impl Outputs {
             let parts = [0, 1 + 2 * index, 2 + 2 * index];
             finished.write_h5(&path, head, parts)?;
             if let Some((order, layout)) = &track {
-                let stats = self.stats(args, head);
+                let stats = self.stats(job, head);
                 let path = path.with_extension("bw");
                 finished.write_bigwig(&path, head, parts[2], order, layout, stats.as_deref())?;
             }
@@ -113,13 +113,13 @@ impl Outputs {
         if !work.regions.is_empty() {
             params_tsv::write_filtered_bed(&self.path(".interpreted_regions.bed"), &work.regions)?;
         }
-        self.write_args(args)
+        self.write_args(job)
     }
 
     /// The official tool writes both heads' quantiles to one file, so that the profile's, written
     /// last, are what is left. Here the counts' have a file of their own then.
-    fn stats(&self, args: &ContribsArgs, head: &str) -> Option<PathBuf> {
-        let path = args.output_prefix_stats.clone()?;
+    fn stats(&self, job: &Job, head: &str) -> Option<PathBuf> {
+        let path = job.stats.clone()?;
         match self.heads.profile && head == "counts" {
             false => Some(path),
             true => {
@@ -131,7 +131,7 @@ impl Outputs {
     }
 
     /// `*.interpret.args.json`: the official arguments, then ours.
-    fn write_args(&self, args: &ContribsArgs) -> Result<()> {
+    fn write_args(&self, job: &Job) -> Result<()> {
         // JSON holds UTF-8 only, a path any bytes.
         let path = |path: &PathBuf| json!(path.to_string_lossy());
         let maybe = |file: &Option<PathBuf>| file.as_ref().map_or(Value::Null, path);
@@ -139,24 +139,24 @@ impl Outputs {
             [one] => path(one),
             list => list.iter().map(path).collect(),
         };
-        let heads: Vec<&str> = args.profile_or_counts.iter().map(|h| h.name()).collect();
-        let debug_chr = Some(&args.debug_chr).filter(|names| !names.is_empty());
+        let heads: Vec<&str> = job.heads.iter().map(|h| h.name()).collect();
+        let debug_chr = Some(&job.chroms).filter(|names| !names.is_empty());
         let all: Map<String, Value> = [
             ("cmd", json!("contribs_bw")),
-            ("model_h5", one_or_list(&args.model_h5)),
-            ("regions", maybe(&args.regions)),
-            ("genome", maybe(&args.genome)),
-            ("chrom_sizes", maybe(&args.chrom_sizes)),
-            ("output_prefix", path(&args.output_prefix)),
+            ("model_h5", one_or_list(&job.models)),
+            ("regions", maybe(&job.regions)),
+            ("genome", maybe(&job.genome)),
+            ("chrom_sizes", maybe(&job.chrom_sizes)),
+            ("output_prefix", path(&job.output_prefix)),
             ("profile_or_counts", json!(heads)),
-            ("output_prefix_stats", maybe(&args.output_prefix_stats)),
-            ("tqdm", json!(args.tqdm)),
+            ("output_prefix_stats", maybe(&job.stats)),
+            ("tqdm", json!(job.tqdm)),
             ("debug_chr", json!(debug_chr)),
-            ("fasta", maybe(&args.fasta)),
-            ("method", json!(args.method.name())),
-            ("references", maybe(&args.references)),
-            ("n_references", json!(args.n_references)),
-            ("seed", json!(args.seed)),
+            ("fasta", maybe(&job.fasta)),
+            ("method", json!(job.method.name())),
+            ("references", maybe(&job.references)),
+            ("n_references", json!(job.n_references)),
+            ("seed", json!(job.seed)),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_string(), value))
@@ -230,14 +230,5 @@ impl Finished<'_> {
         }
         progress.advance(1, "");
         self.spool.read(row)
-    }
-}
-
-impl Head {
-    fn name(self) -> &'static str {
-        match self {
-            Head::Counts => "counts",
-            Head::Profile => "profile",
-        }
     }
 }

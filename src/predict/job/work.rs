@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::PredictArgs;
+use super::Job;
 use crate::batch::Example;
 use crate::batch::sampler::{Site, fixed_plan};
 use crate::console::Console;
@@ -45,8 +45,8 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn open(args: &PredictArgs, console: &Console) -> Result<Self> {
-        if let Some(path) = &args.fasta {
+    pub fn open(job: &Job, console: &Console) -> Result<Self> {
+        if let Some(path) = &job.fasta {
             let sequences = fasta::read_all(path)?;
             // Each sequence is a contig of a small genome in memory.
             let named = sequences.iter().map(|(name, bases)| (name.as_str(), &bases[..]));
@@ -54,12 +54,12 @@ impl Source {
             let tracks = Tracks::new(genome, None);
             return Ok(Self { tracks, folds: None, sizes: None });
         }
-        let Some(genome) = &args.genome else {
+        let Some(genome) = &job.genome else {
             return Err(Problem::new("no genome given").fix("pass -g with a FASTA").into());
         };
-        let cache = &args.cache.cache_dir;
-        let mut tracks = inputs::open_tracks(genome, args.bigwig.as_deref(), cache, console)?;
-        let folds = match &args.chr_fold_path {
+        let cache = &job.cache_dir;
+        let mut tracks = inputs::open_tracks(genome, job.bigwig.as_deref(), cache, console)?;
+        let folds = match &job.folds {
             Some(path) => {
                 let folds = folds::read(path)?;
                 inputs::check_folds(&folds, path, &tracks.genome, console)?;
@@ -67,7 +67,7 @@ impl Source {
             }
             None => None,
         };
-        let sizes = match &args.chrom_sizes {
+        let sizes = match &job.chrom_sizes {
             Some(path) => {
                 let sizes = chrom_sizes::read(path)?;
                 let disputed = inputs::check_sizes(&sizes, path, &tracks.genome, console)?;
@@ -82,27 +82,27 @@ impl Source {
     /// The windows for models of one shape. `prefix` is that of the table of dropped regions.
     pub fn work(
         &self,
-        args: &PredictArgs,
+        job: &Job,
         arch: &Architecture,
         prefix: &Path,
         console: &Console,
     ) -> Result<Work> {
-        let (plan, rows, groups) = match (&args.tile, &args.fasta) {
+        let (plan, rows, groups) = match (&job.tile, &job.fasta) {
             (Some(names), _) => (self.tiles(names, arch, console)?, Rows::Tiles, Groups::Regions),
             (None, Some(path)) => {
                 let (plan, rows) = self.whole_sequences(path, arch)?;
                 (plan, Rows::Regions(rows), Groups::Regions)
             }
-            (None, None) => self.regions(args, arch, prefix, console)?,
+            (None, None) => self.regions(job, arch, prefix, console)?,
         };
         if plan.is_empty() {
-            let paths: Vec<&Path> = [&args.regions, &args.peaks, &args.nonpeaks, &args.fasta]
+            let paths: Vec<&Path> = [&job.regions, &job.peaks, &job.nonpeaks, &job.fasta]
                 .into_iter()
                 .filter_map(Option::as_deref)
                 .collect();
-            return Err(regions::nothing_left("predict", &paths, &args.debug_chr).into());
+            return Err(regions::nothing_left("predict", &paths, &job.chroms).into());
         }
-        let layout = match args.regions.is_some() || args.tile.is_some() {
+        let layout = match job.regions.is_some() || job.tile.is_some() {
             true => Some(Arc::new(self.layout(&plan, arch)?)),
             false => None,
         };
@@ -188,7 +188,7 @@ impl Source {
 
     fn regions(
         &self,
-        args: &PredictArgs,
+        job: &Job,
         arch: &Architecture,
         prefix: &Path,
         console: &Console,
@@ -196,7 +196,7 @@ impl Source {
         let filter = RegionFilter {
             width: arch.inputlen,
             folds: self.folds.as_ref(),
-            chroms: (!args.debug_chr.is_empty()).then_some(&args.debug_chr[..]),
+            chroms: (!job.chroms.is_empty()).then_some(&job.chroms[..]),
             prefix,
         };
         let mut rows = Vec::new();
@@ -206,14 +206,14 @@ impl Source {
             rows.extend(set.rows);
             Ok(set.sites)
         };
-        let (plan, groups) = match &args.regions {
+        let (plan, groups) = match &job.regions {
             Some(_) => {
-                let sites = sites(&args.regions, "regions")?;
+                let sites = sites(&job.regions, "regions")?;
                 (fixed_plan(arch.inputlen, &sites, &[]), Groups::Regions)
             }
             None => {
-                let peaks = sites(&args.peaks, "peaks")?;
-                let nonpeaks = sites(&args.nonpeaks, "nonpeaks")?;
+                let peaks = sites(&job.peaks, "peaks")?;
+                let nonpeaks = sites(&job.nonpeaks, "nonpeaks")?;
                 (fixed_plan(arch.inputlen, &peaks, &nonpeaks), Groups::PeaksAndNonpeaks)
             }
         };

@@ -3,13 +3,13 @@
 
 use anyhow::Result;
 
-use super::Head;
 use super::listed::Listed;
 use super::stages::Run;
 use crate::engine::{Contributions, Heads, Rule, ToExplain};
 use crate::files::variant_h5::VariantShapWriter;
+use crate::interpret::Head;
 use crate::sequence::dinuc_shuffle;
-use crate::variants::batch::{Batch, Job};
+use crate::variants::batch::{Batch, ToScore};
 
 /// Shuffled references a window. Source: variant-scorer `shuffle_several_times`.
 const REFERENCES: usize = 20;
@@ -20,7 +20,7 @@ impl Run<'_> {
     /// Writes a file for each output that is to be explained.
     pub fn explain(&mut self, listed: &mut Listed) -> Result<()> {
         let mut heads: Vec<Head> = Vec::new();
-        for &head in &self.args.shap_type {
+        for &head in &self.job.explained {
             if !heads.contains(&head) {
                 heads.push(head);
             }
@@ -44,7 +44,7 @@ impl Run<'_> {
         let mut progress = self.console.progress("contributions", listed.len).unit("variants");
         listed.in_batches(
             VARIANTS,
-            |variant, placed, jobs| jobs.push(Job { variant, placed, shuffle: None }),
+            |variant, placed, jobs| jobs.push(ToScore { variant, placed, shuffle: None }),
             |jobs, windows| {
                 let batch = Batch::of(jobs, windows);
                 let mut references = Vec::with_capacity(REFERENCES * batch.codes.len());

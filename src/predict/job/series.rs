@@ -5,32 +5,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::PredictArgs;
+use super::Job;
 use super::figures::Figures;
 use super::work::Work;
 use crate::batch::Example;
 use crate::console::Console;
-use crate::engine::{Device, Predictions};
+use crate::engine::Predictions;
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::files::region_track::RegionTrack;
 use crate::model::Architecture;
 use crate::predict::count_transform::CountTransform;
 use crate::predict::models::{EnsemblePredictions, Models};
-use crate::predict::outputs::{Observed, Outputs, Subject, Wanted, WantedTrack, suffixed};
+use crate::predict::outputs::{Observed, Outputs, Subject, Wanted, WantedTrack};
 use crate::predict::rows::Rows;
 use crate::predict::spread::standard_deviation;
+use crate::run::prefix::suffixed;
 
 /// Predicts the work with every model of the group. One model writes under `prefix`; several write
 /// under `prefix_fold_0`, ... and `prefix_mean`, and their spread to `prefix_sd.bw`.
-pub fn run(
-    args: &PredictArgs,
-    work: &Work,
-    models: Models,
-    prefix: &Path,
-    device: &Device,
-    console: &Console,
-) -> Result<()> {
+pub fn run(job: &Job, work: &Work, models: Models, prefix: &Path, console: &Console) -> Result<()> {
     let several = models.files().len() > 1;
     if several {
         for (i, file) in models.files().iter().enumerate() {
@@ -38,19 +32,19 @@ pub fn run(
         }
     }
     let arch = *models.arch();
-    let mut ensemble = models.open(device, &work.tracks)?;
+    let mut ensemble = models.open(&job.device.device, &work.tracks)?;
     let subject =
         Subject { arch: &arch, tracks: &work.tracks, plan: &work.plan, groups: work.groups };
-    let stats = args.output_prefix_stats.as_deref();
+    let stats = job.stats.as_deref();
     let create = |prefix: PathBuf, is_main: bool| {
         let track = work.layout.as_ref().map(|layout| WantedTrack {
             layout,
-            transform: args.count_transform.unwrap_or(CountTransform::Exp),
+            transform: job.count_transform.unwrap_or(CountTransform::Exp),
             stats: stats.filter(|_| is_main),
         });
-        let transform = args.count_transform.unwrap_or(CountTransform::Expm1);
+        let transform = job.count_transform.unwrap_or(CountTransform::Expm1);
         let table = Some((&work.rows, transform));
-        let h5 = wants_h5(args).then_some(args.logits);
+        let h5 = wants_h5(job).then_some(job.logits);
         Outputs::create(
             subject,
             Wanted { prefix, h5, table, track, figures: true },
@@ -70,12 +64,13 @@ pub fn run(
         }
     }
 
-    let mut progress = (args.tqdm != 0)
+    let mut progress = job
+        .shows_progress
         .then(|| console.progress(&format!("predict {}", ensemble.role()), work.plan.len() as u64));
-    for batch in work.plan.chunks(args.batch_size) {
+    for batch in work.plan.chunks(job.batch_size) {
         let EnsemblePredictions { models, mean } = ensemble.predict(batch)?;
         if work.layout.is_some() {
-            let transform = args.count_transform.unwrap_or(CountTransform::Exp);
+            let transform = job.count_transform.unwrap_or(CountTransform::Exp);
             for (member, predicted) in ensemble.members.iter().zip(&models) {
                 check_finite(&member.path, predicted, transform, &subject, batch)?;
             }
@@ -115,14 +110,14 @@ pub fn run(
         file.publish()?;
     }
     let metrics = main.publish()?;
-    if args.regions.is_some() {
+    if job.regions.is_some() {
         write_bed(&suffixed(prefix, "_preds.bed"), &work.rows)?;
     }
     drawn.into_iter().for_each(|figures| figures.write(console));
     if let Some(metrics) = metrics {
         console.info(metrics.to_string());
     }
-    console.info(format!("wrote {}", written(args, work, &main_prefix).display()));
+    console.info(format!("wrote {}", written(job, work, &main_prefix).display()));
     Ok(())
 }
 
@@ -155,14 +150,14 @@ fn check_finite(
 
 /// The official tool writes it with a bigWig only; whoever names models our way has always got it,
 /// but for whole contigs, whose profiles are in the bigWig.
-fn wants_h5(args: &PredictArgs) -> bool {
-    let ours = !args.model.is_empty() || args.bigwig.is_some();
-    args.h5 || args.logits || (ours && args.tile.is_none())
+fn wants_h5(job: &Job) -> bool {
+    let ours = !job.models.any.is_empty() || job.bigwig.is_some();
+    job.h5 || job.logits || (ours && job.tile.is_none())
 }
 
 /// The file to name when all is done.
-fn written(args: &PredictArgs, work: &Work, prefix: &Path) -> PathBuf {
-    match (&work.layout, wants_h5(args)) {
+fn written(job: &Job, work: &Work, prefix: &Path) -> PathBuf {
+    match (&work.layout, wants_h5(job)) {
         (Some(_), _) => suffixed(prefix, ".bw"),
         (None, true) => suffixed(prefix, "_predictions.h5"),
         (None, false) => suffixed(prefix, "_predicted_counts.tsv"),

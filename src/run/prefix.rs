@@ -29,6 +29,13 @@ pub fn of_role(prefix: &Path, role: &str) -> PathBuf {
     named(prefix, &format!("_{role}"))
 }
 
+/// `PREFIX` with `suffix` glued on: prefixes are not folders.
+pub fn suffixed(prefix: &Path, suffix: &str) -> PathBuf {
+    let mut name = prefix.as_os_str().to_os_string();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// Where the files of a prefix lie.
 pub fn folder(prefix: &Path) -> &Path {
     match is_folder(prefix) {

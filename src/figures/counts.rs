@@ -2,9 +2,9 @@
 
 use super::{Figure, range};
 use crate::console::grouped;
+use crate::numpy::correlation::{CountsMetrics, counts_metrics};
 use crate::plot::hexbin::Hexbin;
 use crate::plot::{Axes, Canvas, Rect, Stroke, Text, palette};
-use crate::predict::correlation::{CountsMetrics, counts_metrics};
 
 /// Draws one point a region: `observed` and `predicted` ln(1 + counts), each `[n]`. `what` names model
 /// and regions. `None` without a region.

@@ -3,9 +3,9 @@
 
 use super::Figure;
 use crate::console::grouped;
+use crate::numpy::quantile::nanmedian;
 use crate::plot::histogram::Histogram;
 use crate::plot::{Axes, Canvas, Rect, Stroke, Text, palette};
-use crate::select::quantile::nanmedian;
 
 const BINS: usize = 80;
 

@@ -8,14 +8,13 @@ use serde_json::json;
 
 use super::outputs::{Finished, Outputs};
 use super::work::Work;
-use super::{ContribsArgs, MethodName, REFERENCES, SEED};
-use crate::cli;
+use super::{Job, MethodName, REFERENCES, SEED};
 use crate::console::Console;
 use crate::engine::{Device, Explain};
 use crate::error::Problem;
 use crate::files::atomic::folder_of;
 use crate::files::row_spool::RowSpool;
-use crate::interpret::stream::{self, Job, Outcome};
+use crate::interpret::stream::{self, Outcome, Plan};
 use crate::interpret::{Explainer, Method, SumCheck, head_names};
 use crate::run::record::{RunRecord, Settings};
 use crate::run::settle::{Place, Standing};
@@ -32,15 +31,10 @@ impl ScoreRun {
     /// complete already.
     ///
     /// Errors, unless `--force`: rows or files of a run with other settings or inputs.
-    pub fn settle(
-        args: &ContribsArgs,
-        device: &Device,
-        outputs: Outputs,
-        console: &Console,
-    ) -> Result<Option<Self>> {
-        let record = record(args, device)?;
+    pub fn settle(job: &Job, outputs: Outputs, console: &Console) -> Result<Option<Self>> {
+        let record = record(job)?;
         let mut run = Self { record, outputs };
-        if args.force {
+        if job.force {
             return Ok(Some(run));
         }
         let outputs = &run.outputs;
@@ -62,7 +56,7 @@ impl ScoreRun {
             record: &record,
             partial: &partial,
             results: outputs.scores().collect(),
-            folder: folder_of(&args.output_prefix),
+            folder: folder_of(&job.output_prefix),
             foreign: "there are scores of another run already",
         })?;
         if standing == Standing::Done {
@@ -83,21 +77,21 @@ impl ScoreRun {
     /// Errors when asked to stop; everything finished is on disk then.
     pub fn go(
         mut self,
-        args: &ContribsArgs,
+        job: &Job,
         work: &Work,
         engines: Vec<Box<dyn Explain>>,
         method: Method,
         group: usize,
         console: &Console,
     ) -> Result<()> {
-        let job = Job { n: work.len(), length: work.inputlen, heads: args.heads(), group };
+        let plan = Plan { n: work.len(), length: work.inputlen, heads: job.asked(), group };
         let stop = StopFlag::on_signals()?;
         let partial = self.outputs.partial();
-        let open = if args.force { RowSpool::replace } else { RowSpool::open };
-        let mut spool = open(&partial, &self.record.key(), job.parts())?;
-        if args.force {
+        let open = if job.force { RowSpool::replace } else { RowSpool::open };
+        let mut spool = open(&partial, &self.record.key(), plan.parts())?;
+        if job.force {
             // Scores of an earlier run must not stay beside the record of this one.
-            for path in self.outputs.all(args).iter().filter(|path| **path != partial) {
+            for path in self.outputs.all(job).iter().filter(|path| **path != partial) {
                 let _ = std::fs::remove_file(path);
             }
         }
@@ -106,7 +100,7 @@ impl ScoreRun {
             console.info(format!(
                 "going on: {} of {} regions are done ({})",
                 spool.len(),
-                job.n,
+                plan.n,
                 self.outputs.partial().display()
             ));
         }
@@ -114,16 +108,16 @@ impl ScoreRun {
         let mut explainer = Explainer {
             engines,
             method,
-            heads: job.heads,
+            heads: plan.heads,
             inputlen: work.inputlen,
             outputlen: work.outputlen,
         };
-        let shown = if args.tqdm == 0 { Console::new(true, false) } else { *console };
-        let to_do = (job.n - spool.len() / group * group) as u64;
+        let shown = if job.tqdm == 0 { Console::new(true, false) } else { *console };
+        let to_do = (plan.n - spool.len() / group * group) as u64;
         let mut progress = shown.progress("contribs", to_do).unit("regions");
         let requested = || stop.is_requested();
         let outcome = stream::run(
-            &job,
+            &plan,
             &|row, codes| work.codes(row, codes),
             &mut |first, codes| explainer.explain(first, codes, &requested),
             &mut spool,
@@ -142,7 +136,7 @@ impl ScoreRun {
         if let Outcome::Stopped { rows } = outcome {
             return Err(Problem::new(format!(
                 "interrupted after {rows} of {} regions, which are saved",
-                job.n
+                plan.n
             ))
             .at(self.outputs.partial().display())
             .fix("run the same command again to go on")
@@ -151,12 +145,12 @@ impl ScoreRun {
         let sums = SumCheck::of_notes(spool.notes());
         report(to_do, rate, sums, console);
         let finished = Finished { work, spool: &spool, console: shown, stop: &requested };
-        self.outputs.write(args, &finished)?;
-        let outcome = json!({"regions": job.n, "left_out": work.left_out,
+        self.outputs.write(job, &finished)?;
+        let outcome = json!({"regions": plan.n, "left_out": work.left_out,
             "regions_per_s": rate, "engine": describe,
             "sum_check": {"regions": sums.rows, "worst": sums.worst}});
-        let left = self.outputs.scores().chain(self.outputs.tracks(args));
-        let left = left.chain(self.outputs.regions(args)).chain(self.outputs.all_stats(args));
+        let left = self.outputs.scores().chain(self.outputs.tracks(job));
+        let left = left.chain(self.outputs.regions(job)).chain(self.outputs.all_stats(job));
         self.record.complete(left, outcome, &self.outputs.record())?;
         spool.remove()?;
         let written: Vec<String> =
@@ -183,34 +177,34 @@ fn report(done: u64, rate: f64, sums: SumCheck, console: &Console) {
 }
 
 /// Every setting and input that the scores depend on.
-fn record(args: &ContribsArgs, device: &Device) -> Result<RunRecord> {
+fn record(job: &Job) -> Result<RunRecord> {
     // Numbers differ between devices and their precisions, so rows of two do not mix.
     let mut settings = Settings::default()
-        .with("heads", head_names(args.heads()))
-        .with("method", args.method.name())
-        .with("device", kind_of(device))
-        .or("debug_chr", args.debug_chr.clone(), json!([]));
-    if args.method == MethodName::Deepshap && args.references.is_none() {
+        .with("heads", head_names(job.asked()))
+        .with("method", job.method.name())
+        .with("device", kind_of(&job.device.device))
+        .or("debug_chr", job.chroms.clone(), json!([]));
+    if job.method == MethodName::Deepshap && job.references.is_none() {
         settings =
-            settings.or("n_references", args.n_references, REFERENCES).or("seed", args.seed, SEED);
+            settings.or("n_references", job.n_references, REFERENCES).or("seed", job.seed, SEED);
     }
-    let mut inputs: Vec<(String, &Path)> = args
-        .model_h5
+    let mut inputs: Vec<(String, &Path)> = job
+        .models
         .iter()
         .zip(0..)
         .map(|(path, i)| (format!("model_{i}"), path.as_path()))
         .collect();
     let others = [
-        ("regions", &args.regions),
-        ("genome", &args.genome),
-        ("chrom_sizes", &args.chrom_sizes),
-        ("fasta", &args.fasta),
-        ("references", &args.references),
+        ("regions", &job.regions),
+        ("genome", &job.genome),
+        ("chrom_sizes", &job.chrom_sizes),
+        ("fasta", &job.fasta),
+        ("references", &job.references),
     ];
     inputs.extend(
         others.into_iter().filter_map(|(role, path)| Some((role.to_string(), path.as_deref()?))),
     );
-    RunRecord::new(cli::command_line(), settings, inputs, &args.cache.cache_dir)
+    RunRecord::new(job.command_line.clone(), settings, inputs, &job.cache_dir)
 }
 
 /// The kind of device, whichever of its kind it is.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::ContribsArgs;
+use super::Job;
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::contributions_h5::Rows;
@@ -59,16 +59,16 @@ pub fn check_explainable(models: &Models) -> Result<(), Problem> {
 }
 
 impl Work {
-    pub fn open(args: &ContribsArgs, arch: &Architecture, console: &Console) -> Result<Self> {
-        let work = match &args.fasta {
+    pub fn open(job: &Job, arch: &Architecture, console: &Console) -> Result<Self> {
+        let work = match &job.fasta {
             Some(fasta) => Self::sequences(fasta, arch)?,
-            None => Self::regions(args, arch, console)?,
+            None => Self::regions(job, arch, console)?,
         };
         match work.windows.is_empty() {
             true => {
-                let path = args.regions.as_deref().or(args.fasta.as_deref());
+                let path = job.regions.as_deref().or(job.fasta.as_deref());
                 let paths: Vec<&Path> = path.into_iter().collect();
-                Err(regions::nothing_left("explain", &paths, &args.debug_chr).into())
+                Err(regions::nothing_left("explain", &paths, &job.chroms).into())
             }
             false => Ok(work),
         }
@@ -101,23 +101,23 @@ impl Work {
         })
     }
 
-    fn regions(args: &ContribsArgs, arch: &Architecture, console: &Console) -> Result<Self> {
+    fn regions(job: &Job, arch: &Architecture, console: &Console) -> Result<Self> {
         let (Some(genome), Some(path), Some(sizes_path)) =
-            (&args.genome, &args.regions, &args.chrom_sizes)
+            (&job.genome, &job.regions, &job.chrom_sizes)
         else {
             return Err(Problem::new("no regions given")
                 .fix("pass -r with -g and -c, or --fasta")
                 .into());
         };
         let sizes = chrom_sizes::read(sizes_path)?;
-        let tracks = inputs::open_tracks(genome, None, &args.cache.cache_dir, console)?;
+        let tracks = inputs::open_tracks(genome, None, &job.cache_dir, console)?;
         let disputed = inputs::check_sizes(&sizes, sizes_path, &tracks.genome, console)?;
         let tracks = tracks.dispute(disputed);
         let filter = RegionFilter {
             width: arch.inputlen,
             folds: None,
-            chroms: (!args.debug_chr.is_empty()).then_some(&args.debug_chr[..]),
-            prefix: &args.output_prefix,
+            chroms: (!job.chroms.is_empty()).then_some(&job.chroms[..]),
+            prefix: &job.output_prefix,
         };
         let set = regions::open(path, "regions", 0, &tracks, &filter, console)?;
         let half = (arch.inputlen / 2) as u32;

@@ -16,11 +16,10 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::cache;
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::input::lines;
-use crate::store::format::{Fingerprint, HEADER};
+use crate::store::format::{Fingerprint, HEADER, Kind};
 use crate::store::mapped::ReadBuffer;
 use crate::store::stat::Stat;
 
@@ -129,7 +128,7 @@ pub fn fingerprint(path: &Path, cache_dir: Option<&Path>) -> Result<Fingerprint>
     if let Some(known) = watched.known(cache_dir) {
         return Ok(known);
     }
-    let is_pack = cache::pack_kind(path)?.is_some();
+    let is_pack = pack_kind(path)?.is_some();
     let limit = if is_pack { HEADER as u64 } else { u64::MAX };
     let xxh3 = hex(hash(path, limit)?);
     watched.check()?;
@@ -137,6 +136,17 @@ pub fn fingerprint(path: &Path, cache_dir: Option<&Path>) -> Result<Fingerprint>
         watched.learn(&xxh3, cache_dir);
     }
     Ok(watched.fingerprint(xxh3))
+}
+
+/// The kind of pack that `path` is, by its first bytes; `None` for any other file.
+pub fn pack_kind(path: &Path) -> Result<Option<Kind>> {
+    let file = lines::open_file(path)?;
+    if !file.metadata().map_err(|e| lines::unreadable(path, &e))?.is_file() {
+        return Ok(None);
+    }
+    let mut start = Vec::with_capacity(8);
+    file.take(8).read_to_end(&mut start).map_err(|e| lines::unreadable(path, &e))?;
+    Ok(Kind::of(&start))
 }
 
 /// xxh3 of the first `limit` bytes of a file.

@@ -3,28 +3,29 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::PredictArgs;
+use super::Job;
 use super::groups::Group;
-use crate::predict::outputs::suffixed;
 use crate::predict::test_groups::GROUPS;
 use crate::run::claim::Claim;
+use crate::run::prefix;
+use crate::run::prefix::suffixed;
 
 /// What the command reads and writes.
-pub fn claim(args: &PredictArgs, groups: &[Group]) -> Claim {
-    let mut claim = Claim::new("predict")
-        .reads("-m", &args.model)
-        .reads("-bm", &args.bias_model)
-        .reads("-cm", &args.chrombpnet_model)
-        .reads("-cmb", &args.chrombpnet_model_nb)
-        .reads("-g", &args.genome)
-        .reads("-c", &args.chrom_sizes)
-        .reads("-bw", &args.bigwig)
-        .reads("-r", &args.regions)
-        .reads("-p", &args.peaks)
-        .reads("-n", &args.nonpeaks)
-        .reads("-fl", &args.chr_fold_path)
-        .reads("--fasta", &args.fasta);
-    let mut files = BTreeSet::from_iter(dropped(&args.output_prefix));
+pub fn claim(job: &Job, groups: &[Group]) -> Claim {
+    let claim = Claim::new("predict")
+        .reads("-m", &job.models.any)
+        .reads("-bm", &job.models.bias)
+        .reads("-cm", &job.models.full)
+        .reads("-cmb", &job.models.nobias)
+        .reads("-g", &job.genome)
+        .reads("-c", &job.chrom_sizes)
+        .reads("-bw", &job.bigwig)
+        .reads("-r", &job.regions)
+        .reads("-p", &job.peaks)
+        .reads("-n", &job.nonpeaks)
+        .reads("-fl", &job.folds)
+        .reads("--fasta", &job.fasta);
+    let mut files = BTreeSet::from_iter(dropped(&job.output_prefix));
     for Group { prefix, models } in groups {
         files.extend(dropped(prefix));
         let n = models.files().len();
@@ -37,9 +38,8 @@ pub fn claim(args: &PredictArgs, groups: &[Group]) -> Claim {
         files.extend(series.flat_map(|name| of_series(&suffixed(prefix, &name))));
         files.insert(suffixed(prefix, "_sd.bw"));
     }
-    claim =
-        claim.writes("-op", files).prefix("-op", &super::prefix::named(&args.output_prefix, "_"));
-    match &args.output_prefix_stats {
+    let claim = claim.writes("-op", files).prefix("-op", &prefix::named(&job.output_prefix, "_"));
+    match &job.stats {
         Some(stats) => claim.writes("-os", [stats.clone()]).prefix("-os", stats),
         None => claim,
     }

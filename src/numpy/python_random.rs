@@ -4,7 +4,7 @@
 //! Source: CPython's `Modules/_randommodule.c` (`random_seed`, `random`, `getrandbits`) and
 //! `Lib/random.py` (`_randbelow_with_getrandbits`), unchanged since Python 3.2.
 
-use crate::select::numpy_random::RandomState;
+use crate::numpy::random::RandomState;
 
 /// `random.Random(seed)`.
 pub struct PythonRandom(RandomState);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::VariantsArgs;
+use super::Job;
 use super::listed::Listed;
 use super::outputs::Names;
 use crate::console::{Console, grouped};
@@ -18,7 +18,7 @@ use crate::pack::cache;
 use crate::pack::inputs;
 use crate::store::GenomePack;
 use crate::variants::background::{Background, Draws};
-use crate::variants::batch::{Job, Predicted};
+use crate::variants::batch::{Predicted, ToScore};
 use crate::variants::origin::{self, Origin};
 use crate::variants::predict::Predictor;
 use crate::variants::scores::Scores;
@@ -26,7 +26,7 @@ use crate::variants::{peaks, tables};
 
 /// One run over a list.
 pub struct Run<'a> {
-    pub args: &'a VariantsArgs,
+    pub job: &'a Job,
     pub console: Console,
     pub names: Names,
     pub predictor: Predictor,
@@ -47,16 +47,16 @@ impl Run<'_> {
 
     /// Predicts peaks, writes a table for each model, and returns the counts, sorted.
     pub fn peaks(&mut self, listed: &Listed) -> Result<Option<Vec<Vec<f32>>>> {
-        let Some(path) = &self.args.peaks else { return Ok(None) };
-        let genome = match &self.args.peak_genome {
-            Some(genome) => inputs::open_genome(genome, &self.args.cache.cache_dir, &self.console)?,
+        let Some(path) = &self.job.peaks else { return Ok(None) };
+        let genome = match &self.job.peak_genome {
+            Some(genome) => inputs::open_genome(genome, &self.job.cache_dir, &self.console)?,
             None => listed.genome.clone(),
         };
         let mut found = peak_list::read(path)?;
         let all = found.len();
         // Without sizes of their own, peaks are checked against those of the variants.
-        let sizes = match (&self.args.peak_chrom_sizes, &self.args.peak_genome) {
-            (None, None) => self.args.chrom_sizes.as_ref(),
+        let sizes = match (&self.job.peak_chrom_sizes, &self.job.peak_genome) {
+            (None, None) => self.job.chrom_sizes.as_ref(),
             (own, _) => own.as_ref(),
         };
         if let Some(sizes_path) = sizes {
@@ -71,8 +71,8 @@ impl Run<'_> {
             found,
             &genome,
             self.predictor.arch.inputlen,
-            self.args.max_peaks,
-            self.args.random_seed,
+            self.job.max_peaks,
+            self.job.seed,
         );
         let unknown = elsewhere + chosen.unknown_contig;
         let text = format!(
@@ -115,10 +115,10 @@ impl Run<'_> {
         peak_counts: Option<&[Vec<f32>]>,
     ) -> Result<Option<Vec<Background>>> {
         let with_peaks = peak_counts.is_some();
-        if !self.args.shuffled_scores.is_empty() {
+        if !self.job.shuffled_scores.is_empty() {
             let origins = self.origins(&listed.genome)?;
             let mut backgrounds = Vec::with_capacity(origins.len());
-            for (path, origin) in self.args.shuffled_scores.iter().zip(&origins) {
+            for (path, origin) in self.job.shuffled_scores.iter().zip(&origins) {
                 if !origin::check(path, origin)? {
                     self.console.warning(format!(
                         "{}: nothing beside it says which model and genome these scores were made with; they are taken as they are",
@@ -129,8 +129,8 @@ impl Run<'_> {
             }
             return Ok(Some(backgrounds));
         }
-        let each = u64::from(self.args.num_shuf) * listed.len;
-        let total = self.args.total_shuf.unwrap_or(each);
+        let each = u64::from(self.job.shuffles) * listed.len;
+        let total = self.job.shuffles_in_all.unwrap_or(each);
         if total == 0 {
             return Ok(None);
         }
@@ -143,14 +143,14 @@ impl Run<'_> {
                 Table::create(&name, &layout.shuffled_header())
             })
             .collect::<Result<_>>()?;
-        let mut draws = Draws::new(total, listed.len, u64::from(self.args.random_seed));
+        let mut draws = Draws::new(total, listed.len, u64::from(self.job.seed));
         let mut progress = self.console.progress("shuffled", total).unit("variants");
         let size = self.jobs_per_batch();
         listed.in_batches(
             size,
             |variant, placed, jobs| {
                 for index in 0..draws.next().unwrap_or(0) {
-                    jobs.push(Job {
+                    jobs.push(ToScore {
                         variant: variant.clone(),
                         placed: placed.clone(),
                         shuffle: Some(index),
@@ -192,13 +192,13 @@ impl Run<'_> {
     fn origins(&self, genome: &GenomePack) -> Result<Vec<Origin>> {
         let origin = |path: &std::path::PathBuf| {
             Ok(Origin {
-                model: cache::fingerprint_in(path, &self.args.cache.cache_dir)?.xxh3,
+                model: cache::fingerprint_in(path, &self.job.cache_dir)?.xxh3,
                 genome: origin::genome(genome),
                 both_strands: self.predictor.both_strands,
                 peaks: self.peaks_hash.clone(),
             })
         };
-        self.args.model.iter().map(origin).collect()
+        self.job.models.iter().map(origin).collect()
     }
 
     /// Scores the variants.
@@ -222,7 +222,7 @@ impl Run<'_> {
         };
         let mut h5s: Vec<VariantPredictionsWriter> = models
             .clone()
-            .filter(|_| self.args.h5)
+            .filter(|_| self.job.h5)
             .map(|model| {
                 let name = self.names.of_model(model, "variant_predictions.h5");
                 let outputlen = self.predictor.arch.outputlen;
@@ -233,7 +233,7 @@ impl Run<'_> {
         let size = self.jobs_per_batch();
         listed.in_batches(
             size,
-            |variant, placed, jobs| jobs.push(Job { variant, placed, shuffle: None }),
+            |variant, placed, jobs| jobs.push(ToScore { variant, placed, shuffle: None }),
             |jobs, windows| {
                 let predicted = Predicted::new(jobs, windows, &mut self.predictor)?;
                 let scores: Vec<Vec<Scores>> = models
@@ -285,8 +285,8 @@ impl Run<'_> {
 /// Rows are made in parallel: numbers to text is a good part of the work on a fast device.
 fn write_rows(
     table: &mut Table,
-    jobs: &[Job],
-    row: impl Fn(usize, &Job) -> String + Sync,
+    jobs: &[ToScore],
+    row: impl Fn(usize, &ToScore) -> String + Sync,
 ) -> Result<()> {
     let rows: Vec<String> = jobs.par_iter().enumerate().map(|(i, job)| row(i, job)).collect();
     rows.iter().try_for_each(|row| table.row(row))

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::PredictArgs;
-use crate::commands::prefix as prefixes;
+use super::Job;
 use crate::console::Console;
 use crate::files::keras_h5::Role;
 use crate::predict::models::{ModelFile, Models};
-use crate::predict::outputs::suffixed;
+use crate::run::prefix as prefixes;
+use crate::run::prefix::suffixed;
 
 /// Models of one role.
 pub struct Group {
@@ -19,21 +19,21 @@ pub struct Group {
 
 /// Reads every model. The official flags come in the official order, which decides whose statistics
 /// stay.
-pub fn read(args: &PredictArgs, console: &Console) -> Result<Vec<Group>> {
-    if !args.model.is_empty() {
-        return by_role(&args.model, &args.output_prefix, console);
+pub fn read(job: &Job, console: &Console) -> Result<Vec<Group>> {
+    if !job.models.any.is_empty() {
+        return by_role(&job.models.any, &job.output_prefix, console);
     }
     let mut groups = Vec::new();
     for (paths, flag, role) in [
-        (&args.chrombpnet_model_nb, "-cmb", Role::WithoutBias),
-        (&args.chrombpnet_model, "-cm", Role::Full),
-        (&args.bias_model, "-bm", Role::Bias),
+        (&job.models.nobias, "-cmb", Role::WithoutBias),
+        (&job.models.full, "-cm", Role::Full),
+        (&job.models.bias, "-bm", Role::Bias),
     ] {
         if paths.is_empty() {
             continue;
         }
         let models = Models::read_role(paths, role, flag, console)?;
-        let prefix = suffixed(&args.output_prefix, &format!("_{}", role.stem()));
+        let prefix = suffixed(&job.output_prefix, &format!("_{}", role.stem()));
         groups.push(Group { prefix, models });
     }
     Ok(groups)
