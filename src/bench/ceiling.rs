@@ -11,7 +11,7 @@ use super::train::cpu_seconds;
 const ROWS: [usize; 3] = [512, 1024, 2048];
 const INNER: usize = 512;
 const COLUMNS: usize = 512;
-/// Of all threads together: more than the caches of most machines.
+/// Bytes that all threads copy together: more than the caches of most machines.
 const COPIED: usize = 256 << 20;
 
 /// The best of all that was measured.

@@ -25,7 +25,7 @@ use crate::engine::{Contributions, Engine, Explain, Heads, Rule, ToExplain, Trai
 /// Times taken of a launch, fewer of one that takes long.
 const MOST_REPEATS: usize = 101;
 const LEAST_REPEATS: usize = 11;
-/// Of all repeats, ms.
+/// Time of all repeats that is enough, ms.
 const ENOUGH_MS: f64 = 50.0;
 /// Twice the largest L2 cache that we know (126 MB, B200).
 const FLUSH_BYTES: usize = 256 << 20;

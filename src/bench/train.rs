@@ -224,7 +224,7 @@ pub fn run(config: &Config) -> Result<Value> {
     }))
 }
 
-/// Of matrix products, and on a GPU of copies. An emulated GPU has none.
+/// The ceiling of matrix products, and on a GPU of copies. An emulated GPU has none.
 pub fn ceiling_of(device: &Device) -> Result<Ceiling> {
     match device {
         Device::Cpu => Ok(ceiling::measure(3)),

@@ -147,7 +147,7 @@ pub struct ConsoleArgs {
     #[arg(long)]
     pub log_json: bool,
 
-    /// Of one of several runs of this process
+    /// What messages of this run begin with, where a process has several
     #[arg(skip)]
     pub label: Option<&'static str>,
 }

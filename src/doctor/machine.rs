@@ -9,7 +9,7 @@ use crate::engine::cuda::binaries::{self, Resources};
 use crate::engine::cuda::driver;
 use crate::engine::cuda::ops::hopper::Core;
 
-/// Of the source, where the build was told (the Makefile does).
+/// The commit of the source, where the build was told (the Makefile does).
 const COMMIT: Option<&str> = option_env!("CBP_COMMIT");
 
 /// Everything, as one JSON object.

@@ -214,7 +214,7 @@ pub fn run<D: Device>(
 
 /// One batch on a device, held to the reference with the same ReLU decisions.
 pub struct Step {
-    /// Of losses, outputs and gradients.
+    /// How far losses, outputs and gradients are off.
     pub differences: Vec<Difference>,
     pub found: Gradients,
     /// ReLU units that decided otherwise than f64 would, of all.

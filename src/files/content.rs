@@ -37,7 +37,7 @@ pub struct Watched {
     path: PathBuf,
     stat: Stat,
     begun: SystemTime,
-    /// Its stat proves its content to other runs, too.
+    /// True when the stat proves the content to other runs, too.
     is_proof: bool,
 }
 

@@ -44,7 +44,7 @@ pub struct Job {
 pub enum Motifs {
     /// Lines of name, tab, sequence.
     File(PathBuf),
-    /// Those that the assay's enzyme likes to cut.
+    /// The motifs that the assay's enzyme likes to cut.
     Enzyme(DataType),
 }
 

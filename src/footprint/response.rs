@@ -20,7 +20,7 @@ pub struct BiasResponse {
 }
 
 impl BiasResponse {
-    /// Of the footprints of an enzyme's motifs; `None` where there are none.
+    /// The response that the footprints of an enzyme's motifs show; `None` where there are none.
     pub fn of<'a>(footprints: impl IntoIterator<Item = &'a Footprint>) -> Option<Self> {
         let highest: Vec<f32> = footprints
             .into_iter()
@@ -34,7 +34,7 @@ impl BiasResponse {
         self.highest.iter().all(|h| *h < LIMIT)
     }
 
-    /// Mean of the responses, rounded likewise.
+    /// Mean of the responses, rounded like each of them.
     pub fn mean(&self) -> f32 {
         round(self.highest.iter().sum::<f32>() / self.highest.len() as f32)
     }

@@ -81,7 +81,7 @@ pub struct SumCheck {
 }
 
 impl SumCheck {
-    /// Of all sequences, from what [`note`](Self::note) said of each.
+    /// The check over all sequences, from what [`note`](Self::note) said of each.
     pub fn of_notes<'a>(notes: impl Iterator<Item = &'a [u8]>) -> Self {
         let errors = notes.filter_map(|note| note.try_into().ok().map(f64::from_le_bytes));
         errors.fold(Self::default(), |Self { rows, worst }, error| Self {

@@ -61,7 +61,7 @@ impl ParameterSet {
         self.tensors.iter_mut().find(|t| t.name == name)
     }
 
-    /// Whether names and shapes are those of `arch`.
+    /// True when names and shapes are those of `arch`.
     pub fn matches(&self, arch: &Architecture) -> bool {
         let wanted = arch.parameter_shapes();
         wanted.len() == self.tensors.len()

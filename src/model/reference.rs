@@ -227,7 +227,7 @@ pub struct Step {
     pub logits: Vec<f64>,
     /// `[examples]`, both branches together.
     pub logcounts: Vec<f64>,
-    /// Of the main branch, laid out as its weights.
+    /// The gradient of the main branch, laid out as its weights.
     pub gradient: Vec<Vec<f64>>,
     /// Units whose given decision is not that of their own sign, and all units.
     pub flipped: (usize, usize),

@@ -6,7 +6,7 @@ pub struct CountsMetrics {
     /// Spearman's rank correlation, ties ranked by their mean. NaN where either side is constant
     /// or there are fewer than two regions.
     pub spearmanr: f64,
-    /// Pearson's correlation; NaN likewise.
+    /// Pearson's correlation; NaN where the other is.
     pub pearsonr: f64,
     /// Mean squared difference.
     pub mse: f64,

@@ -60,7 +60,7 @@ pub struct Job {
 
 /// A file of a model that is looked at.
 struct ModelFile<'a> {
-    /// Its name in the record.
+    /// The file's name in the record.
     name: &'static str,
     flag: &'static str,
     role: Role,

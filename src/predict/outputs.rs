@@ -232,7 +232,7 @@ pub struct Completed {
     files: Vec<Pending>,
     stats: Option<(PathBuf, TrackStats)>,
     metrics: Option<Metrics>,
-    /// Of every region, where there is a signal.
+    /// Scores of every region, where there is a signal.
     scores: Option<RegionScores>,
 }
 

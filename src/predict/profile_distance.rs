@@ -17,7 +17,7 @@ pub struct ProfileDistance {
     /// Jensen-Shannon distance: a square root, natural log. NaN where the region has no counts or
     /// the official softmax overflows.
     pub jsd: f64,
-    /// 1 for a perfect prediction, 0 for one no better than a uniform profile; NaN likewise.
+    /// 1 for a perfect prediction, 0 for one no better than a uniform profile; NaN where `jsd` is.
     pub norm_jsd: f64,
 }
 

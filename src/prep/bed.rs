@@ -54,7 +54,7 @@ pub fn write_widened_peaks(path: &Path, peaks: &[Region], widened: &[Interval]) 
     })
 }
 
-/// `blacklist_slop.bed`: likewise, with the columns that the blacklist has.
+/// `blacklist_slop.bed`: the rows of the blacklist, widened, with the columns that the blacklist has.
 pub fn write_widened_rows(path: &Path, rows: &[BedRow], widened: &[Interval]) -> Result<()> {
     atomic::write(path, |out| {
         for (row, Interval { chrom, start, end }) in rows.iter().zip(widened) {

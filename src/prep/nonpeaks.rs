@@ -54,7 +54,7 @@ pub struct GcRow {
     pub candidates: usize,
     /// Nonpeaks drawn that have this GC value, whatever value asked for them.
     pub drawn: usize,
-    /// Of `wanted`, those that could not be given any window.
+    /// Nonpeaks that were wanted and could not be given any window.
     pub short: usize,
 }
 

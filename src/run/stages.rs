@@ -21,7 +21,7 @@ use crate::run::stop::StopFlag;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// Its files were there, made from the same inputs.
+    /// The stage's files were there, made from the same inputs.
     Kept,
     /// There was nothing to do it with, and why.
     NotRun(String),
@@ -77,7 +77,7 @@ pub struct Stages {
     stop: StopFlag,
     path: PathBuf,
     force: bool,
-    /// That of this run.
+    /// The subject of this run.
     subject: String,
     remembered: Remembered,
     rows: Vec<Row>,

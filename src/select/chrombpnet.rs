@@ -36,7 +36,7 @@ pub struct ChrombpnetOptions {
     pub max_jitter: usize,
     /// Nonpeaks drawn divided by peaks.
     pub negative_sampling_ratio: f64,
-    /// Of the draw that decides the thresholds.
+    /// Seed of the draw that decides the thresholds.
     pub seed: u32,
 }
 

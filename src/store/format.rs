@@ -174,7 +174,7 @@ pub struct Header {
     pub version: u32,
     /// bytes
     pub file_length: u64,
-    /// Of the body, which with its tables is all that a pack holds.
+    /// Checksum of the body, which with its tables is all that a pack holds.
     pub checksum: u64,
     pub contig_count: u64,
     /// bp (genome) or entries (signal)

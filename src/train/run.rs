@@ -40,7 +40,7 @@ use crate::store::{GenomePack, Tracks};
 /// A training run, settled: where it writes, what it is, whether it is already done.
 pub struct TrainingRun {
     pub setup: Setup,
-    /// Its stem starts the name of every file.
+    /// The model; its stem starts the name of every file.
     pub kind: Kind,
     pub tree: OutputTree,
     pub console: Console,

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::variants::scores::Allele;
 
-    /// Of counts alone: logfc is what varies.
+    /// A background of counts alone: logfc is what varies.
     fn background(logfcs: &[f64]) -> Background {
         let mut background = Background::new(false);
         for logfc in logfcs {

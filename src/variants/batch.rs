@@ -30,7 +30,7 @@ pub struct ToScore {
 pub struct Windows<'a> {
     pub genome: &'a GenomePack,
     pub cut: Cut,
-    /// Of the shuffles.
+    /// Seed of the shuffles.
     pub seed: u64,
 }
 
@@ -84,7 +84,7 @@ impl Batch {
 /// What models say about the jobs of a batch.
 pub struct Predicted {
     alleles: Vec<[usize; 2]>,
-    /// Of the distinct windows, by model.
+    /// Predictions of the distinct windows, by model.
     models: Vec<StrandMeans>,
     outputlen: usize,
 }

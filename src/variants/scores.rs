@@ -31,7 +31,7 @@ pub enum Metric {
 
 use Metric as M;
 
-/// Those that every table has.
+/// Metrics that every table has.
 pub const PREDICTED: [Metric; 8] = [
     M::Allele1PredCounts,
     M::Allele2PredCounts,
@@ -43,7 +43,7 @@ pub const PREDICTED: [Metric; 8] = [
     M::AbsLogfcXJsd,
 ];
 
-/// Those that need the counts of peaks.
+/// Metrics that need the counts of peaks.
 pub const AGAINST_PEAKS: [Metric; 10] = [
     M::Allele1Quantile,
     M::Allele2Quantile,
@@ -57,7 +57,7 @@ pub const AGAINST_PEAKS: [Metric; 10] = [
     M::AbsLogfcXJsdXActiveAlleleQuantile,
 ];
 
-/// Those that have a mean over models, in the order of that table.
+/// Metrics that have a mean over models, in the order of that table.
 pub const AVERAGED: [Metric; 13] = [
     M::Logfc,
     M::AbsLogfc,

@@ -43,7 +43,7 @@ const BATCH: usize = 64;
 /// Rows uploaded at once for passes.
 const PORTION: usize = 64 * BATCH;
 
-/// Whether outputs may be kept, or the variable CBP_BIAS has them computed in each step: `step`, to compare the two.
+/// True when outputs may be kept; false when the variable CBP_BIAS has them computed in each step (`step`).
 pub fn wanted(variable: Option<&str>) -> Result<bool, Problem> {
     match variable {
         None => Ok(true),
@@ -332,7 +332,7 @@ impl BiasCache {
         std::iter::once(&self.arena).chain(fillers.map(|f| &f.arena))
     }
 
-    /// Of device memory; more of it before `fill` than after.
+    /// Bytes of device memory; more before `fill` than after.
     pub fn bytes(&self) -> usize {
         self.arenas().map(Arena::bytes).sum()
     }

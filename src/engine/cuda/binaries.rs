@@ -2,7 +2,7 @@
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
-/// Whether the kernels of this file are compiled for compute capability 9.0 alone.
+/// True when the kernels of this file are compiled for compute capability 9.0 alone.
 pub fn is_for_hopper(file: &str) -> bool {
     file.starts_with("hopper_")
 }

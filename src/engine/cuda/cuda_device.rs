@@ -172,7 +172,7 @@ impl CudaDevice {
             .map_err(|e| problem("cannot enter the CUDA context", e).into())
     }
 
-    /// Whether a range lies in one buffer. A wrong address would otherwise be an error of some later call.
+    /// Errors unless a range lies in one buffer. A wrong address would otherwise be an error of some later call.
     fn check(&self, at: Address, bytes: usize, what: &str) -> Result<()> {
         let inside = |b: &Buffer| {
             at.raw().checked_sub(b.address).is_some_and(|offset| offset + bytes as u64 <= b.bytes)

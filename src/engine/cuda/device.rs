@@ -56,14 +56,14 @@ pub struct TensorMap {
 /// Which rows follow each other in a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
-    /// Those of the flat tensor `[batch * length, channels]`.
+    /// Rows of the flat tensor `[batch * length, channels]`.
     Rows,
     /// Positions from `lower` to `length - 1 + upper` of an example, then of the next (im2col).
     Positions { lower: i32, upper: i32 },
 }
 
 impl TensorMap {
-    /// Of one in a kernel's arguments, whatever the device.
+    /// Bytes of one in a kernel's arguments, whatever the device.
     pub const BYTES: usize = 128;
 
     /// Panics when the copy engine could not take it.
@@ -203,7 +203,7 @@ pub trait Device {
     /// Takes memory from the device, which must have no work under way that uses it when it is given back.
     fn detach(&mut self, at: Address) -> Result<Detached>;
     fn location(&self) -> Location;
-    /// Of the whole device, whoever uses it.
+    /// Bytes of the whole device, whoever uses them.
     fn memory_bytes(&self) -> u64;
     /// Bytes that `alloc` may still find.
     fn free_bytes(&self) -> Result<u64>;
@@ -217,7 +217,7 @@ pub trait Device {
     fn run(&mut self, prepared: &Prepared) -> Result<()>;
     /// Waits for all work.
     fn sync(&mut self) -> Result<()>;
-    /// Of the kernels that fit this device, the fastest for the dilated layers.
+    /// The fastest kernels for the dilated layers that fit this device.
     fn core(&self) -> Core;
     /// One line for the log.
     fn describe(&self) -> String;

@@ -37,9 +37,9 @@ pub struct Options {
 /// What to check beyond divergence, bounds and alignment, and under which schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checks {
-    /// Of the order in which threads and blocks run.
+    /// Seed of the order in which threads and blocks run.
     pub seed: u64,
-    /// Of asynchronous copies.
+    /// When asynchronous copies arrive.
     pub delivery: Delivery,
     /// Report accesses that nothing orders.
     pub races: bool,

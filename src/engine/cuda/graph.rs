@@ -20,10 +20,10 @@ use crate::error::Problem;
 /// How a launch in a chain waits for the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// Its blocks are placed before that one has ended: Hopper, for which there is machine code in every build that
+    /// A launch's blocks are placed before the one in front has ended: Hopper, for which there is machine code in every build that
     /// waits, and drivers since CUDA 12.3.
     Programmatic,
-    /// It begins when that one has ended.
+    /// A launch begins when the one in front has ended.
     Full,
 }
 

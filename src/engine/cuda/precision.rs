@@ -32,7 +32,7 @@ impl Precision {
     /// What `--precision` offers; `f32-plain` is for tests.
     pub const OFFERED: [Precision; 5] =
         [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32, Precision::Int8];
-    /// Those that every operation has kernels for, forward and backward.
+    /// Precisions that every operation has kernels for, forward and backward.
     pub const ALL: [Precision; 5] =
         [Precision::Fp16, Precision::Bf16, Precision::Tf32, Precision::F32, Precision::Plain];
 
@@ -47,7 +47,7 @@ impl Precision {
         }
     }
 
-    /// Whether it does all that the engine does, and not predictions alone.
+    /// True when it does all that the engine does, and not predictions alone.
     pub fn is_whole(self) -> bool {
         self != Precision::Int8
     }
@@ -77,7 +77,7 @@ impl Precision {
         self.element().bytes()
     }
 
-    /// Whether the loss is scaled by a power of two that follows overflows.
+    /// True when the loss is scaled by a power of two that follows overflows.
     pub fn scales_loss(self) -> bool {
         self == Precision::Fp16
     }

@@ -23,7 +23,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of the parameter `name`, with shape `shape` in files.
+    /// The layout of the parameter `name`, with shape `shape` in files.
     fn of(name: &str, shape: &[usize], filters: usize) -> Self {
         let wide = [filters, padded_channels(filters)];
         let plain = |n: usize| [n, n];

@@ -21,7 +21,7 @@ use crate::model::{Architecture, Network, ParameterSet, Tensor};
 /// can stand for far more than the file's bytes.
 const MAX_WEIGHTS: u64 = 1 << 27;
 
-/// Those weights and Adam's two moments beside them.
+/// The largest file, bytes: those weights, and Adam's two moments beside them.
 const MAX_FILE: u64 = 3 << 29;
 
 /// HDF5 keeps attributes below 64 KiB unless they are of variable length.
@@ -91,7 +91,7 @@ impl From<hdf5_metno::Error> for Inside {
 /// The bytes of a model file.
 struct Image {
     bytes: Vec<u8>,
-    /// Its name, where it comes from an archive.
+    /// The member's name, where the model comes from an archive.
     member: Option<String>,
 }
 

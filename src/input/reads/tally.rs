@@ -34,7 +34,7 @@ pub struct Tally {
     /// Malformed records that were skipped.
     pub bad: Noted,
     pub unknown_contig: Noted,
-    /// Of those used: reach past the end of their contig.
+    /// Used records that reach past the end of their contig.
     pub past_end: Noted,
     /// Contigs of a BAM header with another length in the genome, on which no read lies.
     pub other_length: Noted,

@@ -1,6 +1,6 @@
 //! VCF and BCF through noodles. A record becomes one variant for each of its ALTs.
 //!
-//! Of the header only the contig names of a BCF are needed, so that of a VCF is skipped unread:
+//! Only the contig names of a BCF are needed of a header, so that of a VCF is skipped unread:
 //! odd headers are common, and nothing here depends on them. noodles reserves whatever lengths a
 //! record announces and stops the program on some damaged ones: records are cut out here, within
 //! limits and without their samples, and noodles, guarded, sees one at a time.

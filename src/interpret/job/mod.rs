@@ -26,7 +26,7 @@ use crate::run::prefix;
 
 /// Shuffled references per sequence. Source: official `interpret`.
 pub const REFERENCES: usize = 20;
-/// Of the shuffles, which are unseeded officially.
+/// Seed of the shuffles, which are unseeded officially.
 pub const SEED: u64 = 1234;
 
 /// Contribution scores of one model, or of the mean of several.

@@ -69,7 +69,7 @@ impl DataType {
         }
     }
 
-    /// Whether detection may find `shift`. Source: official shift detection.
+    /// True when detection may find `shift`. Source: official shift detection.
     pub fn accepts(self, shift: Shift) -> bool {
         let Shift { plus, minus } = shift;
         match self {

@@ -139,7 +139,7 @@ impl Scan {
         axes.draw(canvas, "shift, bp", "score (reference: 1)");
     }
 
-    /// Whether any accepted result has `shift` on this strand.
+    /// True when any accepted result has `shift` on this strand.
     fn may_be(&self, strand: Strand, shift: i32) -> bool {
         (-10..=10).any(|other| {
             self.data_type.accepts(match strand {

@@ -16,7 +16,7 @@ use crate::run::prefix::suffixed;
 pub struct Figures(Vec<(PathBuf, String, Shown)>);
 
 impl Figures {
-    /// Of complete files; nothing where there is no signal.
+    /// The pictures of complete files; none where there is no signal.
     pub fn of(completed: &Completed, groups: Groups) -> Self {
         let Some(scores) = completed.scores() else { return Self(Vec::new()) };
         let prefix = completed.prefix();

@@ -23,7 +23,7 @@ pub struct Region {
     pub chrom: String,
     /// 0-based
     pub center: i64,
-    /// Of files that do not say it (`predict` on one list of regions), all are peaks.
+    /// True of peaks, and of all regions of a file that does not say it (`predict` on one list).
     pub is_peak: bool,
     /// ln(1 + total observed counts)
     pub observed: f64,
@@ -31,7 +31,7 @@ pub struct Region {
     pub predicted: f32,
     /// Distance of the predicted to the observed profile; NaN without counts.
     pub jsd: f64,
-    /// Distance of the observed profile to itself in a random order; NaN likewise.
+    /// Distance of the observed profile to itself in a random order; NaN where that has no counts.
     pub shuffled_jsd: f64,
 }
 

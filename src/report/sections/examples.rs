@@ -63,7 +63,7 @@ pub fn body(context: &Context) -> Result<Markup> {
     })
 }
 
-/// Of a chrombpnet run: the predictions of its bias model.
+/// The predictions of a chrombpnet run's bias model.
 fn bias_of<'a>(context: &'a Context) -> Option<&'a Evaluated> {
     let is_main = context.folder.kind == Kind::Bias;
     context.evaluated.iter().find(|e| e.stem == "bias" && !is_main && e.path.exists())

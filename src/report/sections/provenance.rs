@@ -108,7 +108,7 @@ fn of_record(record: &RunRecord) -> Markup {
     }
 }
 
-/// Of the official tool only its arguments are there.
+/// The arguments of a run, which is all that the official tool records of it.
 fn of_arguments(context: &Context, stem: &str) -> Result<Markup> {
     let Some(Value::Object(args)) =
         tables::json(&context.folder.tree.logs(&format!("{stem}.args.json")))?

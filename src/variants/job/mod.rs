@@ -56,7 +56,7 @@ pub struct Job {
     pub shuffled_scores: Vec<PathBuf>,
     /// Only variants on this chromosome.
     pub chrom: Option<String>,
-    /// Of shuffles and samples.
+    /// Seed of shuffles and samples.
     pub seed: u32,
     /// Predict the forward strand only, instead of the mean of both.
     pub forward_only: bool,

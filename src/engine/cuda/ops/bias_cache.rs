@@ -18,7 +18,7 @@ pub struct Keep {
     pub starts: u32,
 }
 
-/// Mirror of `Place`: where a plan row's outputs lie, likewise.
+/// Mirror of `Place` in the kernels: where a plan row's outputs lie.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Place {
@@ -70,7 +70,7 @@ const WARPS: u32 = THREADS / 32;
 /// A pass over long windows, each of `starts` usual ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
-    /// Of the long windows.
+    /// The head over the long windows.
     pub head: Head,
     pub starts: usize,
 }

@@ -200,7 +200,7 @@ impl Layer {
         RowMap::new(self.batch, self.length_in, self.length_out())
     }
 
-    /// Of a kernel on the core that this precision runs on.
+    /// Launches a kernel on the core that this precision runs on.
     pub(super) fn launch(
         &self,
         kernel: &'static str,
@@ -293,7 +293,7 @@ pub fn wgrad_with(layer: &Layer, columns: usize, splits: usize, at: &Wgrad, labe
     layer.launch(kernel, columns, [tiles, splits], &args, label)
 }
 
-/// Of a ring of stages, 64 bytes of k deep (`kernels/core/tile.cuh`).
+/// Shared memory of a ring of stages, 64 bytes of k deep (`kernels/core/tile.cuh`).
 fn shared_bytes(columns: usize) -> usize {
     let stages = if columns == 128 { 3 } else { 4 };
     stages * 64 * (TILE_ROWS + columns)

@@ -391,7 +391,7 @@ impl Head {
         Launch::new(kernel, grid, [THREADS, 1, 1], size(shared), &args, label).with_floor(floor)
     }
 
-    /// Of a kernel in tiles of the last feature map's gradient.
+    /// Launches a kernel in tiles of the last feature map's gradient.
     pub(super) fn gradient_launch(
         &self,
         kernel: &'static str,
@@ -467,7 +467,7 @@ impl Head {
             .with_floor(self.weight_gradient_floor(element))
     }
 
-    /// Of the profile and the pooling, each way.
+    /// Operations of the profile and the pooling, each way.
     pub(super) fn flop(&self) -> f64 {
         let profile = 2 * self.outputlen * self.width + 2 * self.length;
         (self.batch * self.channels) as f64 * profile as f64

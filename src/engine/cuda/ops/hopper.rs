@@ -52,7 +52,7 @@ pub enum Core {
 }
 
 impl Core {
-    /// Of an H100 or H200.
+    /// The core of an H100 or H200.
     pub const H100: Self = Core::Hopper { clusters: CLUSTERS };
 
     /// The one for a GPU of this compute capability.
@@ -123,7 +123,7 @@ impl Core {
     }
 }
 
-/// Whether there are kernels for this layer.
+/// True when there are kernels for this layer.
 pub fn takes(layer: &Layer) -> bool {
     matches!(layer.precision, Precision::Fp16 | Precision::Bf16)
         && layer.channels.is_multiple_of(128)
@@ -249,7 +249,7 @@ pub fn wgrad(
     launch(layer, (Pass::Wgrad, columns), kernel, clusters, maps, &args, label)
 }
 
-/// Of x, the weights and y.
+/// Tensor maps of x, the weights and y.
 pub(super) fn forward_maps(
     layer: &Layer,
     x: Address,
@@ -264,7 +264,7 @@ pub(super) fn forward_maps(
     ]
 }
 
-/// Of `dz_out`, the weights, `g_out` and dz.
+/// Tensor maps of `dz_out`, the weights, `g_out` and dz.
 pub(super) fn dgrad_maps(
     layer: &Layer,
     columns: usize,

@@ -33,7 +33,7 @@ pub struct Quantized<At> {
 }
 
 impl Quantized<Slot> {
-    /// Of a feature map: u8 `[rows, depth]`, a scale a row.
+    /// Plans the bytes of a feature map: u8 `[rows, depth]`, a scale a row.
     pub fn plan_rows(rows: usize, channels: usize, what: &str, arena: &mut Arena) -> Self {
         Self {
             bytes: arena.plan::<u8>(format!("{what}, bytes"), rows * depth(channels)),
@@ -41,7 +41,7 @@ impl Quantized<Slot> {
         }
     }
 
-    /// Of a layer's kernel: s8 `[3, depth, depth]`, tap, out, in; scales `[3, channels]`.
+    /// Plans the bytes of a layer's kernel: s8 `[3, depth, depth]`, tap, out, in; scales `[3, channels]`.
     pub fn plan_weights(channels: usize, what: &str, arena: &mut Arena) -> Self {
         let depth = depth(channels);
         Self {

@@ -26,7 +26,7 @@ pub struct PartialSums {
 }
 
 impl PartialSums {
-    /// Of a layer's wgrad.
+    /// The partial sums of a layer's wgrad.
     pub fn of(layer: &Layer) -> Self {
         Self { splits: layer.splits(), len: layer.weights_len() }
     }

@@ -39,7 +39,7 @@ impl StepState {
     const NO_EXAMPLE: u32 = u32::MAX;
     const STOPPED_BY_LOSS: u32 = 1;
     const STOPPED_BY_GRADIENT: u32 = 2;
-    /// Of a dynamic loss scale; the first steps bring it down where it is too large.
+    /// Where a dynamic loss scale begins; the first steps bring it down where it is too large.
     const FIRST_SCALE: f32 = 32768.0;
 
     /// A run that has not begun. `dynamic_scale` is for fp16.

@@ -19,12 +19,12 @@ use crate::engine::cuda::fast_div::FastDiv;
 /// What a forward layer leaves for the backward pass beside its output, [batch, length, channels].
 #[derive(Clone, Copy, Debug)]
 pub enum Keep {
-    /// Of sequences: their pre-activations.
+    /// The pre-activations of sequences.
     PreActivations {
         /// out: f32
         z: Address,
     },
-    /// Of references: how their ReLUs changed against the sequences'.
+    /// How the ReLUs of references changed against the sequences'.
     Ratios {
         /// in: f32 [batch / per_sequence, length, channels], what the sequences left
         of: Address,
@@ -32,7 +32,7 @@ pub enum Keep {
         /// out: element type
         ratio: Address,
     },
-    /// Of sequences: where their ReLUs let through, as 1 and 0. The plain gradient.
+    /// Where the ReLUs of sequences let through, as 1 and 0: the plain gradient.
     Derivatives {
         /// out: element type
         ratio: Address,
