@@ -10,6 +10,7 @@ use crate::cli;
 use crate::cli::args::{CacheArgs, ConsoleArgs, DeviceArgs};
 use crate::interpret::Head;
 use crate::interpret::job::{Job, MethodName, REFERENCES, SEED};
+use crate::interpret::writers::Format;
 
 /// Contribution scores of regions (-r) or sequences (--fasta).
 ///
@@ -86,6 +87,11 @@ pub struct ContribsArgs {
     #[arg(long, conflicts_with = "fasta", help_heading = "Output")]
     pub output_prefix_stats: Option<PathBuf>,
 
+    /// Write the scores in these formats, too
+    #[arg(long, value_enum, num_args = 1.., overrides_with = "also", value_name = "FORMAT",
+          help_heading = "Output")]
+    pub also: Vec<Format>,
+
     /// Start over: replace what an earlier run left under this prefix
     #[arg(long, help_heading = "Output")]
     pub force: bool,
@@ -118,6 +124,7 @@ impl ContribsArgs {
             seed: self.seed,
             references: self.references,
             output_prefix: self.output_prefix,
+            also: self.also,
             stats: self.output_prefix_stats,
             force: self.force,
             tqdm: self.tqdm,

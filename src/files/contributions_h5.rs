@@ -8,18 +8,17 @@
 //! ```
 //!
 //! Plain HDF5 with gzip, so that readers need no plugin; official files are compressed with blosc,
-//! which this program cannot read. A sequence is a chunk: [`pack`] compresses it where and when it
-//! was computed, and [`write`] puts the finished chunks into the file without looking inside.
+//! which this program cannot read. A sequence is a chunk: [`pack`] compresses it on any thread, and
+//! [`ScoresFile`] takes the finished chunks without looking inside.
 //!
 //! Source: official `generate_shap_dict`.
 
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Result;
 use flate2::Compression;
-use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -46,64 +45,55 @@ const PROJECTED: &str = "projected_shap/seq";
 /// One sequence's compressed chunk of each dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunks {
+    pub raw: Vec<u8>,
     pub shap: Vec<u8>,
     pub projected: Vec<u8>,
 }
 
-/// The chunk of `raw/seq`.
-///
-/// Shapes: `codes` `[length]`, 0..=3 = ACGT, anything else an N.
-pub fn pack_raw(codes: &[u8]) -> Vec<u8> {
-    let length = codes.len();
-    let mut onehot = vec![0u8; 4 * length];
-    for (at, &code) in codes.iter().enumerate() {
-        if code < 4 {
-            onehot[usize::from(code) * length + at] = 1;
-        }
+/// Errors: a score that is no finite number in 16 bits. `hypothetical` is `[length, 4]`.
+pub fn check(hypothetical: &[f32]) -> Result<(), Problem> {
+    match hypothetical.iter().position(|&score| !f16::from_f32(score).is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(Problem::new(format!(
+            "the score of base {} is {}, which 16 bits cannot hold",
+            at / 4 + 1,
+            hypothetical[at]
+        ))),
     }
-    deflate(&onehot)
 }
 
-/// The chunks of `shap/seq` and `projected_shap/seq`.
+/// The chunks of a sequence.
 ///
-/// Shapes: `codes` `[length]`; `hypothetical` [length, 4].
-/// Errors: a score that is no finite number in 16 bits.
-pub fn pack(codes: &[u8], hypothetical: &[f32]) -> Result<Chunks, Problem> {
+/// Shapes: `codes` `[length]`, 0..=3 = ACGT, anything else an N; `hypothetical` `[length, 4]`.
+pub fn pack(codes: &[u8], hypothetical: &[f32]) -> Chunks {
     let length = codes.len();
+    let mut raw = vec![0u8; 4 * length];
     let mut shap = vec![f16::ZERO; 4 * length];
     let mut projected = vec![f16::ZERO; 4 * length];
     for (at, (&code, scores)) in codes.iter().zip(hypothetical.chunks_exact(4)).enumerate() {
         for (base, &score) in scores.iter().enumerate() {
-            let rounded = f16::from_f32(score);
-            if !rounded.is_finite() {
-                return Err(Problem::new(format!(
-                    "the score of base {} is {score}, which 16 bits cannot hold",
-                    at + 1
-                )));
-            }
-            shap[base * length + at] = rounded;
+            let (to, rounded) = (base * length + at, f16::from_f32(score));
+            shap[to] = rounded;
             if usize::from(code) == base {
-                projected[base * length + at] = rounded;
+                raw[to] = 1;
+                projected[to] = rounded;
             }
         }
     }
-    Ok(Chunks { shap: deflate(&shuffled(&shap)), projected: deflate(&shuffled(&projected)) })
+    let (shap, projected) = (deflate(&shuffled(&shap)), deflate(&shuffled(&projected)));
+    Chunks { raw: deflate(&raw), shap, projected }
 }
 
 /// The track of a sequence, as the official bigWigs show it: the sum over the four rows of its
-/// `projected_shap/seq` chunk, which is the score of the base that is there.
+/// `projected_shap/seq`, which is the score of the base that is there, rounded to 16 bits.
 ///
-/// Shapes: `out` `[length]`.
-pub fn track(projected: &[u8], out: &mut [f32]) -> Result<()> {
-    let mut bytes = Vec::with_capacity(8 * out.len());
-    ZlibDecoder::new(projected).read_to_end(&mut bytes)?;
-    anyhow::ensure!(bytes.len() == 8 * out.len(), "a chunk holds {} bytes", bytes.len());
-    let (low, high) = bytes.split_at(4 * out.len());
-    out.fill(0.0);
-    for (at, (&low, &high)) in low.iter().zip(high).enumerate() {
-        out[at % out.len()] += f16::from_le_bytes([low, high]).to_f32();
+/// Shapes: `codes` and `out` `[length]`, `hypothetical` `[length, 4]`.
+pub fn track(codes: &[u8], hypothetical: &[f32], out: &mut [f32]) {
+    for ((out, &code), scores) in out.iter_mut().zip(codes).zip(hypothetical.chunks_exact(4)) {
+        let there = scores.get(usize::from(code)).map_or(f16::ZERO, |&score| f16::from_f32(score));
+        // As a sum that begins at zero, which no -0 leaves.
+        *out = 0.0 + there.to_f32();
     }
-    Ok(())
 }
 
 fn deflate(bytes: &[u8]) -> Vec<u8> {
@@ -126,41 +116,55 @@ pub trait Rows {
     fn center(&self, row: usize) -> i64;
 }
 
-/// Writes a scores file of `n` sequences of `length` bases; the file appears when it is complete.
-///
-/// `chunks` gives the chunks of a row: `raw`, `shap`, `projected`. `bytes` is what they add up to:
-/// so much disk is reserved first, so that a disk that is too small is known before the long work.
-pub fn write(
-    path: &Path,
-    (n, length): (usize, usize),
-    rows: &impl Rows,
-    bytes: u64,
-    mut chunks: impl FnMut(usize) -> Result<[Vec<u8>; 3]>,
-) -> Result<()> {
-    let mut fill = || -> Result<()> {
-        let out = H5Out::create(path)?;
-        // The index and the coordinates take less than 400 bytes a row.
-        out.reserve(bytes + 400 * n as u64 + (1 << 20))?;
-        let shape = [n, 4, length];
-        let datasets = out.attempt(|file| {
-            Ok([
-                dataset::<i8>(file, RAW, &shape)?,
-                dataset::<f16>(file, SHAP, &shape)?,
-                dataset::<f16>(file, PROJECTED, &shape)?,
-            ])
-        })?;
-        for row in 0..n {
-            let chunks = chunks(row)?;
-            out.attempt(|_| {
-                let mut pairs = datasets.iter().zip(chunks);
-                pairs.try_for_each(|(dataset, chunk)| write_chunk(dataset, row, &chunk))
+/// A scores file that is being written; it appears when it is complete.
+pub struct ScoresFile {
+    // Closed before the file is.
+    datasets: [Dataset; 3],
+    out: H5Out,
+    path: PathBuf,
+    n: usize,
+}
+
+impl ScoresFile {
+    /// A file of `n` sequences of `length` bases. `bytes` is about what their chunks add up to: so much
+    /// disk is reserved, so that a disk that is too small is known before the long work.
+    pub fn create(path: &Path, (n, length): (usize, usize), bytes: u64) -> Result<Self> {
+        let create = || -> Result<Self> {
+            let out = H5Out::create(path)?;
+            // The index and the coordinates take less than 400 bytes a row.
+            out.reserve(bytes + 400 * n as u64 + (1 << 20))?;
+            let shape = [n, 4, length];
+            let datasets = out.attempt(|file| {
+                Ok([
+                    dataset::<i8>(file, RAW, &shape)?,
+                    dataset::<f16>(file, SHAP, &shape)?,
+                    dataset::<f16>(file, PROJECTED, &shape)?,
+                ])
             })?;
-        }
-        out.attempt(|file| write_coords(file, n, rows))?;
-        drop(datasets);
-        out.finish()
-    };
-    fill().map_err(|error| atomic::unwritable(path, error))
+            Ok(Self { datasets, out, path: path.to_path_buf(), n })
+        };
+        create().map_err(|error| atomic::unwritable(path, error))
+    }
+
+    /// Writes the chunks of row `row`; each row once.
+    pub fn write(&mut self, row: usize, chunks: &Chunks) -> Result<()> {
+        let Chunks { raw, shap, projected } = chunks;
+        let mut pairs = self.datasets.iter().zip([raw, shap, projected]);
+        self.out
+            .attempt(|_| pairs.try_for_each(|(dataset, chunk)| write_chunk(dataset, row, chunk)))
+            .map_err(|error| atomic::unwritable(&self.path, error))
+    }
+
+    /// Adds the coordinates, and gives the file its name.
+    pub fn finish(self, rows: &impl Rows) -> Result<()> {
+        let Self { datasets, out, path, n } = self;
+        let finish = || -> Result<()> {
+            out.attempt(|file| write_coords(file, n, rows))?;
+            drop(datasets);
+            out.finish()
+        };
+        finish().map_err(|error| atomic::unwritable(&path, error))
+    }
 }
 
 fn dataset<T: H5Type>(file: &File, name: &str, shape: &[usize; 3]) -> Result<Dataset> {
@@ -341,21 +345,22 @@ mod tests {
         (codes, scores)
     }
 
-    fn chunks(at: usize) -> Result<[Vec<u8>; 3]> {
-        let (codes, scores) = row(at);
-        let Chunks { shap, projected } = pack(&codes, &scores)?;
-        Ok([pack_raw(&codes), shap, projected])
+    fn write(path: &Path, n: usize) -> Result<()> {
+        let mut file = ScoresFile::create(path, (n, LENGTH), 1000 * n as u64)?;
+        for at in 0..n {
+            let (codes, scores) = row(at);
+            file.write(at, &pack(&codes, &scores))?;
+        }
+        file.finish(&Named)
     }
 
     fn write_rows(path: &Path, n: usize) {
-        write(path, (n, LENGTH), &Named, 1000 * n as u64, chunks).unwrap();
+        write(path, n).unwrap();
     }
 
     #[test]
     fn a_disk_that_fails_anywhere_is_an_error() {
-        let steps = crate::files::atomic::faults::every_step("x.h5", |path| {
-            write(path, (11, LENGTH), &Named, 11_000, chunks)
-        });
+        let steps = crate::files::atomic::faults::every_step("x.h5", |path| write(path, 11));
         assert!(steps > 10, "{steps}");
     }
 
@@ -372,12 +377,12 @@ mod tests {
             let (codes, scores) = row(at);
             assert_eq!(read.codes[i * LENGTH..][..LENGTH], codes);
             assert_eq!(read.hypothetical[i * LENGTH * 4..][..LENGTH * 4], scores);
-            let mut track_of_chunk = vec![9.0; LENGTH];
-            track(&chunks(at).unwrap()[2], &mut track_of_chunk).unwrap();
-            assert_eq!(read.projected[i * LENGTH..][..LENGTH], track_of_chunk);
+            let mut shown = vec![9.0; LENGTH];
+            track(&codes, &scores, &mut shown);
+            assert_eq!(read.projected[i * LENGTH..][..LENGTH], shown);
             for (at, &code) in codes.iter().enumerate() {
                 let wanted = if code < 4 { scores[at * 4 + usize::from(code)] } else { 0.0 };
-                assert_eq!(track_of_chunk[at], wanted);
+                assert_eq!(shown[at], wanted);
             }
         }
         assert!(reader.rows(9..12).is_err());
@@ -421,11 +426,10 @@ mod tests {
     fn nothing_is_left_of_a_file_that_fails() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.h5");
-        let failed = write(&path, (3, LENGTH), &Named, 0, |row| match row {
-            2 => Err(Problem::new("no such row").into()),
-            row => chunks(row),
-        });
-        assert!(failed.unwrap_err().to_string().contains("no such row"));
+        let mut begun = ScoresFile::create(&path, (3, LENGTH), 0).unwrap();
+        let (codes, scores) = row(0);
+        begun.write(0, &pack(&codes, &scores)).unwrap();
+        drop(begun);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         write_rows(&path, 0);
         assert_eq!(ContributionsReader::open(&path).unwrap().n, 0);
@@ -436,7 +440,7 @@ mod tests {
         for score in [f32::NAN, f32::INFINITY, 70_000.0] {
             let mut scores = vec![0.0; 8];
             scores[6] = score;
-            let problem = pack(&[0, 4], &scores).unwrap_err();
+            let problem = check(&scores).unwrap_err();
             assert!(problem.what().starts_with("the score of base 2 is"), "{problem}");
         }
     }

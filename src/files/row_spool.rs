@@ -49,8 +49,6 @@ pub struct RowSpool {
     notes: Vec<Box<[u8]>>,
     /// First byte after the last record.
     end: u64,
-    /// Bytes of each part, over all records.
-    part_bytes: Vec<u64>,
     synced: Instant,
     /// The folder knows the file, whatever happens to the power.
     folder_synced: bool,
@@ -93,7 +91,6 @@ impl RowSpool {
                 starts: Vec::new(),
                 notes: Vec::new(),
                 end: HEADER,
-                part_bytes: vec![0; parts],
                 synced: Instant::now(),
                 folder_synced: false,
             };
@@ -131,7 +128,6 @@ impl RowSpool {
             self.starts.push(self.end);
             self.notes.push(note(&record, self.parts));
             self.end += size;
-            count(&mut self.part_bytes, lengths(&record, self.parts));
         }
         self.file.set_len(self.end)?;
         Ok(())
@@ -146,11 +142,6 @@ impl RowSpool {
         self.starts.is_empty()
     }
 
-    /// Bytes of one part, over all rows.
-    pub fn part_bytes(&self, part: usize) -> u64 {
-        self.part_bytes[part]
-    }
-
     /// Last parts of the rows, in order.
     pub fn notes(&self) -> impl Iterator<Item = &[u8]> {
         self.notes.iter().map(|note| &**note)
@@ -159,12 +150,6 @@ impl RowSpool {
     /// Forgets rows from `rows` on.
     pub fn truncate(&mut self, rows: usize) -> Result<()> {
         if let Some(&end) = self.starts.get(rows) {
-            for row in rows..self.len() {
-                let parts = self.read(row)?;
-                for (bytes, part) in self.part_bytes.iter_mut().zip(parts) {
-                    *bytes -= part.len() as u64;
-                }
-            }
             self.file.set_len(end).map_err(|e| atomic::unwritable(&self.path, e.into()))?;
             self.starts.truncate(rows);
             self.notes.truncate(rows);
@@ -197,7 +182,6 @@ impl RowSpool {
         self.starts.push(self.end);
         self.notes.push(note(&record, self.parts));
         self.end += record.len() as u64;
-        count(&mut self.part_bytes, lengths(&record, self.parts));
         match self.synced.elapsed() > SYNC_EVERY {
             true => self.sync(),
             false => Ok(()),
@@ -306,10 +290,6 @@ fn note(record: &[u8], parts: usize) -> Box<[u8]> {
     record[record.len() - length..].into()
 }
 
-fn count(bytes: &mut [u64], lengths: impl Iterator<Item = usize>) {
-    bytes.iter_mut().zip(lengths).for_each(|(bytes, length)| *bytes += length as u64);
-}
-
 /// Lengths of the parts, from the beginning of a record.
 fn lengths(record: &[u8], parts: usize) -> impl Iterator<Item = usize> {
     let (lengths, _) = record[..parts * 4].as_chunks::<4>();
@@ -393,8 +373,6 @@ mod tests {
         let spool = filled(&path, 2..3);
         assert_eq!(spool.notes().count(), 3);
         assert_eq!(spool.notes().last().unwrap(), row(2)[1]);
-        let bytes: usize = (0..3).map(|i| row(i)[0].len()).sum();
-        assert_eq!([spool.part_bytes(0), spool.part_bytes(1)], [bytes as u64, 3 * 40]);
         spool.remove().unwrap();
         assert!(!path.exists());
     }

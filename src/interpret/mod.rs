@@ -9,6 +9,7 @@ pub mod ism;
 pub mod job;
 pub mod reference_file;
 pub mod stream;
+pub mod writers;
 
 pub use explainer::{Explainer, Method, References, Scores, SumCheck};
 pub use head::Head;

@@ -13,7 +13,7 @@ use super::{Scores, SumCheck};
 use crate::console::Progress;
 use crate::engine::Heads;
 use crate::error::Problem;
-use crate::files::contributions_h5::{self, Chunks};
+use crate::files::contributions_h5;
 use crate::files::row_spool::RowSpool;
 use crate::threads;
 
@@ -33,10 +33,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Parts of a spool's record: raw, then shap and projected of each head, then the note of the sum
-    /// check.
+    /// Parts of a spool's record: base codes, scores of each head (f32 `[length, 4]`, little-endian), and
+    /// the note of the sum check.
     pub fn parts(&self) -> usize {
-        2 + 2 * (usize::from(self.heads.counts) + usize::from(self.heads.profile))
+        2 + (usize::from(self.heads.counts) + usize::from(self.heads.profile))
     }
 }
 
@@ -126,15 +126,13 @@ fn write(groups: Receiver<Group>, length: usize, spool: &mut RowSpool) -> Result
             .par_chunks_exact(length)
             .enumerate()
             .map(|(row, codes)| {
-                let mut parts = vec![contributions_h5::pack_raw(codes)];
+                let mut parts = vec![codes.to_vec()];
                 for (head, scores) in scores.heads() {
                     let scores = &scores[row * length * 4..][..length * 4];
-                    let Chunks { shap, projected } = contributions_h5::pack(codes, scores)
-                        .map_err(|problem| {
-                            problem
-                                .within(format!("{head} scores of row {}", group.first + row + 1))
-                        })?;
-                    parts.extend([shap, projected]);
+                    contributions_h5::check(scores).map_err(|problem| {
+                        problem.within(format!("{head} scores of row {}", group.first + row + 1))
+                    })?;
+                    parts.push(scores.iter().flat_map(|score| score.to_le_bytes()).collect());
                 }
                 parts.push(SumCheck::note(scores.sum_errors.get(row).copied().flatten()));
                 Ok(parts)

@@ -56,6 +56,7 @@ pub fn run(subject: &Subject, afresh: bool) -> Result<Outcome> {
         seed: job::SEED,
         references: None,
         output_prefix: prefix(subject),
+        also: Vec::new(),
         stats: None,
         force: afresh,
         tqdm: 1,

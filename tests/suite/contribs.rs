@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -150,6 +151,64 @@ fn every_file_says_the_same() {
     let left: Vec<String> =
         tree(fixture.folder.path()).into_iter().filter(|n| n.contains("partial")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn numpy_archives_hold_the_scores_unrounded() {
+    let fixture = fixture();
+    fixture.succeed(&strs(&arguments("x", &["--also", "npz"])));
+    let codes = explained_codes(&fixture);
+    let n = EXPLAINED.len();
+    for head in ["counts", "profile"] {
+        let h5 = scores(&fixture.path(&format!("x.{head}_scores.h5")));
+        let sequences = array(&fixture.path(&format!("x.{head}_scores.ohe.npz")), "|i1", n);
+        let exact = array(&fixture.path(&format!("x.{head}_scores.npz")), "<f4", n);
+        assert_eq!((sequences.len(), exact.len()), (n * 4 * INPUTLEN, 4 * n * 4 * INPUTLEN));
+        let mut rounded = 0;
+        for row in 0..n {
+            for base in 0..4 {
+                for at in 0..INPUTLEN {
+                    let (there, here) = ((row * 4 + base) * INPUTLEN + at, row * INPUTLEN + at);
+                    assert_eq!(sequences[there], u8::from(usize::from(codes[here]) == base));
+                    let bytes = exact[4 * there..][..4].try_into().unwrap();
+                    let score = f32::from_le_bytes(bytes);
+                    assert_eq!(
+                        half::f16::from_f32(score).to_f32(),
+                        h5.hypothetical[here * 4 + base]
+                    );
+                    rounded += usize::from(score != h5.hypothetical[here * 4 + base]);
+                }
+            }
+        }
+        assert!(rounded > n * INPUTLEN, "{head}: {rounded} scores are more than 16 bits");
+    }
+    // A complete run that is asked for them afterwards is not done; they are made again when forced.
+    fixture.succeed(&strs(&arguments("y", &[])));
+    assert!(!fixture.path("y.counts_scores.npz").exists());
+    fixture.succeed(&strs(&arguments("y", &["--also", "npz"])));
+    for name in ["counts_scores.npz", "profile_scores.ohe.npz"] {
+        let [x, y] =
+            ["x", "y"].map(|run| fs::read(fixture.path(&format!("{run}.{name}"))).unwrap());
+        assert!(x == y, "{name}");
+    }
+    let said = stderr(&fixture.succeed(&strs(&arguments("y", &["--also", "npz"]))));
+    assert!(said.contains("is complete already"), "{said}");
+}
+
+/// The bytes of `arr_0` in an archive, which is `[n, 4, INPUTLEN]` of `kind`.
+fn array(path: &Path, kind: &str, n: usize) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
+    assert_eq!(archive.len(), 1);
+    let mut bytes = Vec::new();
+    archive.by_name("arr_0.npy").unwrap().read_to_end(&mut bytes).unwrap();
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
+    let length = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert!(length.is_multiple_of(64) && bytes[length - 1] == b'\n');
+    let head = String::from_utf8(bytes[10..length].to_vec()).unwrap();
+    let wanted =
+        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({n}, 4, {INPUTLEN}), }}");
+    assert_eq!(head.trim_end(), wanted);
+    bytes.split_off(length)
 }
 
 /// The official bigWig helper on these rows: in order of contig and start, each from where the one

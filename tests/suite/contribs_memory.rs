@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use cbp_fast::console::Console;
 use cbp_fast::engine::Heads;
-use cbp_fast::files::contributions_h5::{self, Rows};
-use cbp_fast::files::region_track::{RegionTrack, Span, TrackLayout};
+use cbp_fast::files::contributions_h5::Rows;
+use cbp_fast::files::region_track::{Span, TrackLayout};
 use cbp_fast::files::row_spool::RowSpool;
 use cbp_fast::interpret::Scores;
 use cbp_fast::interpret::stream::{self, Outcome, Plan};
+use cbp_fast::interpret::writers::{BigWig, Format, H5, Row, ScoreWriter};
 
 const LENGTH: usize = 2114;
 /// bp between regions: they overlap, as peaks do.
@@ -36,7 +37,7 @@ fn peak() -> f64 {
     line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Both heads of `n` regions through spool, h5 and bigWig, with scores that cost nothing.
+/// Both heads of `n` regions through spool, h5, bigWig and npz, with scores that cost nothing.
 fn files_of(folder: &Path, n: usize) {
     let path = |name: &str| folder.join(name);
     let plan = Plan { n, length: LENGTH, heads: Heads::BOTH, group: 16 };
@@ -63,21 +64,21 @@ fn files_of(folder: &Path, n: usize) {
         (0..n).map(|row| Span { contig: 0, start: (row * STEP) as u32 }).collect();
     let layout = Arc::new(TrackLayout::new(contigs, &spans, LENGTH).unwrap());
     drop(spans);
-    for (name, parts) in [("counts", [0, 1, 2]), ("profile", [0, 3, 4])] {
-        let bytes = parts.iter().map(|&p| spool.part_bytes(p)).sum();
-        let h5 = path(&format!("{name}.h5"));
-        contributions_h5::write(&h5, (n, LENGTH), &Named, bytes, |row| {
-            let mut all = spool.read(row)?;
-            Ok(parts.map(|part| std::mem::take(&mut all[part])))
-        })
-        .unwrap();
-        let mut track = RegionTrack::create(&path(&format!("{name}.bw")), &layout, false).unwrap();
-        let mut values = vec![0.0; LENGTH];
-        for row in 0..n {
-            contributions_h5::track(&spool.read(row).unwrap()[parts[2]], &mut values).unwrap();
-            track.push(&values).unwrap();
+    for (head, name) in ["counts", "profile"].into_iter().enumerate() {
+        let h5 = path(&format!("{name}_scores.h5"));
+        let stem = h5.with_extension("");
+        let mut writers: Vec<Box<dyn ScoreWriter>> = vec![
+            Box::new(H5::create(&h5, (n, LENGTH), &Named, &[]).unwrap()),
+            Box::new(BigWig::create(&h5.with_extension("bw"), &layout, LENGTH, None).unwrap()),
+            Format::Npz.create(&stem, (n, LENGTH)).unwrap(),
+        ];
+        for index in 0..n {
+            let parts = spool.read(index).unwrap();
+            let scores: Vec<f32> = bytemuck::pod_collect_to_vec(&parts[1 + head]);
+            let row = Row { index, codes: &parts[0], scores: &scores };
+            writers.iter_mut().for_each(|writer| writer.rows(&[row]).unwrap());
         }
-        track.finish().unwrap();
+        writers.into_iter().for_each(|writer| writer.finish().unwrap());
     }
     spool.remove().unwrap();
 }

@@ -16,6 +16,7 @@ use self::outputs::Outputs;
 use self::run::ScoreRun;
 use self::work::Work;
 use super::reference_file::ReferenceFile;
+use super::writers::Format;
 use super::{Head, Method, References};
 use crate::console::Console;
 use crate::engine::{Chosen, Device, Heads};
@@ -51,6 +52,8 @@ pub struct Job {
     /// References of a file, instead of shuffles.
     pub references: Option<PathBuf>,
     pub output_prefix: PathBuf,
+    /// Formats beside the h5 and the bigWig.
+    pub also: Vec<Format>,
     /// File for the quantiles of the bigWigs' values.
     pub stats: Option<PathBuf>,
     /// Start over.

@@ -10,13 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::Job;
 use super::work::Work;
-use crate::console::{Console, Progress};
+use crate::console::Console;
 use crate::engine::Heads;
 use crate::error::Problem;
-use crate::files::region_track::{RegionTrack, TrackLayout};
 use crate::files::row_spool::RowSpool;
-use crate::files::{atomic, contributions_h5, params_tsv};
+use crate::files::{atomic, params_tsv};
 use crate::interpret::head_names;
+use crate::interpret::writers::{BigWig, H5, Row, ScoreWriter};
 
 /// Names under one prefix.
 pub struct Outputs {
@@ -69,6 +69,7 @@ impl Outputs {
         }
         files.extend(self.tracks(job));
         files.extend(self.scores());
+        files.extend(self.extras(job));
         files
     }
 
@@ -95,21 +96,48 @@ impl Outputs {
         head_names(self.heads).into_iter().filter_map(|head| self.stats(job, head)).collect()
     }
 
+    /// Files of further formats, of every head.
+    pub fn extras(&self, job: &Job) -> Vec<PathBuf> {
+        let of = |path: PathBuf| {
+            let stem = path.with_extension("");
+            job.also.iter().flat_map(move |format| format.files(&stem)).collect::<Vec<_>>()
+        };
+        self.scores().flat_map(of).collect()
+    }
+
     /// Makes every file from the rows of a finished run.
     pub fn write(&self, job: &Job, finished: &Finished) -> Result<()> {
         let work = finished.work;
+        let shape = (work.len(), work.inputlen);
         let track = work.track()?.map(|(order, layout)| (order, Arc::new(layout)));
-        let heads = head_names(self.heads).into_iter().zip(self.scores());
-        for (index, (head, path)) in heads.enumerate() {
-            // Parts of a row: raw, then shap and projected of each head.
-            let parts = [0, 1 + 2 * index, 2 + 2 * index];
-            finished.write_h5(&path, head, parts)?;
-            if let Some((order, layout)) = &track {
-                let stats = self.stats(job, head);
-                let path = path.with_extension("bw");
-                finished.write_bigwig(&path, head, parts[2], order, layout, stats.as_deref())?;
+        // The head of each, and who takes its rows: as they are listed, and by coordinate.
+        let mut listed: Vec<(usize, Box<dyn ScoreWriter + '_>)> = Vec::new();
+        let mut by_place: Vec<(usize, Box<dyn ScoreWriter + '_>)> = Vec::new();
+        let sample = finished.sample()?;
+        for (index, (head, path)) in
+            head_names(self.heads).into_iter().zip(self.scores()).enumerate()
+        {
+            let sample: Vec<Row> = sample.iter().map(|row| row.of_head(index)).collect();
+            listed.push((index, Box::new(H5::create(&path, shape, work, &sample)?)));
+            for format in &job.also {
+                listed.push((index, format.create(&path.with_extension(""), shape)?));
+            }
+            if let Some((_, layout)) = &track {
+                let (path, stats) = (path.with_extension("bw"), self.stats(job, head));
+                let track = BigWig::create(&path, layout, work.inputlen, stats)?;
+                by_place.push((index, Box::new(track)));
             }
         }
+        let order: Vec<u32> = track.map(|(order, _)| order).unwrap_or_default();
+        if order.is_sorted() {
+            listed.append(&mut by_place);
+        }
+        finished.pass("write scores", (0..work.len()).collect(), listed)?;
+        finished.pass(
+            "write bigWigs",
+            order.iter().map(|&row| row as usize).collect(),
+            by_place,
+        )?;
         if !work.regions.is_empty() {
             params_tsv::write_filtered_bed(&self.path(".interpreted_regions.bed"), &work.regions)?;
         }
@@ -140,6 +168,8 @@ impl Outputs {
             list => list.iter().map(path).collect(),
         };
         let heads: Vec<&str> = job.heads.iter().map(|h| h.name()).collect();
+        let also: Vec<PathBuf> = self.extras(job);
+        let also: Vec<Value> = also.iter().map(path).collect();
         let debug_chr = Some(&job.chroms).filter(|names| !names.is_empty());
         let all: Map<String, Value> = [
             ("cmd", json!("contribs_bw")),
@@ -157,6 +187,7 @@ impl Outputs {
             ("references", maybe(&job.references)),
             ("n_references", json!(job.n_references)),
             ("seed", json!(job.seed)),
+            ("also", json!(also)),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_string(), value))
@@ -178,49 +209,57 @@ pub struct Finished<'a> {
     pub stop: &'a dyn Fn() -> bool,
 }
 
+/// Rows that are on their way at once.
+const AT_ONCE: usize = 64;
+/// Rows that tell how much disk the files need.
+const SAMPLED: usize = 32;
+
+/// A row as it came out of the spool.
+struct SpooledRow {
+    index: usize,
+    codes: Vec<u8>,
+    /// `[length, 4]` of each head.
+    scores: Vec<Vec<f32>>,
+}
+
+impl SpooledRow {
+    fn of_head(&self, head: usize) -> Row<'_> {
+        Row { index: self.index, codes: &self.codes, scores: &self.scores[head] }
+    }
+}
+
 impl Finished<'_> {
-    fn write_h5(&self, path: &Path, head: &str, parts: [usize; 3]) -> Result<()> {
-        let shape = (self.work.len(), self.work.inputlen);
-        let bytes = parts.iter().map(|&part| self.spool.part_bytes(part)).sum();
-        let mut progress = self.progress(&format!("write {head} h5"));
-        contributions_h5::write(path, shape, self.work, bytes, |row| {
-            let mut all = self.row(row, &mut progress)?;
-            Ok(parts.map(|part| std::mem::take(&mut all[part])))
-        })?;
-        progress.finish();
-        Ok(())
+    /// Some rows, from all over the list.
+    fn sample(&self) -> Result<Vec<SpooledRow>> {
+        let n = self.work.len();
+        (0..n).step_by(n.div_ceil(SAMPLED).max(1)).map(|row| self.row(row)).collect()
     }
 
-    /// Scores of the bases that are there, from the rows in coordinate order.
-    fn write_bigwig(
+    /// Hands the rows, in this order, to all writers, each with the head that it takes.
+    fn pass(
         &self,
-        path: &Path,
-        head: &str,
-        projected: usize,
-        order: &[u32],
-        layout: &Arc<TrackLayout>,
-        stats: Option<&Path>,
+        what: &str,
+        order: Vec<usize>,
+        mut writers: Vec<(usize, Box<dyn ScoreWriter + '_>)>,
     ) -> Result<()> {
-        let mut track = RegionTrack::create(path, layout, stats.is_some())?;
-        let mut progress = self.progress(&format!("write {head} bigWig"));
-        let mut values = vec![0.0; self.work.inputlen];
-        for &row in order {
-            let parts = self.row(row as usize, &mut progress)?;
-            contributions_h5::track(&parts[projected], &mut values)?;
-            track.push(&values)?;
+        if writers.is_empty() {
+            return Ok(());
+        }
+        let mut progress = self.console.progress(what, order.len() as u64).unit("regions");
+        for rows in order.chunks(AT_ONCE) {
+            let rows: Vec<SpooledRow> =
+                rows.iter().map(|&row| self.row(row)).collect::<Result<_>>()?;
+            for (head, writer) in &mut writers {
+                let of_head: Vec<Row> = rows.iter().map(|row| row.of_head(*head)).collect();
+                writer.rows(&of_head)?;
+            }
+            progress.advance(rows.len() as u64, "");
         }
         progress.finish();
-        if let (Some(quantiles), Some(path)) = (track.finish()?, stats) {
-            quantiles.write(path)?;
-        }
-        Ok(())
+        writers.into_iter().try_for_each(|(_, writer)| writer.finish())
     }
 
-    fn progress(&self, what: &str) -> Progress {
-        self.console.progress(what, self.work.len() as u64).unit("regions")
-    }
-
-    fn row(&self, row: usize, progress: &mut Progress) -> Result<Vec<Vec<u8>>> {
+    fn row(&self, index: usize) -> Result<SpooledRow> {
         if (self.stop)() {
             return Err(Problem::new(
                 "interrupted while the files were written; all scores are saved",
@@ -228,7 +267,19 @@ impl Finished<'_> {
             .fix("run the same command again to go on")
             .into());
         }
-        progress.advance(1, "");
-        self.spool.read(row)
+        let mut parts = self.spool.read(index)?.into_iter();
+        let codes = parts.next().unwrap_or_default();
+        let numbers = |part: Vec<u8>| -> Vec<f32> {
+            let (words, _) = part.as_chunks::<4>();
+            words.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        };
+        let scores: Vec<Vec<f32>> = parts.map(numbers).collect();
+        let is_whole = |scores: &Vec<f32>| scores.len() == 4 * self.work.inputlen;
+        let heads = scores.len().saturating_sub(1);
+        anyhow::ensure!(
+            codes.len() == self.work.inputlen && scores[..heads].iter().all(is_whole),
+            "row {index} of the spool is not of this run"
+        );
+        Ok(SpooledRow { index, codes, scores })
     }
 }

@@ -55,7 +55,7 @@ impl ScoreRun {
             path: &record,
             record: &record,
             partial: &partial,
-            results: outputs.scores().collect(),
+            results: outputs.scores().chain(outputs.extras(job)).collect(),
             folder: folder_of(&job.output_prefix),
             foreign: "there are scores of another run already",
         })?;
@@ -150,11 +150,12 @@ impl ScoreRun {
             "regions_per_s": rate, "engine": describe,
             "sum_check": {"regions": sums.rows, "worst": sums.worst}});
         let left = self.outputs.scores().chain(self.outputs.tracks(job));
+        let left = left.chain(self.outputs.extras(job));
         let left = left.chain(self.outputs.regions(job)).chain(self.outputs.all_stats(job));
         self.record.complete(left, outcome, &self.outputs.record())?;
         spool.remove()?;
-        let written: Vec<String> =
-            self.outputs.scores().map(|path| path.display().to_string()).collect();
+        let written = self.outputs.scores().chain(self.outputs.extras(job));
+        let written: Vec<String> = written.map(|path| path.display().to_string()).collect();
         console.info(format!("wrote {}", written.join(", ")));
         Ok(())
     }

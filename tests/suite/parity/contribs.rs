@@ -133,8 +133,7 @@ fn the_bigwig_of_given_scores_is_the_official_one() {
             .chunks(4)
             .map(|c| c.iter().position(|&bit| bit == 1).unwrap_or(4) as u8)
             .collect();
-        let chunks = contributions_h5::pack(&codes, scores).unwrap();
-        contributions_h5::track(&chunks.projected, &mut values).unwrap();
+        contributions_h5::track(&codes, scores, &mut values);
         writer.push(&values).unwrap();
     }
     writer.finish().unwrap();
