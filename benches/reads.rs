@@ -23,6 +23,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use cbp_fast::input::assembly::Contig;
 use cbp_fast::input::bigwig::BigWig;
 use cbp_fast::input::reads::{Contigs, ReadEnd, Strand};
 use cbp_fast::pack::cut_sites::{BUDGET, Counter};
@@ -172,7 +173,7 @@ fn check(pack: &Path, track: &Path, copies: u64) -> Result<u64> {
     let pack = SignalPack::open(pack)?;
     let mut track = BigWig::open(track)?;
     let mut sum = 0.0;
-    for (name, length) in track.contigs().to_vec() {
+    for Contig { name, length } in track.contigs().to_vec() {
         let contig = pack.contig_id(&name).with_context(|| format!("{name} is not packed"))?;
         let mut wanted = vec![0.0; length as usize];
         track.intervals(&name, |start, end, value| {

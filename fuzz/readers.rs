@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::Result;
 use cbp_fast::files::{keras_h5, row_spool::RowSpool, train_state};
 use cbp_fast::footprint::motifs;
+use cbp_fast::input::assembly::Contig;
 use cbp_fast::input::reads::{self, Barcodes, Contigs, Format, Options, Sources};
 use cbp_fast::input::variants::{self, Schema};
 use cbp_fast::input::{
@@ -125,7 +126,7 @@ fn bigwig(path: &Path) -> Result<()> {
     let mut bigwig = BigWig::open(path)?;
     bigwig.total();
     let contigs = bigwig.contigs().to_vec();
-    for (name, length) in contigs.iter().take(20) {
+    for Contig { name, length } in contigs.iter().take(20) {
         let end = u32::try_from(*length).unwrap_or(u32::MAX);
         for start in [0, end / 2, end.saturating_sub(STRETCH)] {
             let stop = start.saturating_add(STRETCH).min(end);

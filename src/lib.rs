@@ -30,7 +30,7 @@
 //!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
 //!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
-//!         sequence what is in no pack: shuffled references
+//!         sequence the letters and strands of codes; what is in no pack: shuffled references
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right

@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn revcomp(codes: &[u8]) -> Vec<u8> {
-        codes.iter().rev().map(|&c| if c < 4 { 3 - c } else { 4 }).collect()
+        crate::sequence::reverse_complement(codes).collect()
     }
 
     #[test]

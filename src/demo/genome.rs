@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::biology::{Effect, MOTIFS, Motif};
+use crate::sequence;
 
 /// chr1..chr8.
 pub const CONTIGS: usize = 8;
@@ -29,7 +30,7 @@ pub struct DemoContig {
 impl DemoContig {
     /// The sequence as letters, masked ranges in lower case.
     pub fn letters(&self) -> Vec<u8> {
-        let mut letters: Vec<u8> = self.codes.iter().map(|&c| b"ACGTN"[c as usize]).collect();
+        let mut letters = sequence::letters(&self.codes).into_bytes();
         for range in &self.masked {
             letters[range.clone()].make_ascii_lowercase();
         }

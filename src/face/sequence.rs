@@ -6,9 +6,7 @@ use std::str::FromStr;
 
 use super::error::{Error, Result};
 use crate::error::Problem;
-
-/// The letter of each code.
-const LETTERS: &[u8; 5] = b"ACGTN";
+use crate::sequence;
 
 /// A DNA sequence of any length, a code a base.
 ///
@@ -75,7 +73,7 @@ impl Sequence {
 
     /// The other strand, read in its own direction.
     pub fn reverse_complement(&self) -> Self {
-        Self(self.0.iter().rev().map(|&code| if code < 4 { 3 - code } else { 4 }).collect())
+        Self(sequence::reverse_complement(&self.0).collect())
     }
 
     /// A part of the sequence. Panics where slices panic: beyond the end.
@@ -112,7 +110,7 @@ impl FromStr for Sequence {
 
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|&code| write!(f, "{}", char::from(LETTERS[usize::from(code)])))
+        f.write_str(&sequence::letters(&self.0))
     }
 }
 

@@ -6,15 +6,16 @@ use super::error::Result;
 use crate::error::Problem;
 use crate::files::atomic::{self, Pending};
 use crate::files::bigwig_stream::BigWigStream;
+use crate::input::assembly::Assembly;
 
 /// Writes a bigWig, stretch by stretch along the genome. The file appears when it is complete; dropped before
 /// [`finish`](Self::finish), it leaves nothing behind.
 pub struct Track {
     pending: Pending,
     stream: BigWigStream,
-    contigs: Vec<(String, u64)>,
+    contigs: Assembly,
     /// Contig and base that come next at the earliest.
-    next: (usize, u64),
+    next: (u32, u64),
 }
 
 impl Track {
@@ -26,11 +27,7 @@ impl Track {
         contigs: impl IntoIterator<Item = (&'a str, u64)>,
     ) -> Result<Self> {
         let path = path.as_ref();
-        let contigs: Vec<(String, u64)> = contigs
-            .into_iter()
-            .filter(|(_, length)| *length > 0)
-            .map(|(name, length)| (name.to_string(), length))
-            .collect();
+        let contigs: Assembly = contigs.into_iter().filter(|(_, length)| *length > 0).collect();
         if contigs.is_empty() {
             return Err(Problem::new("a bigWig needs a contig").at(path.display()).into());
         }
@@ -45,10 +42,11 @@ impl Track {
     /// Errors: an unknown contig, values beyond its end or out of order, a value that is not finite, what the disk says.
     pub fn write(&mut self, contig: &str, start: u64, values: &[f32]) -> Result<()> {
         let wrong = |what: String| Problem::new(what).at(format!("{contig}:{start}"));
-        let Some(id) = self.contigs.iter().position(|(name, _)| name == contig) else {
+        let Some(id) = self.contigs.id(contig) else {
             return Err(wrong("the bigWig has no such contig".into()).into());
         };
-        let (length, end) = (self.contigs[id].1, start.saturating_add(values.len() as u64));
+        let (length, end) =
+            (self.contigs[id as usize].length, start.saturating_add(values.len() as u64));
         if end > length {
             return Err(
                 wrong(format!("values reach to {end}, beyond the contig's {length} bp")).into()
@@ -63,7 +61,7 @@ impl Track {
             return Err(wrong(format!("{value} cannot be written to a bigWig")).into());
         }
         self.next = (id, end);
-        Ok(self.stream.push(id as u32, start as u32, values)?)
+        Ok(self.stream.push(id, start as u32, values)?)
     }
 
     /// Writes what is left and gives the file its name.

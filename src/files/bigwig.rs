@@ -11,8 +11,8 @@ use anyhow::Result;
 use super::atomic::{self, Pending};
 use super::bigwig_stream::{BigWigStream, Run};
 use crate::error::Problem;
+use crate::input::assembly::{Assembly, Contig};
 use crate::store::SignalPack;
-use crate::store::genome::Contig;
 
 /// Writes `dense[i]`, one value a base, as the track of `contigs[i]`.
 ///
@@ -23,7 +23,7 @@ use crate::store::genome::Contig;
 /// contig of 2^32 bp or more, anything the disk says.
 pub fn write(path: &Path, contigs: &[(String, u64)], dense: &[Vec<f32>]) -> Result<()> {
     check(path, contigs, dense)?;
-    stream(path, contigs, |out| {
+    stream(path, &contigs.iter().cloned().collect(), |out| {
         for (track, id) in dense.iter().zip(0..) {
             let mut runs = Runs::new(track).peekable();
             if runs.peek().is_none() {
@@ -43,9 +43,8 @@ pub fn write(path: &Path, contigs: &[(String, u64)], dense: &[Vec<f32>]) -> Resu
 /// Errors: a contig of 2^32 bp or more, anything the disk says.
 pub fn write_pack(path: &Path, pack: &SignalPack) -> Result<()> {
     let listed: Vec<(u32, &Contig)> =
-        (0..).zip(pack.contigs()).filter(|(_, contig)| contig.length > 0).collect();
-    let contigs: Vec<(String, u64)> =
-        listed.iter().map(|(_, contig)| (contig.name.clone(), contig.length)).collect();
+        (0..).zip(pack.contigs().iter()).filter(|(_, contig)| contig.length > 0).collect();
+    let contigs: Assembly = listed.iter().map(|(_, c)| (c.name.as_str(), c.length)).collect();
     stream(path, &contigs, |out| {
         let mut counts = vec![0.0; WINDOW];
         for ((in_pack, contig), id) in listed.iter().zip(0..) {
@@ -73,7 +72,7 @@ const WINDOW: usize = 1 << 16;
 
 fn stream(
     path: &Path,
-    contigs: &[(String, u64)],
+    contigs: &Assembly,
     fill: impl FnOnce(&mut BigWigStream) -> Result<()>,
 ) -> Result<()> {
     let run = || -> Result<()> {

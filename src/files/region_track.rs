@@ -12,7 +12,6 @@
 //! Source: official `write_bigwig`. Regions with the same midpoint three times over, which stop that
 //! tool, leave no base to the ones in the middle.
 
-use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use super::atomic::{self, OutFile, Pending};
 use super::bigwig_stream::BigWigStream;
 use super::track_stats::{self, TrackStats};
 use crate::error::Problem;
+use crate::input::assembly::Assembly;
 use crate::store::GenomePack;
 
 /// First base of a region on a contig of the layout's list.
@@ -38,14 +38,12 @@ pub struct Span {
 /// Errors: the name of a contig that has a window and is not listed.
 pub fn spans<'g>(
     genome: &'g GenomePack,
-    contigs: &[(String, u64)],
+    contigs: &Assembly,
     windows: impl IntoIterator<Item = (u32, u32)>,
 ) -> Result<Vec<Span>, &'g str> {
-    let places: HashMap<&str, u32> =
-        contigs.iter().zip(0..).map(|((name, _), place)| (name.as_str(), place)).collect();
     let span = |(contig, start)| {
         let name = genome.contigs()[contig as usize].name.as_str();
-        Ok(Span { contig: *places.get(name).ok_or(name)?, start })
+        Ok(Span { contig: contigs.id(name).ok_or(name)?, start })
     };
     windows.into_iter().map(span).collect()
 }
@@ -65,7 +63,7 @@ struct Piece {
 /// Which bases each region gives to a track. Tracks of the same regions share one.
 #[derive(Clone, Debug)]
 pub struct TrackLayout {
-    contigs: Vec<(String, u64)>,
+    contigs: Assembly,
     width: usize,
     /// In coordinate order.
     pieces: Vec<Piece>,
@@ -78,15 +76,15 @@ impl TrackLayout {
     /// their values will come, each `width` bp long.
     ///
     /// Errors: no region, a region outside its contig.
-    pub fn new(contigs: Vec<(String, u64)>, regions: &[Span], width: usize) -> Result<Self> {
+    pub fn new(contigs: Assembly, regions: &[Span], width: usize) -> Result<Self> {
         if regions.is_empty() || width == 0 {
             return Err(Problem::new("a track needs at least one region").into());
         }
         for region in regions {
             let contig = contigs.get(region.contig as usize);
             let end = u64::from(region.start) + width as u64;
-            if contig.is_none_or(|(_, length)| end > *length) {
-                let name = contig.map_or("?", |(name, _)| name);
+            if contig.is_none_or(|contig| end > contig.length) {
+                let name = contig.map_or("?", |contig| contig.name.as_str());
                 return Err(Problem::new("region leaves its contig")
                     .at(format!("{name}:{}-{end}", region.start))
                     .into());
@@ -203,7 +201,7 @@ impl RegionTrack {
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
             let first = i64::from(piece.start) - i64::from(piece.skip);
             return Err(Problem::new(format!("value is {}, which no track can show", values[at]))
-                .at(format!("{}:{}", layout.contigs[piece.contig as usize].0, first + at as i64))
+                .at(format!("{}:{}", layout.contigs[piece.contig as usize].name, first + at as i64))
                 .into());
         }
         let values = &values[piece.skip as usize..][..piece.length as usize];
@@ -304,7 +302,7 @@ mod tests {
     }
 
     fn write(path: &Path, regions: &[Span], values: &[Vec<f32>], stats: bool) -> Result<()> {
-        let layout = Arc::new(TrackLayout::new(contigs(), regions, WIDTH)?);
+        let layout = Arc::new(TrackLayout::new(contigs().into_iter().collect(), regions, WIDTH)?);
         let mut track = RegionTrack::create(path, &layout, stats)?;
         values.iter().try_for_each(|v| track.push(v))?;
         assert_eq!(track.finish()?.is_some(), stats || !layout.places.is_empty());

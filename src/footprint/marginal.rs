@@ -8,6 +8,7 @@ use crate::engine::Predictions;
 use crate::error::Problem;
 use crate::files::predictions_h5::softmax_into;
 use crate::model::Architecture;
+use crate::sequence::reverse_complement;
 use crate::store::Tracks;
 
 /// What a model predicts around one motif.
@@ -74,7 +75,7 @@ pub fn marginal(
         }
         let strands = forward.chunks_exact(arch.inputlen);
         for (forward, reverse) in strands.zip(reverse.chunks_exact_mut(arch.inputlen)) {
-            reverse_complement(forward, reverse);
+            reverse.iter_mut().zip(reverse_complement(forward)).for_each(|(out, code)| *out = code);
         }
         let mut predicted = Predictions::default();
         predict(&both, &mut predicted)?;
@@ -109,12 +110,6 @@ fn site(motif: &Motif, inputlen: usize) -> Result<std::ops::Range<usize>, Proble
     // An odd window and an even motif of its length would stick out by one base at the left.
     let start = start.min(inputlen - length);
     Ok(start..start + length)
-}
-
-fn reverse_complement(codes: &[u8], out: &mut [u8]) {
-    for (&code, out) in codes.iter().rev().zip(out) {
-        *out = if code < 4 { 3 - code } else { 4 };
-    }
 }
 
 /// Profile of sequence `i` over both strands, in the direction of the sequence, and predicted counts
@@ -163,12 +158,5 @@ mod tests {
         assert_eq!(site(&motif(2114), 2114).unwrap(), 0..2114);
         let error = site(&motif(2115), 2114).unwrap_err().to_string();
         assert!(error.contains("motif m is 2115 bp long, but the model reads 2114 bp"), "{error}");
-    }
-
-    #[test]
-    fn the_other_strand() {
-        let mut out = [9; 5];
-        reverse_complement(&[0, 1, 2, 3, 4], &mut out);
-        assert_eq!(out, [4, 0, 1, 2, 3]);
     }
 }

@@ -10,6 +10,7 @@ use crate::error::Problem;
 use crate::files::atomic;
 use crate::input::lines;
 use crate::pack::shift::DataType;
+use crate::sequence;
 
 /// The name of the background without a motif.
 pub const CONTROL: &str = "control";
@@ -79,7 +80,7 @@ impl Motif {
     }
 
     fn bases(&self) -> String {
-        self.codes.iter().map(|&c| char::from(b"ACGTN"[usize::from(c.min(4))])).collect()
+        sequence::letters(&self.codes)
     }
 }
 

@@ -6,7 +6,6 @@
 //! error here, whatever the damage. bigtools looks a contig up by going through all of them, so it
 //! is handed the one that is asked for: a scaffold-level assembly has hundreds of thousands.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use bigtools::{BBIFileInfo, BigWigRead, ChromInfo, Value};
 
+use super::assembly::Assembly;
 use super::guard::guarded;
 use super::{bigwig_check, lines, sniff};
 use crate::error::Problem;
@@ -25,9 +25,7 @@ pub struct BigWig {
     /// Without its contigs, which are these:
     info: BBIFileInfo,
     chroms: Vec<ChromInfo>,
-    contigs: Vec<(String, u64)>,
-    /// Place of each name in the two lists.
-    ids: HashMap<String, usize>,
+    contigs: Assembly,
 }
 
 impl BigWig {
@@ -43,32 +41,31 @@ impl BigWig {
             .map_err(|e| damaged(path, &e.to_string()))?;
         let mut info = read.info().clone();
         let chroms = std::mem::take(&mut info.chrom_info);
-        let contigs: Vec<(String, u64)> =
-            chroms.iter().map(|c| (c.name.clone(), u64::from(c.length))).collect();
-        let ids = contigs.iter().enumerate().map(|(id, (name, _))| (name.clone(), id)).collect();
+        let contigs = chroms.iter().map(|c| (c.name.as_str(), u64::from(c.length))).collect();
         let file = read.into_inner();
-        Ok(Self { path: path.to_path_buf(), file, info, chroms, contigs, ids })
+        Ok(Self { path: path.to_path_buf(), file, info, chroms, contigs })
     }
 
     /// Names and lengths (bp) in the file's order.
-    pub fn contigs(&self) -> &[(String, u64)] {
+    pub fn contigs(&self) -> &Assembly {
         &self.contigs
     }
 
     /// bp of a contig; `None` for one that the file does not have.
     pub fn length(&self, contig: &str) -> Option<u64> {
-        self.ids.get(contig).map(|&id| self.contigs[id].1)
+        self.contigs.length(contig)
     }
 
     /// A reader that knows this contig alone.
     ///
     /// Errors: an unknown contig.
     fn of_contig(&mut self, contig: &str) -> Result<BigWigRead<&mut BufReader<File>>, Problem> {
-        let Some(&id) = self.ids.get(contig) else {
+        let Some(id) = self.contigs.id(contig) else {
             let problem = Problem::new(format!("bigWig has no contig {contig}"));
             return Err(problem.at(self.path.display()));
         };
-        let info = BBIFileInfo { chrom_info: vec![self.chroms[id].clone()], ..self.info.clone() };
+        let info =
+            BBIFileInfo { chrom_info: vec![self.chroms[id as usize].clone()], ..self.info.clone() };
         Ok(BigWigRead::with_info(info, &mut self.file))
     }
 

@@ -1,6 +1,6 @@
 //! Chromosome sizes: `name<TAB>length` a line, as `faidx` and UCSC's `fetchChromSizes` write them.
 //!
-//! In: a text file; columns after the second (of a `.fai`) are ignored. Out: names and lengths in
+//! In: a text file; columns after the second (of a `.fai`) are ignored. Out: the assembly, in
 //! file order.
 
 use std::collections::HashMap;
@@ -9,32 +9,15 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::assembly::Assembly;
 use super::lines;
 use super::sniff::{self, Kind};
 use crate::error::Problem;
 
-/// Names and lengths (bp) in file order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChromSizes {
-    pub entries: Vec<(String, u64)>,
-}
-
-impl ChromSizes {
-    /// Length of one contig, or of a few: a loop asks `lengths`.
-    pub fn get(&self, name: &str) -> Option<u64> {
-        self.entries.iter().find(|(n, _)| n == name).map(|&(_, length)| length)
-    }
-
-    /// Lengths by name.
-    pub fn lengths(&self) -> HashMap<&str, u64> {
-        self.entries.iter().map(|(name, length)| (name.as_str(), *length)).collect()
-    }
-}
-
 /// Reads `path`; empty lines and `#` lines are skipped.
 ///
 /// Errors, with file and line: one column, a length that is no positive number, a name twice.
-pub fn read(path: &Path) -> Result<ChromSizes> {
+pub fn read(path: &Path) -> Result<Assembly> {
     let mut text = lines::open(path)?;
     let start = text.fill_buf().map_err(|e| lines::unreadable(path, &e))?;
     // Column 2 of these is a number too, and no length.
@@ -66,7 +49,7 @@ pub fn read(path: &Path) -> Result<ChromSizes> {
             .fix("write a name, a tab and a length in bp on each line")
             .into());
     }
-    Ok(ChromSizes { entries })
+    Ok(entries.into_iter().collect())
 }
 
 fn has_positions(kind: Kind) -> bool {
@@ -109,7 +92,7 @@ fn parse(line: &str) -> Result<(&str, u64), Problem> {
 mod tests {
     use super::*;
 
-    fn read_text(text: &str) -> Result<ChromSizes> {
+    fn read_text(text: &str) -> Result<Assembly> {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), text)?;
         read(file.path())
@@ -118,9 +101,9 @@ mod tests {
     #[test]
     fn sizes_and_fai_lines() {
         let sizes = read_text("chr1\t100\r\n\n# x\nchr2\t7\t112\t60\t61").unwrap();
-        assert_eq!(sizes.entries, [("chr1".to_string(), 100), ("chr2".to_string(), 7)]);
-        assert_eq!((sizes.get("chr2"), sizes.get("2")), (Some(7), None));
-        assert_eq!(sizes.lengths().get("chr2"), Some(&7));
+        let listed: Vec<_> = sizes.iter().map(|c| (c.name.as_str(), c.length)).collect();
+        assert_eq!(listed, [("chr1", 100), ("chr2", 7)]);
+        assert_eq!((sizes.length("chr2"), sizes.length("2")), (Some(7), None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Stage 1: readers. Bytes in, records out; coordinates are 0-based and half-open from here on.
 
+pub mod assembly;
 pub mod bigwig;
 mod bigwig_check;
 pub mod chrom_sizes;

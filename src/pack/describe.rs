@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::cache;
 use crate::console::grouped;
+use crate::input::assembly::Contig;
 use crate::store::format::{self, Header, Kind, ValueType};
-use crate::store::genome::Contig;
 use crate::store::{GenomePack, SignalPack};
 
 /// Contigs that are listed unless all are asked for.

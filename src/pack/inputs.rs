@@ -1,6 +1,5 @@
 //! Opens what a command was given and checks every name against every other, before long work starts.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,11 +7,10 @@ use anyhow::Result;
 
 use crate::console::Console;
 use crate::error::Problem;
-use crate::input::chrom_sizes::ChromSizes;
+use crate::input::assembly::{Assembly, Contig, some_names};
 use crate::input::folds::{Folds, Split};
 use crate::input::regions::Region;
 use crate::pack::cache;
-use crate::store::genome::Contig;
 use crate::store::tracks::Disputed;
 use crate::store::{GenomePack, Tracks};
 
@@ -49,39 +47,35 @@ pub fn with_signal(
 ) -> Result<Tracks> {
     let mut report = |line: &str| console.info(line);
     let signal_pack = Arc::new(cache::open_signal(signal, cache_dir, &mut report)?);
-    let lengths = signal_pack.contigs().iter().map(|c| (c.name.as_str(), c.length));
-    let disputed = same_assembly(genome_pack.contigs(), genome, lengths, signal)?;
+    let disputed = same_assembly(genome_pack.contigs(), genome, signal_pack.contigs(), signal)?;
     Ok(Tracks::new(genome_pack, Some(signal_pack)).dispute(disputed))
 }
 
 /// Contigs that genome and `other` know with different lengths, with the problem of whatever lies
 /// on one. There must be a shared name.
-fn same_assembly<'a>(
-    genome: &[Contig],
+fn same_assembly(
+    genome: &Assembly,
     genome_path: &Path,
-    other: impl Iterator<Item = (&'a str, u64)> + Clone,
+    other: &Assembly,
     other_path: &Path,
 ) -> Result<Disputed, Problem> {
     let place = format!("{} and {}", genome_path.display(), other_path.display());
-    let known: HashMap<&str, u64> = genome.iter().map(|c| (c.name.as_str(), c.length)).collect();
     let mut shared = 0;
     let mut disputed = Disputed::new();
-    for (name, length) in other.clone() {
-        let Some(&known) = known.get(name) else { continue };
+    for Contig { name, length } in other.iter() {
+        let Some(known) = genome.length(name) else { continue };
         shared += 1;
-        if known != length {
+        if known != *length {
             let what = format!(
                 "{name} is {known} bp long in the genome but {length} bp here: another assembly?"
             );
             let problem = Problem::new(what).at(&place).fix("use files made from one assembly");
-            disputed.insert(name.to_string(), problem);
+            disputed.insert(name.clone(), problem);
         }
     }
     if shared == 0 {
-        let other = other.take(4).map(|(name, _)| name.to_string()).collect();
-        return Err(
-            different_names("the files share no contig name", names(genome), other).at(place)
-        );
+        return Err(different_names("the files share no contig name", names(genome), names(other))
+            .at(place));
     }
     Ok(disputed)
 }
@@ -89,13 +83,12 @@ fn same_assembly<'a>(
 /// chrom.sizes against the genome: there must be a shared name, and contigs of another length are
 /// returned.
 pub fn check_sizes(
-    sizes: &ChromSizes,
+    sizes: &Assembly,
     path: &Path,
     genome: &GenomePack,
     console: &Console,
 ) -> Result<Disputed, Problem> {
-    let lengths = sizes.entries.iter().map(|(name, length)| (name.as_str(), *length));
-    let disputed = same_assembly(genome.contigs(), Path::new("the genome"), lengths, path)?;
+    let disputed = same_assembly(genome.contigs(), Path::new("the genome"), sizes, path)?;
     warn_of(&disputed, console);
     Ok(disputed)
 }
@@ -171,10 +164,7 @@ pub fn names(contigs: &[Contig]) -> Vec<String> {
 
 /// Names that have nothing in common, shown side by side.
 pub fn different_names(what: &str, genome: Vec<String>, other: Vec<String>) -> Problem {
-    let some = |names: &[String]| {
-        let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
-        format!("{}{}", shown.join(", "), if names.len() > 3 { ", ..." } else { "" })
-    };
+    let some = |names: &[String]| some_names(names.iter().map(String::as_str));
     Problem::new(format!("{what} (genome: {}; here: {})", some(&genome), some(&other)))
         .fix("name contigs alike in every file, e.g. chr1 everywhere or 1 everywhere")
 }
@@ -183,15 +173,12 @@ pub fn different_names(what: &str, genome: Vec<String>, other: Vec<String>) -> P
 mod tests {
     use super::*;
 
-    fn contig(name: &str, length: u64) -> Contig {
-        Contig { name: name.into(), length }
-    }
-
     #[test]
     fn another_assembly_and_other_names_are_told_apart() {
         let check = |other: &[(&str, u64)]| {
-            let other = other.iter().copied();
-            same_assembly(&[contig("chr1", 100)], Path::new("a"), other, Path::new("b"))
+            let genome = [("chr1", 100)].into_iter().collect();
+            let other = other.iter().copied().collect();
+            same_assembly(&genome, Path::new("a"), &other, Path::new("b"))
         };
         assert!(check(&[("chr1", 100), ("chrUn", 5)]).unwrap().is_empty());
         let disputed = check(&[("chr1", 99), ("chrUn", 5)]).unwrap();

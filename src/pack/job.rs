@@ -151,7 +151,7 @@ impl PackSignal {
                 }
                 contigs
             }
-            (None, Some(sizes)) => Contigs::new(sizes.entries),
+            (None, Some(sizes)) => Contigs::from(sizes),
             (None, None) => {
                 return Err(Problem::new("reads need the contigs they were aligned to")
                     .fix("pass -g with the FASTA, or -c with its chromosome sizes and --shift")

@@ -11,8 +11,8 @@ use super::cut_sites::{self, Report, Request};
 use super::shift::{self, DataType, ReferenceMotifs, Sample, Shift};
 use crate::console::{Console, Progress};
 use crate::error::Problem;
+use crate::input::assembly::Assembly;
 use crate::input::reads::{self, Barcodes, Contigs, Filters, Options, Position, Sources};
-use crate::store::genome::Contig;
 use crate::store::{GenomePack, SignalPack};
 
 /// Reads that a shift is detected on, on each strand. Source: official default.
@@ -244,8 +244,8 @@ impl Counting<'_> {
 }
 
 /// The contigs that cut sites are counted on.
-pub fn contigs(genome: &[Contig]) -> Contigs {
-    Contigs::new(genome.iter().map(|c| (c.name.clone(), c.length)))
+pub fn contigs(genome: &Assembly) -> Contigs {
+    Contigs::from(genome.clone())
 }
 
 /// Warnings and the summary.

@@ -9,6 +9,7 @@ use super::cache;
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::files::content::Watched;
+use crate::input::assembly::Contig;
 use crate::input::bigwig::BigWig;
 use crate::store::format::Fingerprint;
 use crate::store::signal::SignalWriter;
@@ -42,7 +43,7 @@ pub fn fill(
     // The spool lies beside the pack: where there is room for one there is room for both.
     let mut writer = SignalWriter::new(file, tempfile::tempfile_in(folder)?)?;
     let mut covered = 0;
-    for (done, (name, length)) in reader.contigs().to_vec().into_iter().enumerate() {
+    for (done, Contig { name, length }) in reader.contigs().to_vec().into_iter().enumerate() {
         progress(&name, done as u64);
         writer.contig(&name, length)?;
         reader.intervals(&name, |start, end, value| {

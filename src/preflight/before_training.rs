@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::contigs::{self, ContigTable};
+use super::contigs::{self, ContigTable, with_lengths};
 use super::regions::File;
 use super::sources::{self, Signal};
 use super::{Finding, Training, Verdict, counts, machine};
 use crate::console::Console;
 use crate::error::Problem;
-use crate::input::chrom_sizes::{self, ChromSizes};
+use crate::input::assembly::Assembly;
+use crate::input::chrom_sizes;
 use crate::input::folds::{self, Folds};
 use crate::input::reads::peek;
 use crate::input::regions::Region;
@@ -59,10 +60,10 @@ pub fn before_packing(
     if let Ok(genome) = sources::genome(&inputs.genome, cache, Duration::ZERO)
         && genome.complete
     {
-        table.add_list("genome", &inputs.genome, with_lengths(genome.contigs));
+        table.add_list("genome", &inputs.genome, with_lengths(&genome.contigs));
     }
     if let Ok(sizes) = chrom_sizes::read(&inputs.chrom_sizes) {
-        table.add_list("chrom_sizes", &inputs.chrom_sizes, with_lengths(sizes.entries));
+        table.add_list("chrom_sizes", &inputs.chrom_sizes, with_lengths(&sizes));
     }
     match signal {
         SignalInput::Track(path) => {
@@ -101,18 +102,15 @@ pub fn opened(
     inputs: &Inputs,
     signal_path: &Path,
     training: &Training,
-    sizes: &ChromSizes,
+    sizes: &Assembly,
     data: &Data,
     console: &Console,
 ) -> Result<()> {
     let mut table = ContigTable::default();
-    let lengths = |contigs: &[crate::store::genome::Contig]| {
-        with_lengths(contigs.iter().map(|c| (c.name.clone(), c.length)).collect())
-    };
-    table.add_list("genome", &inputs.genome, lengths(data.tracks.genome.contigs()));
-    table.add_list("chrom_sizes", &inputs.chrom_sizes, with_lengths(sizes.entries.clone()));
+    table.add_list("genome", &inputs.genome, with_lengths(data.tracks.genome.contigs()));
+    table.add_list("chrom_sizes", &inputs.chrom_sizes, with_lengths(sizes));
     if let Some(signal) = &data.tracks.signal {
-        table.add_list("signal", signal_path, lengths(signal.contigs()));
+        table.add_list("signal", signal_path, with_lengths(signal.contigs()));
     }
     table.add_regions("peaks", &inputs.peaks, &data.peaks);
     table.add_regions("nonpeaks", &inputs.nonpeaks, &data.nonpeaks);
@@ -140,8 +138,4 @@ pub fn opened(
     };
     found.retain(|f| !said_later(f));
     Ok(super::stop_on_fail(found, console)?)
-}
-
-fn with_lengths(contigs: Vec<(String, u64)>) -> Vec<(String, Option<u64>)> {
-    contigs.into_iter().map(|(name, length)| (name, Some(length))).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::contigs::ContigTable;
+use super::contigs::{ContigTable, with_lengths};
 use super::regions::File;
 use super::sources::{self, Signal};
 use super::{Finding, Inputs, Training, Verdict, counts, estimates};
@@ -149,8 +149,7 @@ fn open_signal(subject: &Checked, report: &mut Report) -> Option<Signal> {
         Ok(SignalInput::Track(path)) => {
             let signal = Signal::open(path, &subject.inputs.cache_dir);
             let signal = report.read("signal", signal)?;
-            let contigs = signal.contigs().into_iter().map(|(name, length)| (name, Some(length)));
-            report.contigs.add_list("signal", path, contigs);
+            report.contigs.add_list("signal", path, with_lengths(signal.contigs()));
             Some(signal)
         }
         Ok(SignalInput::Reads(reads)) => {
@@ -168,9 +167,6 @@ fn open_signal(subject: &Checked, report: &mut Report) -> Option<Signal> {
 /// Genome and sizes; the signal follows when it is open.
 fn contig_lists(subject: &Checked, report: &mut Report) {
     let inputs = subject.inputs;
-    let with_lengths = |contigs: Vec<(String, u64)>| {
-        contigs.into_iter().map(|(name, length)| (name, Some(length))).collect::<Vec<_>>()
-    };
     let genome = sources::genome(&inputs.genome, &inputs.cache_dir, PATIENCE_FASTA);
     let genome = report.read("genome", genome);
     let sizes = report.read("chrom_sizes", chrom_sizes::read(&inputs.chrom_sizes));
@@ -188,8 +184,12 @@ fn contig_lists(subject: &Checked, report: &mut Report) {
         .fix("index it (samtools faidx), or pack it once: cbp-fast pack genome");
         report.findings.push(Finding::warn("genome", problem));
     }
-    let genome = genome.map(|g| ("genome", &inputs.genome, with_lengths(g.contigs)));
-    let sizes = sizes.map(|s| ("chrom_sizes", &inputs.chrom_sizes, with_lengths(s.entries)));
+    let genome = genome
+        .as_ref()
+        .map(|g| ("genome", &inputs.genome, with_lengths(&g.contigs).collect::<Vec<_>>()));
+    let sizes = sizes
+        .as_ref()
+        .map(|s| ("chrom_sizes", &inputs.chrom_sizes, with_lengths(s).collect::<Vec<_>>()));
     let lists = if complete { [genome, sizes] } else { [sizes, genome] };
     for (role, path, contigs) in lists.into_iter().flatten() {
         report.contigs.add_list(role, path, contigs);

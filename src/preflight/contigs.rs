@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{Finding, grouped};
 use crate::error::Problem;
+use crate::input::assembly::Assembly;
 use crate::input::folds::{Folds, Split};
 use crate::input::reads::peek::Peeked;
 use crate::input::regions::Region;
@@ -37,6 +38,11 @@ struct List {
     lengths: HashMap<String, Option<u64>>,
     /// False when the file was read in part, and may name others too.
     is_all: bool,
+}
+
+/// The contigs of an assembly as [`ContigTable::add_list`] takes them.
+pub fn with_lengths(contigs: &Assembly) -> impl Iterator<Item = (String, Option<u64>)> {
+    contigs.iter().map(|contig| (contig.name.clone(), Some(contig.length)))
 }
 
 /// Rows of a regions file by contig.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::error::Problem;
+use crate::input::assembly::Assembly;
 use crate::input::bigwig::BigWig;
 use crate::input::{chrom_sizes, fasta};
 use crate::pack::cache;
@@ -21,7 +22,7 @@ use crate::store::{GenomePack, SignalPack};
 /// Names and lengths (bp) of a genome.
 #[derive(Debug)]
 pub struct GenomeContigs {
-    pub contigs: Vec<(String, u64)>,
+    pub contigs: Assembly,
     /// What they were read from.
     pub from: String,
     /// False where time ran out before the end of the FASTA.
@@ -32,11 +33,11 @@ pub struct GenomeContigs {
 pub fn genome(path: &Path, cache_dir: &Path, patience: Duration) -> Result<GenomeContigs> {
     if let Some(pack) = cache::find(path, cache_dir, Kind::Genome)? {
         let genome = GenomePack::open(&pack)?;
-        let contigs = genome.contigs().iter().map(|c| (c.name.clone(), c.length)).collect();
+        let contigs = genome.contigs().clone();
         return Ok(GenomeContigs { contigs, from: pack.display().to_string(), complete: true });
     }
     if let Some(index) = index_of(path)? {
-        let contigs = chrom_sizes::read(&index)?.entries;
+        let contigs = chrom_sizes::read(&index)?;
         return Ok(GenomeContigs { contigs, from: index.display().to_string(), complete: true });
     }
     read_through(path, patience)
@@ -89,6 +90,7 @@ fn read_through(path: &Path, patience: Duration) -> Result<GenomeContigs> {
         }
         Err(error) => return Err(error),
     };
+    let contigs = contigs.into_iter().collect();
     Ok(GenomeContigs { contigs, from: path.display().to_string(), complete })
 }
 
@@ -114,10 +116,10 @@ impl Signal {
         }
     }
 
-    pub fn contigs(&self) -> Vec<(String, u64)> {
+    pub fn contigs(&self) -> &Assembly {
         match self {
-            Self::Pack(pack) => pack.contigs().iter().map(|c| (c.name.clone(), c.length)).collect(),
-            Self::BigWig(bigwig) => bigwig.contigs().to_vec(),
+            Self::Pack(pack) => pack.contigs(),
+            Self::BigWig(bigwig) => bigwig.contigs(),
         }
     }
 
@@ -216,14 +218,17 @@ mod tests {
         std::fs::write(&path, ">a x\nACGT\nAC\n>b\nAAA\n").unwrap();
         let cache = folder.path().join("cache");
         let whole = genome(&path, &cache, Duration::from_secs(60)).unwrap();
-        assert_eq!(whole.contigs, [("a".to_string(), 6), ("b".to_string(), 3)]);
+        let listed = |of: &GenomeContigs| -> Vec<(String, u64)> {
+            of.contigs.iter().map(|c| (c.name.clone(), c.length)).collect()
+        };
+        assert_eq!(listed(&whole), [("a".to_string(), 6), ("b".to_string(), 3)]);
         assert!(whole.complete && !cache.exists());
         let stopped = genome(&path, &cache, Duration::ZERO).unwrap();
         assert!(!stopped.complete && stopped.contigs.len() < 2);
         // an index is believed
         std::fs::write(folder.path().join("g.fa.fai"), "a\t6\t5\t4\t5\n").unwrap();
         let indexed = genome(&path, &cache, Duration::ZERO).unwrap();
-        assert_eq!(indexed.contigs, [("a".to_string(), 6)]);
+        assert_eq!(listed(&indexed), [("a".to_string(), 6)]);
         assert!(indexed.complete && indexed.from.ends_with("g.fa.fai"));
         // but not when the FASTA is newer
         let later = std::time::SystemTime::now() + Duration::from_secs(60);
@@ -243,7 +248,7 @@ mod tests {
         cache::open_signal(&path, &cache, &mut |_| {}).unwrap();
         let mut from_pack = Signal::open(&path, &cache).unwrap();
         assert!(matches!(from_pack, Signal::Pack(_)));
-        assert_eq!(from_bigwig.contigs(), from_pack.contigs());
+        assert_eq!(from_bigwig.contigs()[..], from_pack.contigs()[..]);
         for (start, end) in [(0, 500), (-20, 30), (3, 4), (490, 600), (600, 700), (10, 10)] {
             let wanted: f32 =
                 track[start.clamp(0, 500) as usize..end.clamp(0, 500) as usize].iter().sum();

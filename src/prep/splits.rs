@@ -7,16 +7,15 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use crate::error::Problem;
-use crate::input::chrom_sizes::ChromSizes;
+use crate::input::assembly::Assembly;
 use crate::input::folds::{Folds, Split};
 
 /// One fold with the given test and valid chromosomes; all others train.
 /// Source: official `prep splits`.
-pub fn by_hand(sizes: &ChromSizes, test: &[String], valid: &[String]) -> Result<Folds, Problem> {
-    let lengths = sizes.lengths();
+pub fn by_hand(sizes: &Assembly, test: &[String], valid: &[String]) -> Result<Folds, Problem> {
     for (flag, names) in [("--test-chroms", test), ("--valid-chroms", valid)] {
-        if let Some(name) = names.iter().find(|n| !lengths.contains_key(n.as_str())) {
-            let known: Vec<&str> = sizes.entries.iter().take(3).map(|(n, _)| n.as_str()).collect();
+        if let Some(name) = names.iter().find(|n| sizes.id(n).is_none()) {
+            let known: Vec<&str> = sizes.names().take(3).collect();
             return Err(Problem::new(format!(
                 "{flag}: {name} is not among the chromosomes, which are {}, ...",
                 known.join(", ")
@@ -30,11 +29,9 @@ pub fn by_hand(sizes: &ChromSizes, test: &[String], valid: &[String]) -> Result<
             .fix("each chromosome belongs to one list, or the scores are not held out"));
     }
     let train: Vec<String> = sizes
-        .entries
-        .iter()
-        .map(|(name, _)| name)
+        .names()
+        .map(str::to_string)
         .filter(|name| !tested.contains(name) && !validated.contains(name))
-        .cloned()
         .collect();
     for (what, names) in [("train on", &train[..]), ("validate on", valid)] {
         if names.is_empty() {
@@ -49,8 +46,8 @@ pub fn by_hand(sizes: &ChromSizes, test: &[String], valid: &[String]) -> Result<
 /// `k` folds in which every chromosome is tested once. Test sets are close in bp; a fold validates
 /// on about half of the next fold's test set and trains on the rest, which for five folds are the
 /// shares of the published human ones: 20 % test, 10 % valid.
-pub fn balanced(sizes: &ChromSizes, k: usize) -> Result<Vec<Folds>, Problem> {
-    let chromosomes = sizes.entries.len();
+pub fn balanced(sizes: &Assembly, k: usize) -> Result<Vec<Folds>, Problem> {
+    let chromosomes = sizes.len();
     if k < 2 || chromosomes < k.max(3) {
         return Err(Problem::new(format!(
             "--k is {k} for {chromosomes} chromosomes, expected at least 2 folds, no more than chromosomes, and 3 chromosomes"
@@ -66,27 +63,26 @@ pub fn balanced(sizes: &ChromSizes, k: usize) -> Result<Vec<Folds>, Problem> {
         let mut halves = share_out(next, 2, sizes);
         halves.retain(|half| !half.is_empty());
         halves.sort_by_key(|half| bp(half, sizes));
-        let names = |of: &[usize]| -> Vec<String> {
-            of.iter().map(|&c| sizes.entries[c].0.clone()).collect()
-        };
+        let names =
+            |of: &[usize]| -> Vec<String> { of.iter().map(|&c| sizes[c].name.clone()).collect() };
         folds.push(by_hand(sizes, &names(&groups[i]), &names(&halves[0]))?);
     }
     Ok(folds)
 }
 
-fn bp(chromosomes: &[usize], sizes: &ChromSizes) -> u64 {
-    chromosomes.iter().map(|&c| sizes.entries[c].1).sum()
+fn bp(chromosomes: &[usize], sizes: &Assembly) -> u64 {
+    chromosomes.iter().map(|&c| sizes[c].length).sum()
 }
 
 /// Longest first, each to the group that has least: within 4/3 of the best possible heaviest group
 /// (Graham 1969). Groups list their chromosomes in file order; of equals the first comes first.
-fn share_out(chromosomes: &[usize], groups: usize, sizes: &ChromSizes) -> Vec<Vec<usize>> {
+fn share_out(chromosomes: &[usize], groups: usize, sizes: &Assembly) -> Vec<Vec<usize>> {
     let mut by_length = chromosomes.to_vec();
-    by_length.sort_by_key(|&c| Reverse(sizes.entries[c].1));
+    by_length.sort_by_key(|&c| Reverse(sizes[c].length));
     let mut shares = vec![(0, Vec::new()); groups];
     for c in by_length {
         if let Some((bp, lightest)) = shares.iter_mut().min_by_key(|(bp, _)| *bp) {
-            *bp += sizes.entries[c].1;
+            *bp += sizes[c].length;
             lightest.push(c);
         }
     }
@@ -135,10 +131,7 @@ const MOUSE: Lists = [
 /// X and Y. Second, the names that `sizes` lacks.
 ///
 /// Errors when a list would be empty, as it is where names are without `chr`.
-pub fn published(
-    which: Published,
-    sizes: &ChromSizes,
-) -> Result<(Vec<Folds>, Vec<String>), Problem> {
+pub fn published(which: Published, sizes: &Assembly) -> Result<(Vec<Folds>, Vec<String>), Problem> {
     let (lists, autosomes) = match which {
         Published::Human => (&HUMAN, 22),
         Published::Mouse => (&MOUSE, 19),
@@ -147,9 +140,8 @@ pub fn published(
         .map(|n| format!("chr{n}"))
         .chain(["chrX".to_string(), "chrY".to_string()])
         .collect();
-    let lengths = sizes.lengths();
     let (there, missing): (Vec<String>, Vec<String>) =
-        standard.into_iter().partition(|name| lengths.contains_key(name.as_str()));
+        standard.into_iter().partition(|name| sizes.id(name).is_some());
     let mut all = Vec::new();
     for (i, (test, valid)) in lists.iter().enumerate() {
         let listed = |names: &str| -> Vec<String> {
@@ -160,7 +152,7 @@ pub fn published(
         let train = there.iter().filter(|n| !test.contains(n) && !valid.contains(n));
         let folds = Folds { train: train.cloned().collect(), valid, test };
         if let Some(split) = Split::ALL.into_iter().find(|&s| folds.names(s).is_empty()) {
-            let known: Vec<&str> = sizes.entries.iter().take(3).map(|(n, _)| n.as_str()).collect();
+            let known: Vec<&str> = sizes.names().take(3).collect();
             return Err(Problem::new(format!(
                 "the sizes file has no {split} chromosome of fold {i} (it has {}, ...)",
                 known.join(", ")
@@ -181,9 +173,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::input::assembly::Contig;
 
-    fn sizes(entries: &[(&str, u64)]) -> ChromSizes {
-        ChromSizes { entries: entries.iter().map(|&(n, l)| (n.to_string(), l)).collect() }
+    fn sizes(entries: &[(&str, u64)]) -> Assembly {
+        entries.iter().copied().collect()
     }
 
     fn strings(names: &[&str]) -> Vec<String> {
@@ -241,14 +234,14 @@ mod tests {
         57_227_415,
     ];
 
-    fn hg38() -> ChromSizes {
+    fn hg38() -> Assembly {
         let name = |i| match i {
             22 => "chrX".to_string(),
             23 => "chrY".to_string(),
             i => format!("chr{}", i + 1),
         };
         let entries = HG38.iter().enumerate().map(|(i, &length)| (name(i), length));
-        ChromSizes { entries: entries.collect() }
+        entries.collect()
     }
 
     #[test]
@@ -257,7 +250,7 @@ mod tests {
         let total: u64 = HG38.iter().sum();
         for folds in balanced(&sizes, 5).unwrap() {
             let share = |names: &[String]| {
-                let bp: u64 = names.iter().map(|n| sizes.lengths()[n.as_str()]).sum();
+                let bp: u64 = names.iter().map(|n| sizes.length(n).unwrap()).sum();
                 bp as f64 / total as f64
             };
             assert!((share(&folds.test) - 0.2).abs() < 0.015, "{folds:?}");
@@ -278,8 +271,9 @@ mod tests {
         assert_eq!(folds[0].test, strings(&["chr1", "chr3", "chr6"]));
         assert_eq!(folds[2].valid, strings(&["chr22", "chr7"]));
 
-        let mut mouse = hg38();
-        mouse.entries.retain(|(name, _)| !["chr20", "chr21", "chr22", "chrY"].contains(&&name[..]));
+        let gone = |c: &Contig| ["chr20", "chr21", "chr22", "chrY"].contains(&c.name.as_str());
+        let hg38 = hg38();
+        let mouse = hg38.iter().filter(|c| !gone(c)).map(|c| (c.name.as_str(), c.length)).collect();
         let (folds, missing) = published(Published::Mouse, &mouse).unwrap();
         assert_eq!(missing, ["chrY"]);
         for fold in &folds {
@@ -301,8 +295,8 @@ mod tests {
             lengths in prop::collection::vec(1u64..1_000_000, 3..40),
             k in 2usize..8,
         ) {
-            let entries = lengths.iter().enumerate().map(|(i, &l)| (format!("c{i}"), l)).collect();
-            let sizes = ChromSizes { entries };
+            let sizes: Assembly =
+                lengths.iter().enumerate().map(|(i, &l)| (format!("c{i}"), l)).collect();
             let folds = match balanced(&sizes, k) {
                 Ok(folds) => folds,
                 // two folds of which one has a single chromosome leave nothing to train on

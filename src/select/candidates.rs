@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::columns::ColumnTypes;
 use super::dropped::{DropReason, Dropped};
-use super::edges::{self, ContigTable};
+use super::edges;
 use super::selected::{SelectedRegions, Thresholds};
 use crate::error::Problem;
 use crate::input::folds::{Folds, Split};
@@ -55,7 +55,6 @@ impl<'a> Candidates<'a> {
         widths: Widths,
         outputlen: usize,
     ) -> Self {
-        let contigs = ContigTable::new(tracks);
         let mut all = Self {
             file: file.into(),
             train_valid: Vec::new(),
@@ -78,7 +77,7 @@ impl<'a> Candidates<'a> {
                 Split::Valid => all.found[1] += 1,
                 Split::Test => {}
             }
-            match contigs.place(region, width) {
+            match edges::place(tracks, region, width) {
                 Err(reason) => all.drop(region, reason),
                 Ok(_) if split == Split::Test => all.test.push(region),
                 Ok(contig) => placed.push((region, split, contig)),

@@ -5,50 +5,26 @@
 //! without reads reads as "edge"; here a contig must be in the genome and, where there is one, in
 //! the signal, and a missing contig is a reason of its own. The same regions stay.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::dropped::{DropReason, Dropped};
 use crate::input::regions::Region;
 use crate::store::Tracks;
 
-/// Contigs by name, with what the filter needs of them.
-pub struct ContigTable {
-    contigs: HashMap<String, Contig>,
-}
-
-struct Contig {
-    id: u32,
-    /// bp; the shorter of genome and signal. `None` where the signal does not have the contig.
-    length: Option<u64>,
-}
-
-impl ContigTable {
-    pub fn new(tracks: &Tracks) -> Self {
-        let signal: Option<HashMap<&str, u64>> = tracks
-            .signal
-            .as_ref()
-            .map(|s| s.contigs().iter().map(|c| (c.name.as_str(), c.length)).collect());
-        let contigs = tracks.genome.contigs().iter().zip(0..).map(|(contig, id)| {
-            let length = match &signal {
-                None => Some(contig.length),
-                Some(lengths) => lengths.get(contig.name.as_str()).map(|&l| l.min(contig.length)),
-            };
-            (contig.name.clone(), Contig { id, length })
-        });
-        Self { contigs: contigs.collect() }
+/// Genome contig of a region whose window of `width` bp fits, or why it does not. A contig ends where the
+/// shorter of genome and signal does.
+pub fn place(tracks: &Tracks, region: &Region, width: usize) -> Result<u32, DropReason> {
+    let id = tracks.genome.contig_id(&region.chrom).ok_or(DropReason::MissingFromGenome)?;
+    let mut length = tracks.genome.contigs()[id as usize].length;
+    if let Some(signal) = &tracks.signal {
+        let id = tracks.signal_contig(id).ok_or(DropReason::MissingFromSignal)?;
+        length = length.min(signal.contigs()[id as usize].length);
     }
-
-    /// Genome contig of a region whose window of `width` bp fits, or why it does not.
-    pub fn place(&self, region: &Region, width: usize) -> Result<u32, DropReason> {
-        let contig = self.contigs.get(&region.chrom).ok_or(DropReason::MissingFromGenome)?;
-        let length = contig.length.ok_or(DropReason::MissingFromSignal)?;
-        let (center, half) = (region.center(), width as u64 / 2);
-        if center < half || center + half > length {
-            return Err(DropReason::Edge { width });
-        }
-        Ok(contig.id)
+    let (center, half) = (region.center(), width as u64 / 2);
+    if center < half || center + half > length {
+        return Err(DropReason::Edge { width });
     }
+    Ok(id)
 }
 
 /// Splits `regions` into those whose window of `width` bp fits into the contig, in order, and the
@@ -59,11 +35,10 @@ pub fn filter(
     width: usize,
     file: &str,
 ) -> (Vec<Region>, Vec<Dropped>) {
-    let contigs = ContigTable::new(tracks);
     let file: Arc<str> = file.into();
     let (mut kept, mut dropped) = (Vec::with_capacity(regions.len()), Vec::new());
     for region in regions {
-        match contigs.place(region, width) {
+        match place(tracks, region, width) {
             Ok(_) => kept.push(region.clone()),
             Err(reason) => dropped.push(Dropped::new(&file, region, reason)),
         }

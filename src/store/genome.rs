@@ -4,7 +4,6 @@
 //! anything else 0. Reverse complement is the order and the bits reversed. Section `bases` holds
 //! all contigs, each starting at a multiple of 128 bytes.
 
-use std::collections::HashMap;
 use std::io::{Seek, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -14,14 +13,8 @@ use anyhow::Result;
 use super::format::{self, ALIGN, ContigEntry, Fingerprint, Header, Kind, PackWriter, ValueType};
 use super::mapped::{self, Bytes, Memory};
 use crate::error::Problem;
-
-/// A contig of a pack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contig {
-    pub name: String,
-    /// bp
-    pub length: u64,
-}
+use crate::input::assembly::Assembly;
+use crate::sequence::complement;
 
 /// The one-hot bits of C and G in the two nibbles of a byte, and in eight bytes.
 const GC_BYTE: u8 = 0x66;
@@ -73,16 +66,11 @@ const REVERSE: [[u8; 2]; 256] = {
     table
 };
 
-const fn complement(code: u8) -> u8 {
-    if code < 4 { 3 - code } else { 4 }
-}
-
 /// Packed genome, mapped from disk or in memory.
 pub struct GenomePack {
     bytes: Bytes,
     header: Header,
-    contigs: Vec<Contig>,
-    ids: HashMap<String, u32>,
+    contigs: Assembly,
     /// Bytes of each contig's bases in the pack.
     bases: Vec<Range<usize>>,
 }
@@ -131,16 +119,16 @@ impl GenomePack {
                 }
             }
         }
-        let (contigs, ids) = index(entries);
-        Ok(Self { bytes, header, contigs, ids, bases })
+        let contigs = entries.into_iter().map(|c| (c.name, c.length)).collect();
+        Ok(Self { bytes, header, contigs, bases })
     }
 
-    pub fn contigs(&self) -> &[Contig] {
+    pub fn contigs(&self) -> &Assembly {
         &self.contigs
     }
 
     pub fn contig_id(&self, name: &str) -> Option<u32> {
-        self.ids.get(name).copied()
+        self.contigs.id(name)
     }
 
     /// What the pack was made from; `None` for one made in memory.
@@ -262,16 +250,6 @@ fn reverse(packed: &[u8], odd: usize, out: &mut [u8]) {
     }
 }
 
-/// Splits a contig table into what is public and a lookup; of equal names the first wins.
-pub(super) fn index(entries: Vec<ContigEntry>) -> (Vec<Contig>, HashMap<String, u32>) {
-    let mut ids = HashMap::with_capacity(entries.len());
-    for (id, contig) in entries.iter().enumerate() {
-        ids.entry(contig.name.clone()).or_insert(id as u32);
-    }
-    let contigs = entries.into_iter().map(|c| Contig { name: c.name, length: c.length }).collect();
-    (contigs, ids)
-}
-
 /// Streams sequences into a genome pack: a contig, its bases in pieces of any size, the next.
 pub struct GenomeWriter<W> {
     out: PackWriter<W>,
@@ -391,7 +369,7 @@ mod tests {
     #[test]
     fn contigs_by_name() {
         let pack = GenomePack::from_sequences([("a", &b""[..]), ("b", &b"ACGTA"[..])]);
-        assert_eq!(pack.contigs()[0], Contig { name: "a".into(), length: 0 });
+        assert_eq!((&pack.contigs()[0].name[..], pack.contigs()[0].length), ("a", 0));
         assert_eq!((pack.contig_id("b"), pack.contig_id("c")), (Some(1), None));
         assert_eq!(pack.nibbles(1), [0x21, 0x84, 0x01]);
         assert!(pack.nibbles(1).as_ptr().addr().is_multiple_of(128));

@@ -5,7 +5,6 @@
 //! contigs in order, `bins` where each bin begins (one more number than bins). Counts are u16
 //! where all are whole and at most 65,535, else f32.
 
-use std::collections::HashMap;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -13,9 +12,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::format::{self, ContigEntry, Fingerprint, Header, Kind, PackWriter, ValueType};
-use super::genome::{Contig, index};
 use super::mapped::{self, Bytes, Memory};
 use crate::error::Problem;
+use crate::input::assembly::Assembly;
 
 /// bp of a bin: what a u16 offset reaches.
 pub const BIN: u64 = 1 << 16;
@@ -24,8 +23,7 @@ pub const BIN: u64 = 1 << 16;
 pub struct SignalPack {
     bytes: Bytes,
     header: Header,
-    contigs: Vec<Contig>,
-    ids: HashMap<String, u32>,
+    contigs: Assembly,
     /// First bin of each contig.
     first_bin: Vec<usize>,
     bins: Range<usize>,
@@ -112,16 +110,16 @@ impl SignalPack {
             }
             first_bin.push(contig.first as usize);
         }
-        let (contigs, ids) = index(table);
-        Ok(Self { bytes, header, contigs, ids, first_bin, bins, offsets, values })
+        let contigs = table.into_iter().map(|c| (c.name, c.length)).collect();
+        Ok(Self { bytes, header, contigs, first_bin, bins, offsets, values })
     }
 
-    pub fn contigs(&self) -> &[Contig] {
+    pub fn contigs(&self) -> &Assembly {
         &self.contigs
     }
 
     pub fn contig_id(&self, name: &str) -> Option<u32> {
-        self.ids.get(name).copied()
+        self.contigs.id(name)
     }
 
     /// Checksum of contigs and counts.

@@ -9,6 +9,7 @@
 use std::fmt;
 
 use crate::input::variants::Variant;
+use crate::sequence::{code, letters};
 use crate::store::GenomePack;
 
 /// Why a variant cannot be scored.
@@ -104,9 +105,9 @@ impl Cut {
         match genome_has {
             Some(0) => {}
             _ if length1 != length2 => {
-                return Err(Skip::IndelNotInGenome(letters(&there[..length1])));
+                return Err(Skip::IndelNotInGenome(shown(&there[..length1])));
             }
-            None if !self.allow_mismatch => return Err(Skip::NotInGenome(letters(&there))),
+            None if !self.allow_mismatch => return Err(Skip::NotInGenome(shown(&there))),
             _ => {}
         }
         Ok(Placed { contig, pos: variant.pos, alleles, genome_has })
@@ -134,22 +135,8 @@ impl Cut {
     }
 }
 
-/// A or a to 0, and so on; readers let nothing else through.
-fn code(base: u8) -> u8 {
-    match base.to_ascii_uppercase() {
-        b'A' => 0,
-        b'C' => 1,
-        b'G' => 2,
-        b'T' => 3,
-        _ => 4,
-    }
-}
-
-fn letters(codes: &[u8]) -> String {
-    match codes.is_empty() {
-        true => "-".to_string(),
-        false => codes.iter().map(|&c| char::from(b"ACGTN"[usize::from(c)])).collect(),
-    }
+fn shown(codes: &[u8]) -> String {
+    if codes.is_empty() { "-".to_string() } else { letters(codes) }
 }
 
 #[cfg(test)]

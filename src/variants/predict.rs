@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::engine::{Explain, Predictions};
 use crate::model::Architecture;
+use crate::sequence::reverse_complement;
 use crate::variants::scores::Allele;
 
 /// One model's predictions of sequences.
@@ -44,7 +45,7 @@ impl Predictor {
         if self.both_strands {
             all.reserve(codes.len());
             for sequence in codes.chunks_exact(self.arch.inputlen) {
-                all.extend(sequence.iter().rev().map(|&c| complement(c)));
+                all.extend(reverse_complement(sequence));
             }
         }
         let mut means = Vec::with_capacity(self.engines.len());
@@ -77,9 +78,4 @@ fn mean_over_strands(out: Predictions, n: usize, outputlen: usize) -> StrandMean
         }
     }
     StrandMeans { counts, logits }
-}
-
-/// 0..=3 = ACGT; N stays N.
-pub fn complement(code: u8) -> u8 {
-    if code < 4 { 3 - code } else { code }
 }

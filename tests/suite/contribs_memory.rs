@@ -62,7 +62,7 @@ fn files_of(folder: &Path, n: usize) {
     let contigs = vec![("chr1".to_string(), (n * STEP + 2 * LENGTH) as u64)];
     let spans: Vec<Span> =
         (0..n).map(|row| Span { contig: 0, start: (row * STEP) as u32 }).collect();
-    let layout = Arc::new(TrackLayout::new(contigs, &spans, LENGTH).unwrap());
+    let layout = Arc::new(TrackLayout::new(contigs.into_iter().collect(), &spans, LENGTH).unwrap());
     drop(spans);
     for (head, name) in ["counts", "profile"].into_iter().enumerate() {
         let h5 = path(&format!("{name}_scores.h5"));

@@ -8,6 +8,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use cbp_fast::error::Problem;
 use cbp_fast::files::bigwig;
+use cbp_fast::input::assembly::Contig;
 use cbp_fast::input::{bigwig::BigWig, chrom_sizes, fasta, folds, intervals, regions};
 use cbp_fast::pack::{genome, signal};
 use cbp_fast::preflight::sources;
@@ -77,7 +78,7 @@ fn use_bigwig(path: &Path) -> anyhow::Result<()> {
     let contigs = bigwig.contigs().to_vec();
     // All of the file decides; a few places alone may lie where nothing is damaged.
     let mut places = Ok(());
-    for (name, length) in &contigs {
+    for Contig { name, length } in &contigs {
         let end = *length as u32;
         for (start, end) in [(0, end.min(10)), (end / 2, end), (0, 0), (end, end), (5, u32::MAX)] {
             places = places.and(bigwig.values(name, start, end, |bases, _| {
@@ -86,7 +87,7 @@ fn use_bigwig(path: &Path) -> anyhow::Result<()> {
             }));
         }
     }
-    for (name, _) in &contigs {
+    for Contig { name, .. } in &contigs {
         bigwig.intervals(name, |_, _, _| Ok(()))?;
     }
     places
@@ -380,7 +381,7 @@ fn mutated_indexes_never_panic() {
     let whole = fs::read(files.at("s.bw")).unwrap();
     survive("signal", &whole, 500, |path| {
         let mut signal = sources::Signal::open(path, &cache)?;
-        for (name, length) in signal.contigs() {
+        for Contig { name, length } in signal.contigs().to_vec() {
             signal.window(&name, -5, length as i64 + 5)?;
         }
         Ok(())

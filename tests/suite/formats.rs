@@ -229,7 +229,7 @@ fn many_contigs_cost_little() {
     assert_eq!(count(&at("x.bam"), Format::Bam, &contigs).unwrap().0, 1);
     let sizes: String = names.iter().map(|n| format!("{n}\t100\n")).collect();
     fs::write(at("c.sizes"), &sizes).unwrap();
-    assert_eq!(chrom_sizes::read(&at("c.sizes")).unwrap().entries.len(), MANY);
+    assert_eq!(chrom_sizes::read(&at("c.sizes")).unwrap().len(), MANY);
     let rows: String = names.iter().map(|n| format!("{n}\t5\t9\n")).collect();
     fs::write(at("f.tsv"), &rows).unwrap();
     let sources = Sources { format: Format::Fragments, files: vec![at("f.tsv")] };

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use cbp_fast::input::assembly::Contig;
 use cbp_fast::input::bigwig::BigWig;
 use cbp_fast::store::SignalPack;
 
@@ -13,7 +14,7 @@ fn with_reads(name: &str) -> Fixture {
     let fixture = Fixture::new();
     let mut track = BigWig::open(&fixture.path("signal.bw")).unwrap();
     let mut rows = String::new();
-    for (contig, _) in track.contigs().to_vec() {
+    for Contig { name: contig, .. } in track.contigs().to_vec() {
         track
             .intervals(&contig, |start, end, value| {
                 for at in start..end {
@@ -237,7 +238,7 @@ fn the_shift_is_detected_as_the_official_tool_detects_it() {
         let official = goldens.join(format!("data/expected/bigwig/{set}_unstranded.bw"));
         let mut official = BigWig::open(&official).unwrap();
         let pack = SignalPack::open(&fixture.path(&out)).unwrap();
-        for (name, length) in official.contigs().to_vec() {
+        for Contig { name, length } in official.contigs().to_vec() {
             let mut counts = vec![0.0; length as usize];
             pack.counts(pack.contig_id(&name).unwrap(), 0, false, &mut counts);
             let mut wanted = vec![0.0; length as usize];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cbp_fast::engine::{Device, Predictions, open_explain};
 use cbp_fast::files::keras_h5::{self, Naming};
 use cbp_fast::model::{Architecture, Network, ParameterSet};
-use cbp_fast::variants::predict::{Predictor, complement};
+use cbp_fast::variants::predict::Predictor;
 use noodles_bcf as bcf;
 use noodles_bgzf as bgzf;
 use noodles_vcf::{self as vcf, variant::io::Write as _};
@@ -274,7 +274,7 @@ fn both_strands_say_the_same() {
     let codes: Vec<u8> = (0..4 * INPUTLEN).map(|_| rng.below(5) as u8).collect();
     let mut turned = Vec::new();
     for sequence in codes.chunks(INPUTLEN) {
-        turned.extend(sequence.iter().rev().map(|&c| complement(c)));
+        turned.extend(cbp_fast::sequence::reverse_complement(sequence));
     }
     let [forward, reverse] = [&codes, &turned].map(|c| predictor.predict(c).unwrap().remove(0));
     assert_eq!(forward.counts, reverse.counts);

@@ -8,7 +8,8 @@ use clap::{ArgGroup, Args};
 use crate::cli::args::ConsoleArgs;
 use crate::error::Problem;
 use crate::files::folds_json;
-use crate::input::chrom_sizes::{self, ChromSizes};
+use crate::input::assembly::Assembly;
+use crate::input::chrom_sizes;
 use crate::input::folds::{Folds, Split};
 use crate::prep::splits::{self, Published};
 use crate::run::claim::Claim;
@@ -110,11 +111,9 @@ fn numbered(folds: Vec<Folds>) -> Vec<(String, Folds)> {
 }
 
 /// `train 70 % of 3,088 Mb, valid ...`
-fn shares(folds: &Folds, sizes: &ChromSizes) -> String {
-    let lengths = sizes.lengths();
-    let bp = |split| -> u64 {
-        folds.names(split).iter().filter_map(|name| lengths.get(name.as_str())).sum()
-    };
+fn shares(folds: &Folds, sizes: &Assembly) -> String {
+    let bp =
+        |split| -> u64 { folds.names(split).iter().filter_map(|name| sizes.length(name)).sum() };
     let total: u64 = Split::ALL.iter().map(|&split| bp(split)).sum();
     let parts = Split::ALL.map(|split| {
         let percent = 100.0 * bp(split) as f64 / total.max(1) as f64;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::blocks::Counted;
 use crate::error::Problem;
 use crate::files::bigwig::length_in_bigwig;
+use crate::input::assembly::Contig;
 
 const MAGIC: u32 = 0x78CA_8C91;
 /// Contigs of a leaf, as its count has 16 bits. A list that one leaf can hold stays in the order
@@ -19,24 +20,23 @@ const NODE_BYTES: usize = 4;
 /// Lengths as a bigWig has them.
 ///
 /// Errors: a contig of 2^32 bp or more.
-pub fn lengths(contigs: &[(String, u64)]) -> Result<Vec<u32>, Problem> {
-    let length =
-        |(name, length): &(String, u64)| length_in_bigwig(*length, || format!("contig {name}"));
+pub fn lengths(contigs: &[Contig]) -> Result<Vec<u32>, Problem> {
+    let length = |c: &Contig| length_in_bigwig(c.length, || format!("contig {}", c.name));
     contigs.iter().map(length).collect()
 }
 
 /// Writes the list; contigs are numbered in the order given.
 pub fn write<W: Write>(
     out: &mut Counted<W>,
-    contigs: &[(String, u64)],
+    contigs: &[Contig],
     lengths: &[u32],
 ) -> io::Result<()> {
-    let key_bytes = contigs.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(1);
+    let key_bytes = contigs.iter().map(|contig| contig.name.len()).max().unwrap_or(0).max(1);
     let mut order: Vec<usize> = (0..contigs.len()).collect();
     let fanout = if contigs.len() <= LARGEST_LEAF {
         contigs.len().max(FANOUT)
     } else {
-        order.sort_unstable_by_key(|&id| &contigs[id].0);
+        order.sort_unstable_by_key(|&id| &contigs[id].name);
         FANOUT
     };
     out.write(&MAGIC.to_le_bytes())?;
@@ -46,7 +46,7 @@ pub fn write<W: Write>(
     out.write(&(contigs.len() as u64).to_le_bytes())?;
     out.write(&[0; 8])?;
     let key = |id: usize| {
-        let mut key = contigs[id].0.as_bytes().to_vec();
+        let mut key = contigs[id].name.as_bytes().to_vec();
         key.resize(key_bytes, 0);
         key
     };

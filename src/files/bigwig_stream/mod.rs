@@ -21,6 +21,7 @@ use anyhow::{Result, anyhow};
 
 use self::writer::Writer;
 use super::atomic::OutFile;
+use crate::input::assembly::Contig;
 use crate::{defect, threads};
 
 /// Slices of values that may wait.
@@ -64,7 +65,7 @@ impl BigWigStream {
     /// and lengths, in the order of the file's list.
     ///
     /// Errors: a contig of 2^32 bp or more, a file that cannot be made.
-    pub fn create(file: OutFile, folder: &Path, contigs: &[(String, u64)]) -> Result<Self> {
+    pub fn create(file: OutFile, folder: &Path, contigs: &[Contig]) -> Result<Self> {
         let mut writer = Writer::create(file, folder, contigs)?;
         let (queue, slices) = sync_channel::<Slice>(QUEUE);
         let thread = threads::spawn("bigwig", move || {
@@ -137,6 +138,11 @@ mod tests {
 
     use super::*;
     use crate::files::atomic::Pending;
+    use crate::input::assembly::Assembly;
+
+    fn assembly(contigs: &[(String, u64)]) -> Assembly {
+        contigs.iter().cloned().collect()
+    }
 
     fn contigs() -> Vec<(String, u64)> {
         [("chr2", 300_000), ("none", 7), ("a longer name", 5_000)]
@@ -153,7 +159,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.bw");
         let pending = Pending::create(&path).unwrap();
-        let mut stream = BigWigStream::create(pending.file(), folder.path(), &contigs()).unwrap();
+        let mut stream =
+            BigWigStream::create(pending.file(), folder.path(), &assembly(&contigs())).unwrap();
         for &(contig, start, end) in slices {
             stream.push(contig, start, &(start..end).map(value).collect::<Vec<_>>()).unwrap();
         }
@@ -237,7 +244,7 @@ mod tests {
     fn refuses_what_a_bigwig_cannot_list() {
         let folder = tempfile::tempdir().unwrap();
         let file = crate::files::atomic::scratch(folder.path()).unwrap();
-        match BigWigStream::create(file, folder.path(), &[("chr1".into(), 1 << 32)]) {
+        match BigWigStream::create(file, folder.path(), &assembly(&[("chr1".into(), 1 << 32)])) {
             Ok(_) => panic!("was taken"),
             Err(error) => assert!(error.to_string().contains("4294967296 bp")),
         }
@@ -251,7 +258,8 @@ mod tests {
             let contigs: Vec<(String, u64)> =
                 (0..count).map(|i| (format!("c{i}"), 5 + i as u64)).collect();
             let pending = Pending::create(&path).unwrap();
-            let mut stream = BigWigStream::create(pending.file(), folder.path(), &contigs).unwrap();
+            let mut stream =
+                BigWigStream::create(pending.file(), folder.path(), &assembly(&contigs)).unwrap();
             let ids = [0, 1, 255, 256, 40_000, 65_535];
             for contig in ids.into_iter().filter(|&id| (id as usize) < count) {
                 stream
@@ -281,7 +289,8 @@ mod tests {
         let path = folder.path().join("x.bw");
         let contigs = contigs();
         let pending = Pending::create(&path).unwrap();
-        let mut stream = BigWigStream::create(pending.file(), folder.path(), &contigs).unwrap();
+        let mut stream =
+            BigWigStream::create(pending.file(), folder.path(), &assembly(&contigs)).unwrap();
         // More than a block of runs of one length, then of several, across bins, then values.
         let ones = (0..1500).map(|i| Run { start: 3 * i, end: 3 * i + 1, value: value(i) });
         let mixed = (0..1500).map(|i| Run {

@@ -14,6 +14,7 @@ use super::blocks::{Block, Counted, Deflate, write_index};
 use super::contigs;
 use super::zoom::{self, MAX_LEVELS, Record, ZoomHeader, Zooms};
 use crate::files::atomic::OutFile;
+use crate::input::assembly::Contig;
 
 const MAGIC: u32 = 0x888F_FC26;
 const VERSION: u16 = 4;
@@ -46,7 +47,7 @@ pub struct Writer {
 
 impl Writer {
     /// Writes to `file`, which is empty; a scratch file of a hundredth of its size lies in `folder`.
-    pub fn create(file: OutFile, folder: &Path, contigs: &[(String, u64)]) -> Result<Self> {
+    pub fn create(file: OutFile, folder: &Path, contigs: &[Contig]) -> Result<Self> {
         let lengths = contigs::lengths(contigs)?;
         let mut out = Counted::new(BufWriter::new(file));
         out.write(&[0; CONTIGS_OFFSET as usize])?;

@@ -272,7 +272,7 @@ fn read_header(text: &mut Text, records: &mut Records) -> Result<Vec<Reference>>
         );
     }
     if known == 0 {
-        let here = super::contigs::some(
+        let here = crate::input::assembly::some_names(
             listed.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok()),
         );
         return Err(Problem::new(format!(

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use crate::error::Problem;
+use crate::input::assembly::{Assembly, Contig, some_names};
 
 /// Names and lengths (bp) of a genome's contigs.
 #[derive(Clone, Debug, Default)]
 pub struct Contigs {
-    list: Vec<(String, u64)>,
-    ids: HashMap<Vec<u8>, u32>,
+    assembly: Assembly,
     /// Contigs that another input knows with another length: no read may lie on them.
     disputes: HashMap<u32, Problem>,
 }
@@ -16,20 +16,15 @@ pub struct Contigs {
 impl Contigs {
     /// The order is that of `ReadEnd::contig`. Of two contigs with one name the first counts.
     pub fn new(list: impl IntoIterator<Item = (String, u64)>) -> Self {
-        let list: Vec<(String, u64)> = list.into_iter().collect();
-        let mut ids = HashMap::with_capacity(list.len());
-        for (id, (name, _)) in list.iter().enumerate() {
-            ids.entry(name.clone().into_bytes()).or_insert(id as u32);
-        }
-        Self { list, ids, disputes: HashMap::new() }
+        Self::from(list.into_iter().collect::<Assembly>())
     }
 
-    pub fn list(&self) -> &[(String, u64)] {
-        &self.list
+    pub fn list(&self) -> &[Contig] {
+        &self.assembly
     }
 
     pub fn id(&self, name: &[u8]) -> Option<u32> {
-        self.ids.get(name).copied()
+        self.assembly.id(std::str::from_utf8(name).ok()?)
     }
 
     /// Makes a read on the contig `name` an error, which `problem` tells.
@@ -44,25 +39,24 @@ impl Contigs {
     }
 
     pub fn name(&self, id: u32) -> &str {
-        &self.list[id as usize].0
+        &self.assembly[id as usize].name
     }
 
     /// bp
     pub fn length(&self, id: u32) -> i64 {
-        self.list[id as usize].1 as i64
+        self.assembly[id as usize].length as i64
     }
 
     /// The first three names, for messages.
     pub(super) fn some_names(&self) -> String {
-        some(self.list.iter().map(|(name, _)| name.as_str()))
+        some_names(self.assembly.names())
     }
 }
 
-/// `chr1, chr2, chr3, ...`
-pub(super) fn some<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut names = names.into_iter();
-    let shown: Vec<&str> = names.by_ref().take(3).collect();
-    format!("{}{}", shown.join(", "), if names.next().is_some() { ", ..." } else { "" })
+impl From<Assembly> for Contigs {
+    fn from(assembly: Assembly) -> Self {
+        Self { assembly, disputes: HashMap::new() }
+    }
 }
 
 /// Looks names up; neighbouring records mostly share one, so a comparison saves the hash.

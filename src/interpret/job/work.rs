@@ -11,7 +11,8 @@ use crate::console::Console;
 use crate::error::Problem;
 use crate::files::contributions_h5::Rows;
 use crate::files::region_track::{self, Span, TrackLayout};
-use crate::input::chrom_sizes::{self, ChromSizes};
+use crate::input::assembly::Assembly;
+use crate::input::chrom_sizes;
 use crate::input::fasta;
 use crate::input::regions::Region;
 use crate::model::Architecture;
@@ -32,7 +33,7 @@ pub struct Work {
     /// Regions whose window does not fit.
     pub left_out: usize,
     /// For regions of a genome: contigs of the bigWigs, and where each window lies in them.
-    bigwig: Option<(ChromSizes, Vec<Span>)>,
+    bigwig: Option<(Assembly, Vec<Span>)>,
 }
 
 /// Errors for a model whose output is a sum of two branches.
@@ -123,12 +124,13 @@ impl Work {
         let half = (arch.inputlen / 2) as u32;
         let windows: Vec<(u32, u32)> =
             set.sites.iter().map(|s| (s.contig, s.center - half)).collect();
-        let spans = region_track::spans(&tracks.genome, &sizes.entries, windows.iter().copied())
-            .map_err(|name| {
+        let spans = region_track::spans(&tracks.genome, &sizes, windows.iter().copied()).map_err(
+            |name| {
                 Problem::new(format!("regions lie on {name}, which is not listed"))
                     .at(sizes_path.display())
                     .fix("list every chromosome that has regions")
-            })?;
+            },
+        )?;
         Ok(Self {
             tracks,
             inputlen: arch.inputlen,
@@ -156,7 +158,7 @@ impl Work {
         let mut order: Vec<u32> = (0..spans.len() as u32).collect();
         order.sort_by_key(|&row| (spans[row as usize].contig, spans[row as usize].start));
         let sorted: Vec<Span> = order.iter().map(|&row| spans[row as usize]).collect();
-        let layout = TrackLayout::new(sizes.entries.clone(), &sorted, self.inputlen)?;
+        let layout = TrackLayout::new(sizes.clone(), &sorted, self.inputlen)?;
         Ok(Some((order, layout)))
     }
 }

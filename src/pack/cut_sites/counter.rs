@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::bins::{self, Bin};
 use super::spill::{Run, RunWriter};
+use crate::input::assembly::Contig;
 use crate::input::reads::{Contigs, Noted, ReadEnd};
 use crate::pack::shift::Shift;
 use crate::store::signal::{BIN, SignalWriter};
@@ -36,7 +37,7 @@ impl<'a> Counter<'a> {
     /// `budget`: bytes of counts beyond which they are spilled to a file in `scratch`.
     pub fn new(contigs: &'a Contigs, shift: Shift, scratch: &Path, budget: usize) -> Self {
         let (mut first, mut lengths) = (Vec::new(), Vec::new());
-        for (_, length) in contigs.list() {
+        for Contig { length, .. } in contigs.list() {
             first.push(lengths.len());
             let whole = (length / BIN) as usize;
             lengths.extend(std::iter::repeat_n(BIN as u32, whole));
@@ -124,7 +125,7 @@ impl<'a> Counter<'a> {
         out: &mut SignalWriter<W, S>,
     ) -> Result<()> {
         let mut sums = vec![0; BIN as usize];
-        for (contig, (name, length)) in self.contigs.list().iter().enumerate() {
+        for (contig, Contig { name, length }) in self.contigs.list().iter().enumerate() {
             out.contig(name, *length)?;
             let first = self.first[contig];
             for bin in 0..length.div_ceil(BIN) {
@@ -150,6 +151,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+    use crate::input::assembly::Contig;
     use crate::input::reads::Strand;
     use crate::store::SignalPack;
 
@@ -208,7 +210,7 @@ mod tests {
                 continue;
             }
             assert_eq!(dropped, off);
-            for (contig, (_, length)) in contigs.list().iter().enumerate() {
+            for (contig, Contig { length, .. }) in contigs.list().iter().enumerate() {
                 let mut counts = vec![0.0; *length as usize];
                 pack.counts(contig as u32, 0, false, &mut counts);
                 for (at, count) in counts.iter().enumerate() {

@@ -23,6 +23,7 @@ use super::shift::Shift;
 use crate::error::Problem;
 use crate::files::atomic;
 use crate::files::content::{self, Watched};
+use crate::input::assembly::Contig;
 use crate::input::reads::{self, Contigs, Noted, Options, Position, Sources, Tally};
 use crate::store::format::Fingerprint;
 use crate::store::signal::SignalWriter;
@@ -205,7 +206,7 @@ impl Request {
         for barcode in filters.barcodes.iter().flat_map(|b| b.sorted()) {
             hash_line(&mut hash, barcode);
         }
-        for (name, length) in contigs.list() {
+        for Contig { name, length } in contigs.list() {
             hash_line(&mut hash, format!("{name}\0{length}").as_bytes());
         }
         let name = files.first().map_or("", |file| &file.name);

@@ -13,7 +13,8 @@ use crate::batch::sampler::{Site, fixed_plan};
 use crate::console::Console;
 use crate::error::Problem;
 use crate::files::region_track::{self, TrackLayout};
-use crate::input::chrom_sizes::{self, ChromSizes};
+use crate::input::assembly::Assembly;
+use crate::input::chrom_sizes;
 use crate::input::fasta;
 use crate::input::folds::{self, Folds};
 use crate::input::regions::Region;
@@ -41,7 +42,7 @@ pub struct Work {
 pub struct Source {
     tracks: Tracks,
     folds: Option<Folds>,
-    sizes: Option<(ChromSizes, PathBuf)>,
+    sizes: Option<(Assembly, PathBuf)>,
 }
 
 impl Source {
@@ -155,20 +156,15 @@ impl Source {
                 .fix(format!("name contigs as the genome does: {}, ...", known.join(", ")))
                 .into());
         }
-        let chosen: HashSet<&String> = names.iter().collect();
-        let wanted = |name: &String| chosen.is_empty() || chosen.contains(name);
+        let chosen: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let wanted = |name: &str| chosen.is_empty() || chosen.contains(name);
         let listed = self.contigs();
-        let there: HashSet<&String> = listed.iter().map(|(name, _)| name).collect();
-        if let Some(name) = names.iter().find(|name| !there.contains(name)) {
+        if let Some(name) = names.iter().find(|name| listed.id(name).is_none()) {
             return Err(self.not_listed(name).into());
         }
-        let used = listed.iter().map(|(name, _)| name).filter(|name| wanted(name));
-        inputs::refuse_disputed(&self.tracks.disputed, used.map(String::as_str))?;
-        let contigs: Vec<u32> = listed
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .filter_map(|(name, _)| genome.contig_id(name))
-            .collect();
+        let used = listed.names().filter(|name| wanted(name));
+        inputs::refuse_disputed(&self.tracks.disputed, used.clone())?;
+        let contigs: Vec<u32> = used.filter_map(|name| genome.contig_id(name)).collect();
         let short: Vec<&str> = contigs
             .iter()
             .map(|&id| &genome.contigs()[id as usize])
@@ -221,12 +217,12 @@ impl Source {
     }
 
     /// Names and lengths in the order of a bigWig: that of chrom.sizes, else that of the genome.
-    fn contigs(&self) -> Vec<(String, u64)> {
+    fn contigs(&self) -> Assembly {
         match &self.sizes {
-            Some((sizes, _)) => sizes.entries.clone(),
+            Some((sizes, _)) => sizes.clone(),
             None => {
                 let contigs = self.tracks.genome.contigs().iter();
-                contigs.filter(|c| c.length > 0).map(|c| (c.name.clone(), c.length)).collect()
+                contigs.filter(|c| c.length > 0).map(|c| (c.name.as_str(), c.length)).collect()
             }
         }
     }

@@ -264,6 +264,6 @@ fn known_contigs(
     let sizes = chrom_sizes::read(path)?;
     let disputed =
         inputs::check_sizes(&sizes, path, genome, console).map_err(|p| p.within(path.display()))?;
-    let known = sizes.entries.iter().filter_map(|(name, _)| genome.contig_id(name)).collect();
+    let known = sizes.names().filter_map(|name| genome.contig_id(name)).collect();
     Ok((known, disputed))
 }

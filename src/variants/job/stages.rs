@@ -63,8 +63,7 @@ impl Run<'_> {
             let sizes = chrom_sizes::read(sizes_path)?;
             let disputed = inputs::check_sizes(&sizes, sizes_path, &genome, &self.console)?;
             inputs::refuse_disputed(&disputed, found.iter().map(|peak| peak.chrom.as_str()))?;
-            let lengths = sizes.lengths();
-            found.retain(|peak| lengths.contains_key(peak.chrom.as_str()));
+            found.retain(|peak| sizes.id(&peak.chrom).is_some());
         }
         let elsewhere = all - found.len();
         let chosen = peaks::choose(

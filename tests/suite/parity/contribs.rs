@@ -125,7 +125,7 @@ fn the_bigwig_of_given_scores_is_the_official_one() {
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.bw");
-    let layout = Arc::new(TrackLayout::new(contigs, &spans, length).unwrap());
+    let layout = Arc::new(TrackLayout::new(contigs.into_iter().collect(), &spans, length).unwrap());
     let mut writer = RegionTrack::create(&path, &layout, false).unwrap();
     let mut values = vec![0.0; length];
     for (scores, columns) in hypothetical.chunks(length * 4).zip(onehot.chunks(length * 4)) {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cbp_fast::files::bigwig;
+use cbp_fast::input::assembly::Contig;
 use cbp_fast::input::bigwig::BigWig;
 use cbp_fast::input::reads::{Contigs, Format, Options, Sources};
 use cbp_fast::input::{chrom_sizes, fasta};
@@ -22,7 +23,7 @@ type Counts = BTreeMap<(String, u32), f32>;
 fn of_bigwig(path: &Path) -> Counts {
     let mut read = BigWig::open(path).unwrap();
     let mut counts = Counts::new();
-    for (name, _) in read.contigs().to_vec() {
+    for Contig { name, .. } in read.contigs().to_vec() {
         read.intervals(&name, |start, end, value| {
             if value != 0.0 {
                 counts.extend((start..end).map(|at| ((name.clone(), at), value)));
@@ -150,7 +151,7 @@ fn human_fragments_run_through_whole_and_by_barcode() {
         return;
     }
     let sizes = chrom_sizes::read(&pbmc.join("chrom.sizes")).unwrap();
-    let contigs = Contigs::new(sizes.entries);
+    let contigs = Contigs::from(sizes);
     let fragments = pbmc.join("fragments.tsv.gz");
     let (report, all) =
         count(Format::Fragments, std::slice::from_ref(&fragments), &contigs, (0, 1));

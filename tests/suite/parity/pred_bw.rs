@@ -132,7 +132,8 @@ fn the_writer_alone() {
         })
         .collect();
     let width = golden.shape("writer_small/data")[1];
-    let layout = Arc::new(TrackLayout::new(contigs.clone(), &spans, width).unwrap());
+    let layout =
+        Arc::new(TrackLayout::new(contigs.clone().into_iter().collect(), &spans, width).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let (path, text) = (folder.path().join("x.bw"), folder.path().join("stats.txt"));
     let mut track = RegionTrack::create(&path, &layout, true).unwrap();

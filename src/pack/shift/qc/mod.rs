@@ -16,8 +16,8 @@ use super::pwm::{Counts, Pwm};
 use super::{DataType, Signed};
 use crate::console::Console;
 use crate::error::Problem;
+use crate::input::assembly::Contig;
 use crate::input::folds::{Folds, Split};
-use crate::store::genome::Contig;
 use crate::store::{GenomePack, SignalPack, Tracks};
 
 /// Stem of the figure in `evaluation/` of a run.
