@@ -25,12 +25,12 @@
 //! FASTA, reads (BAM, fragments, tagAlign) or bigWig, narrowPeak, folds
 //!    -> 1 input    readers: bytes in, records out, errors with file and line
 //!         numpy    draws, quantiles, correlations and float text as NumPy, SciPy and Python have them
+//!         sequence the letters and strands of codes a base; shuffled references
 //!    -> 2 store    packs as they are used: memory-mapped genome (*.cbg) and signal (*.cbs), windows out
 //!    -> 3 pack     packs as they are made: FASTA -> *.cbg, reads or bigWig -> *.cbs, the cache of both; the shift of reads
 //!    -> 4 prep     GC-matched nonpeaks, folds of chromosomes: what a training set needs beside peaks
 //!         select   which regions train: edge and outlier filters, bias threshold, loss weight
 //!    -> 5 batch    plans: 16 bytes an example, a pure function of (seed, epoch, index)
-//!         sequence the letters and strands of codes; what is in no pack: shuffled references
 //!    -> 6 model    layer table, parameters, initialisation
 //!    -> 7 engine   plans in, numbers out: forward, backward, Adam
 //!                  cpu   the definition of right
@@ -83,6 +83,8 @@ pub mod threads;
 pub mod input;
 #[doc(hidden)]
 pub mod numpy;
+#[doc(hidden)]
+pub mod sequence;
 
 // 2
 #[doc(hidden)]
@@ -101,8 +103,6 @@ pub mod select;
 // 5
 #[doc(hidden)]
 pub mod batch;
-#[doc(hidden)]
-pub mod sequence;
 
 // 6
 #[doc(hidden)]

@@ -59,7 +59,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// As the official pipelines do it.
+    /// The settings of the official pipelines.
     pub fn official(folder: &'a Path, file_prefix: Option<&'a str>) -> Self {
         Self {
             folder,

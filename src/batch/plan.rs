@@ -43,7 +43,7 @@ pub struct Windows {
     pub first_start: u32,
     /// How many windows, each one base further on.
     pub starts: u32,
-    /// Also reverse-complemented.
+    /// True when every window is taken on both strands.
     pub both_strands: bool,
 }
 

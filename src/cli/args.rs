@@ -54,7 +54,7 @@ impl DeviceArgs {
         Ok(chosen)
     }
 
-    /// The same in a command that computes nothing but predictions.
+    /// Begins the chosen device in a command that computes nothing but predictions.
     pub fn apply_to_predict(&self, console: &Console) -> Result<Chosen> {
         let chosen = self.choose()?;
         chosen.begin(console)?;

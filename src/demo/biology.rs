@@ -184,7 +184,7 @@ pub fn cut_rates(codes: &[u8]) -> Vec<f64> {
     cut_rates_given(&accessibility(codes), codes)
 }
 
-/// The same where the accessibility is at hand.
+/// Rates of cuts where the accessibility is at hand.
 pub fn cut_rates_given(accessibility: &[f64], codes: &[u8]) -> Vec<f64> {
     let mean = log_mean_preference();
     let mut rates = accessibility.to_vec();

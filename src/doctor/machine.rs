@@ -84,7 +84,7 @@ fn kernels() -> Value {
     })
 }
 
-/// The same for people.
+/// The facts as lines of text for people.
 pub fn text(facts: &Value) -> String {
     let mut out = String::new();
     let words = |value: &Value| -> String {

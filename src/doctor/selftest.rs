@@ -132,9 +132,9 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What a case came to.
+/// What a case of the self-test came to.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct TestResult {
     pub case: Case,
     pub precision: Precision,
     pub differences: Vec<Difference>,
@@ -142,7 +142,7 @@ pub struct Outcome {
     pub flipped: (usize, usize),
 }
 
-impl Outcome {
+impl TestResult {
     pub fn is_met(&self) -> bool {
         // Rounding to 8 bits turns about one unit in a few hundred; a broken mask turns half of them.
         self.flipped.0 * 20 <= self.flipped.1 && self.differences.iter().all(Difference::is_met)
@@ -155,7 +155,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for TestResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.is_met() { "ok    " } else { "FAILED" };
         let shape = |(inputlen, outputlen, filters, layers): Shape| {
@@ -183,7 +183,7 @@ pub fn run<D: Device>(
     case: Case,
     precision: Precision,
     open: &mut dyn FnMut() -> Result<D>,
-) -> Result<Outcome> {
+) -> Result<TestResult> {
     let spec = TrainSpec {
         branches: Branches {
             main: network(case.main, 1)?,
@@ -201,7 +201,7 @@ pub fn run<D: Device>(
     if !precision.is_whole() {
         let differences =
             check_predictions(&mut engine, spec.branches, tracks, &plan, bound)?.into();
-        return Ok(Outcome { case, precision, differences, flipped: (0, 0) });
+        return Ok(TestResult { case, precision, differences, flipped: (0, 0) });
     }
     let Step { mut differences, found, flipped } =
         check_step(&mut engine, &spec, &tracks, &plan, bound)
@@ -209,7 +209,7 @@ pub fn run<D: Device>(
     differences.extend(update(&mut engine, &spec, &plan, &found)?);
     differences.extend(kept_bias(&mut engine, precision, &plan)?);
     differences.extend(contributions::differences(case, precision, open)?);
-    Ok(Outcome { case, precision, differences, flipped })
+    Ok(TestResult { case, precision, differences, flipped })
 }
 
 /// One batch on a device, held to the reference with the same ReLU decisions.

@@ -13,7 +13,7 @@ pub enum Device {
     Cpu,
     /// A GPU.
     Cuda {
-        /// As the driver describes it.
+        /// The GPU as the driver describes it.
         gpu: Gpu,
         /// The numbers that the large layers compute in.
         precision: Precision,

@@ -102,7 +102,7 @@ pub trait Train: Predict {
         }
         Ok(())
     }
-    /// Like `train_steps`, forward and losses only.
+    /// Runs steps as `train_steps` does, forward and losses only.
     fn evaluate_steps(
         &mut self,
         plan: &[Example],

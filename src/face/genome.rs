@@ -23,7 +23,7 @@ impl Genome {
         Self::open_in(path, cache::FOLDER)
     }
 
-    /// The same with a folder for packs.
+    /// Opens a genome as [`open`](Self::open) does, with its pack kept in the folder `cache`.
     pub fn open_in(path: impl AsRef<Path>, cache: impl AsRef<Path>) -> Result<Self> {
         let pack = cache::open_genome(path.as_ref(), cache.as_ref(), &mut |_| {})?;
         Ok(Self(Arc::new(pack)))

@@ -29,7 +29,7 @@ pub fn write(path: &Path, write: impl FnOnce(&mut BufWriter<OutFile>) -> Result<
     run().map_err(|error| unwritable(path, error))
 }
 
-/// Like `write`, for writers that want a path of their own.
+/// Writes a file as `write` does, for writers that want a path of their own.
 pub fn write_with(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let run = || -> Result<()> {
         let pending = Pending::create(path)?;
@@ -83,13 +83,13 @@ impl Pending {
         &self.path
     }
 
-    /// Like `finish`, with an error that names the file.
+    /// Finishes the file, with an error that names the file.
     pub fn publish(self) -> Result<()> {
         let path = self.path.clone();
         self.finish().map_err(|error| unwritable(&path, error))
     }
 
-    /// Like `publish`, under a name of the same folder that was not known when the file was begun.
+    /// Publishes the file under a name of the same folder that was not known when the file was begun.
     pub fn publish_as(mut self, path: &Path) -> Result<()> {
         self.path = path.to_path_buf();
         self.publish()

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::atomic::{self, Pending};
-use super::bigwig_stream::{BigWigStream, Run};
+use super::bigwig_stream::{BigWigStream, ValueRun};
 use crate::error::Problem;
 use crate::input::assembly::{Assembly, Contig};
 use crate::store::SignalPack;
@@ -55,7 +55,7 @@ pub fn write_pack(path: &Path, pack: &SignalPack) -> Result<()> {
             for start in (0..contig.length).step_by(WINDOW) {
                 let counts = &mut counts[..WINDOW.min((contig.length - start) as usize)];
                 pack.counts(*in_pack, start as i64, false, counts);
-                let shifted = |run: Run| Run {
+                let shifted = |run: ValueRun| ValueRun {
                     start: run.start + start as u32,
                     end: run.end + start as u32,
                     value: run.value,
@@ -135,9 +135,9 @@ impl<'a> Runs<'a> {
 }
 
 impl Iterator for Runs<'_> {
-    type Item = Run;
+    type Item = ValueRun;
 
-    fn next(&mut self) -> Option<Run> {
+    fn next(&mut self) -> Option<ValueRun> {
         let rest = self.track.get(self.at..)?;
         let skip = rest.iter().position(|&v| v != 0.0)?;
         let rest = &rest[skip..];
@@ -145,7 +145,7 @@ impl Iterator for Runs<'_> {
         let run = rest.iter().position(|&v| v != value).unwrap_or(rest.len());
         let start = self.at + skip;
         self.at = start + run;
-        Some(Run { start: start as u32, end: self.at as u32, value })
+        Some(ValueRun { start: start as u32, end: self.at as u32, value })
     }
 }
 

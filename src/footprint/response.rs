@@ -76,7 +76,7 @@ fn round(x: f32) -> f32 {
     (x * 1000.0).round_ties_even() / 1000.0
 }
 
-/// As Python prints it: at least one decimal.
+/// The number as Python prints it: with at least one decimal.
 fn print(x: f32) -> String {
     if x.is_nan() { "nan".into() } else { format!("{x:?}") }
 }

@@ -22,7 +22,7 @@ use crate::error::Problem;
 pub struct BigWig {
     path: PathBuf,
     file: BufReader<File>,
-    /// Without its contigs, which are these:
+    /// The file's description without its contigs, which are in `chroms`.
     info: BBIFileInfo,
     chroms: Vec<ChromInfo>,
     contigs: Assembly,

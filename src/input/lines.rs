@@ -270,7 +270,7 @@ pub fn used<'a>(cell: &'a str, what: &str) -> Result<&'a str, Problem> {
     Ok(cell)
 }
 
-/// The same text with line ends that are LF and with valid UTF-8, for parsers of other crates; a line
+/// The text with line ends that are LF and with valid UTF-8, for parsers of other crates; a line
 /// may have as many bytes as `longest` says of its beginning.
 pub fn normalized(text: Text, longest: fn(&[u8]) -> usize) -> Text {
     Box::new(Normalized { text, longest, line: Vec::new(), start: 0 })

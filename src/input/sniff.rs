@@ -69,7 +69,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// With its article, as a message goes on after "found".
+    /// The name with its article, as a message goes on after "found".
     pub fn name(self) -> &'static str {
         match self {
             Kind::Bam => "a BAM file",

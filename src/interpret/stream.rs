@@ -40,9 +40,9 @@ impl Plan {
     }
 }
 
-/// What a run came to.
+/// How a stream of explained rows ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Explained {
     Finished,
     /// Asked to stop after so many rows, all of them on disk.
     Stopped {
@@ -63,7 +63,7 @@ pub fn run(
     spool: &mut RowSpool,
     stop: &dyn Fn() -> bool,
     progress: &mut Progress,
-) -> Result<Outcome> {
+) -> Result<Explained> {
     spool.truncate(spool.len() / plan.group * plan.group)?;
     let first = spool.len();
     let stopped = std::thread::scope(|scope| -> Result<bool> {
@@ -105,8 +105,8 @@ pub fn run(
     })?;
     spool.sync()?;
     match stopped {
-        true => Ok(Outcome::Stopped { rows: spool.len() }),
-        false => Ok(Outcome::Finished),
+        true => Ok(Explained::Stopped { rows: spool.len() }),
+        false => Ok(Explained::Finished),
     }
 }
 

@@ -63,7 +63,7 @@ impl Models {
         Self::of(paths.iter().map(read).collect::<Result<_>>()?)
     }
 
-    /// Like `read`, for files that are read already.
+    /// The models of files that are read already.
     pub fn of(files: Vec<ModelFile>) -> Result<Self> {
         let Some((first, others)) = files.split_first() else {
             return Err(Problem::new("no model given").fix("pass a .h5 model").into());

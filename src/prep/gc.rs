@@ -42,7 +42,7 @@ fn hundredths(gc: u32, width: usize) -> u8 {
     rounded.bytes().filter(u8::is_ascii_digit).fold(0, |n, digit| n * 10 + (digit - b'0'))
 }
 
-/// As Python prints the fraction: `0.5`, `0.58`, `1.0`.
+/// The fraction as Python prints it: `0.5`, `0.58`, `1.0`.
 pub fn fraction(hundredths: u8) -> String {
     let (whole, part) = (hundredths / 100, hundredths % 100);
     match part % 10 {

@@ -40,7 +40,7 @@ pub fn bias_in_peaks(pearsonr: f64) -> Verdict {
     }
 }
 
-/// The same in nonpeaks, where the enzyme is all there is to explain.
+/// Judges the correlation of the bias model with the counts in nonpeaks, where the enzyme is all there is to explain.
 pub fn bias_in_nonpeaks(pearsonr: f64) -> Verdict {
     above(
         "bias_counts_pearsonr_in_nonpeaks",

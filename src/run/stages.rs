@@ -199,7 +199,7 @@ impl Stages {
         Ok(())
     }
 
-    /// Like `run`, for what is there to be looked at: what goes wrong is told, and the rest goes on.
+    /// Runs a stage that is there to be looked at: what goes wrong is told, and the rest goes on.
     ///
     /// Errors: asked to stop.
     pub fn attempt(

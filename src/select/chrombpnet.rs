@@ -57,7 +57,7 @@ pub fn select_chrombpnet(
     })
 }
 
-/// The same with a draw of one's own: `draw(counts, size)` returns `size` of the edge-filtered
+/// Selects as `select_chrombpnet` does, with a draw of one's own: `draw(counts, size)` returns `size` of the edge-filtered
 /// train and valid nonpeaks' `counts`, without replacement. Not called where the ratio is 0.
 pub fn select_chrombpnet_with_draw(
     peaks: &[Region],

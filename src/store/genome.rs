@@ -232,7 +232,7 @@ fn forward(packed: &[u8], odd: usize, out: &mut [u8]) {
     }
 }
 
-/// The same bases from last to first, complemented.
+/// Codes as `forward` gives them, from last to first and complemented.
 fn reverse(packed: &[u8], odd: usize, out: &mut [u8]) {
     let (packed, out) = match (odd, packed, out) {
         (1, [first, packed @ ..], [out @ .., code]) => {

@@ -17,7 +17,7 @@ pub struct Tracks {
     signal_contigs: Arc<[Option<u32>]>,
     /// Contigs that the inputs know with different lengths: whoever uses one gets its problem.
     pub disputed: Arc<Disputed>,
-    /// See `keep`.
+    /// What `keep` was given last.
     kept: Arc<Mutex<Option<Arc<dyn Any + Send + Sync>>>>,
 }
 

@@ -48,7 +48,7 @@ pub struct FitConfig {
     pub fallback: Option<String>,
     /// A run that goes on in another one does not have the same bits.
     pub precision: Precision,
-    /// With a centered counts head: where its bias, settled after each epoch, finds its targets.
+    /// Where a centered counts head finds the targets of its bias, which is settled after each epoch; `None` for other heads.
     pub settle_counts: Option<Tracks>,
 }
 

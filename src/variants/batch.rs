@@ -55,7 +55,7 @@ impl Windows<'_> {
 pub struct Batch {
     /// Distinct windows [n, inputlen].
     pub codes: Vec<u8>,
-    /// Which of them each job's alleles have.
+    /// The two windows in `codes` of each job's alleles.
     pub alleles: Vec<[usize; 2]>,
 }
 

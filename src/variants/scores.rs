@@ -84,7 +84,7 @@ pub enum Tail {
 impl Metric {
     pub const COUNT: usize = 18;
 
-    /// As its column is called.
+    /// The name of the metric's column.
     pub fn name(self) -> &'static str {
         match self {
             M::Allele1PredCounts => "allele1_pred_counts",

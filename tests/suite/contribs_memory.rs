@@ -11,7 +11,7 @@ use cbp_fast::files::contributions_h5::Rows;
 use cbp_fast::files::region_track::{Span, TrackLayout};
 use cbp_fast::files::row_spool::RowSpool;
 use cbp_fast::interpret::Scores;
-use cbp_fast::interpret::stream::{self, Outcome, Plan};
+use cbp_fast::interpret::stream::{self, Explained, Plan};
 use cbp_fast::interpret::writers::{BigWig, Format, H5, Row, ScoreWriter};
 
 const LENGTH: usize = 2114;
@@ -57,7 +57,7 @@ fn files_of(folder: &Path, n: usize) {
     };
     let mut progress = Console::new(true, false).progress("", n as u64);
     let outcome = stream::run(&plan, &codes, &mut explain, &mut spool, &|| false, &mut progress);
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), Explained::Finished);
 
     let contigs = vec![("chr1".to_string(), (n * STEP + 2 * LENGTH) as u64)];
     let spans: Vec<Span> =

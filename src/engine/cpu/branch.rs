@@ -127,7 +127,7 @@ impl<T: Scalar> Branch<T> {
         self.forward_keeping(isa, codes, buffers, None)
     }
 
-    /// Like `forward`; the sums before every ReLU go into `sums`.
+    /// Forward, with the sums before every ReLU kept in `sums`.
     pub fn forward_keeping(
         &self,
         isa: Isa,
@@ -160,7 +160,7 @@ impl<T: Scalar> Branch<T> {
         self.counts_head(isa, buffers)
     }
 
-    /// Like `forward`, keeping nothing: by the algorithm of predictions, which rounds a little more.
+    /// Forward, keeping nothing: by the algorithm of predictions, which rounds a little more.
     pub fn predict(&self, isa: Isa, codes: &[u8], buffers: &mut Buffers<T>) -> f64 {
         if !self.pairs {
             return self.forward(isa, codes, buffers);

@@ -14,16 +14,16 @@ pub const GROUPS: [usize; 2] = [4, 2];
 
 /// Groups at `first..first + n`, the first outputs of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct ChainRun {
     pub first: usize,
     pub n: usize,
 }
 
 /// The groups of `size` outputs of a layer, in the order of their first outputs' blocks.
-pub fn runs(shape: &Shape, size: usize) -> Vec<Run> {
+pub fn runs(shape: &Shape, size: usize) -> Vec<ChainRun> {
     let (length, d) = (shape.length_out(), shape.dilation);
     let (short, longer) = (length / d, length % d);
-    let mut found: Vec<Run> = Vec::new();
+    let mut found: Vec<ChainRun> = Vec::new();
     // Chains below `longer` have an output more than the others.
     let kinds: [(Range<usize>, Range<usize>); 2] =
         [(0..longer, members(short + 1, size)), (longer..d, members(short, size))];
@@ -34,7 +34,7 @@ pub fn runs(shape: &Shape, size: usize) -> Vec<Run> {
             if !members.contains(&step) || chains.is_empty() {
                 continue;
             }
-            let run = Run { first: step * d + chains.start, n: chains.len() };
+            let run = ChainRun { first: step * d + chains.start, n: chains.len() };
             match found.last_mut() {
                 Some(last) if last.first + last.n == run.first && !run.first.is_multiple_of(d) => {
                     last.n += run.n;
@@ -53,11 +53,11 @@ fn members(length: usize, size: usize) -> Range<usize> {
     start..length / size * size
 }
 
-/// The same runs in tiles of at most `size` groups.
-pub fn tiles(runs: &[Run], size: usize) -> Vec<Vec<Run>> {
+/// Cuts runs into tiles of at most `size` groups.
+pub fn tiles(runs: &[ChainRun], size: usize) -> Vec<Vec<ChainRun>> {
     let mut tiles = vec![Vec::new()];
     let mut room = size;
-    for &Run { mut first, mut n } in runs {
+    for &ChainRun { mut first, mut n } in runs {
         while n > 0 {
             if room == 0 {
                 tiles.push(Vec::new());
@@ -65,7 +65,7 @@ pub fn tiles(runs: &[Run], size: usize) -> Vec<Vec<Run>> {
             }
             let taken = n.min(room);
             if let Some(tile) = tiles.last_mut() {
-                tile.push(Run { first, n: taken });
+                tile.push(ChainRun { first, n: taken });
             }
             (first, n, room) = (first + taken, n - taken, room - taken);
         }
@@ -89,7 +89,7 @@ mod tests {
                     let all = runs(&shape, size);
                     let tiled: usize = tiles(&all, 7).concat().iter().map(|run| run.n).sum();
                     assert_eq!(tiled, all.iter().map(|run| run.n).sum::<usize>());
-                    for Run { first, n } in all {
+                    for ChainRun { first, n } in all {
                         for t in first..first + n {
                             (0..size).for_each(|i| seen[t + i * dilation] += 1);
                         }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn fours_take_all_but_the_last_three_of_a_chain() {
         let shape = Shape { filters: 1, dilation: 256, length_in: 1074 + 512, pairs: true };
-        assert_eq!(runs(&shape, 4), [Run { first: 0, n: 256 }]);
+        assert_eq!(runs(&shape, 4), [ChainRun { first: 0, n: 256 }]);
         assert_eq!(runs(&shape, 2), []);
         assert_eq!(shape.singles(), 1024..1074);
     }

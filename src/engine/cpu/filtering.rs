@@ -19,7 +19,7 @@
 //! of the pairs tried (1 and 2, of the textbooks: 3.2), and their squares are exact in f32.
 
 use super::blocked::{Aligned, LANES, panels, rows, rows_mut};
-use super::chains::{self, Run};
+use super::chains::{self, ChainRun};
 use super::dilated::{self, Keep, rows_from_zero};
 use super::first_conv::relu;
 use super::pairs::Shape;
@@ -143,7 +143,7 @@ impl<T: Scalar> Layer<'_, T> {
 
 impl<T: Scalar> Scratch<T> {
     /// Makes room for a tile and numbers its rows; returns how many there are.
-    fn make_room(&mut self, tile: &[Run], products: usize, channels: usize) -> usize {
+    fn make_room(&mut self, tile: &[ChainRun], products: usize, channels: usize) -> usize {
         for buffer in [&mut self.mixes, &mut self.products] {
             if buffer.len() < products * TILE * channels {
                 *buffer = Aligned::zeros(products * TILE * channels);
@@ -208,7 +208,7 @@ vectorised! {
         mixes: &mut [T],
         x: &[T],
         shape: &Shape,
-        tile: &[Run],
+        tile: &[ChainRun],
         filter: &Filter<H>,
     ) {
         let m: usize = tile.iter().map(|run| run.n).sum();
@@ -218,7 +218,7 @@ vectorised! {
         let points = filter.points.map(|pair| pair.map(|by| by.map(T::from_f64)));
         for (p, x) in rows(x).chunks_exact(shape.length_in).enumerate() {
             let mut at = p * m * LANES;
-            for &Run { first, n } in tile {
+            for &ChainRun { first, n } in tile {
                 let input = |i: usize| x[first + i * shape.dilation..][..n].as_flattened();
                 let inputs = |i: usize| -> [&[T]; H] { std::array::from_fn(|k| input(i + 2 * k)) };
                 let n = n * LANES;
@@ -298,7 +298,7 @@ vectorised! {
         x: &[T],
         bias: &[T],
         shape: &Shape,
-        tile: &[Run],
+        tile: &[ChainRun],
         filter: &Filter<H>,
     ) {
         let (length, d) = (shape.length_out(), shape.dilation);

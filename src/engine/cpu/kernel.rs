@@ -47,7 +47,7 @@ pub const PORTABLE_SHAPE: (usize, usize) = (3, 1);
 /// Plain loops, for any machine and number type; LLVM turns the 16 columns into vectors.
 ///
 /// # Safety
-/// As `Scalar::run_tile`.
+/// `Scalar::run_tile` on any machine.
 pub unsafe fn portable<T: Scalar, const ROW: usize, const K: usize>(
     rows: usize,
     panels: usize,
@@ -226,7 +226,7 @@ mod x86 {
     }
 
     /// # Safety
-    /// As `Scalar::run_tile`, on a machine with AVX2 and FMA.
+    /// `Scalar::run_tile` on a machine with AVX2 and FMA.
     pub unsafe fn avx2<const ROW: usize, const K: usize>(
         rows: usize,
         panels: usize,
@@ -238,7 +238,7 @@ mod x86 {
     }
 
     /// # Safety
-    /// As `Scalar::run_tile`, on a machine with AVX-512F.
+    /// `Scalar::run_tile` on a machine with AVX-512F.
     pub unsafe fn avx512<const ROW: usize, const K: usize>(
         rows: usize,
         panels: usize,

@@ -110,7 +110,7 @@ impl<T: Scalar> CpuEngineOf<T> {
         Self::with_options(branches, tracks, Options::default())
     }
 
-    /// Like `new`, with the instruction set and the algorithm chosen.
+    /// An engine with the instruction set and the algorithm chosen.
     pub fn with_options(
         branches: impl Into<Branches>,
         tracks: impl Into<Option<Tracks>>,
@@ -140,7 +140,7 @@ impl<T: Scalar> CpuEngineOf<T> {
         loss::log_add_exp(main, bias)
     }
 
-    /// Like `forward`, by the algorithm of predictions; returns logcounts.
+    /// Forward by the algorithm of predictions; returns logcounts.
     fn predict_codes(&self, worker: &mut Worker<T>) -> f64 {
         let main = self.main.predict(self.isa, &worker.codes, &mut worker.main);
         let (Some(branch), Some(buffers)) = (&self.bias, &mut worker.bias) else {

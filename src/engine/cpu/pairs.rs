@@ -71,7 +71,7 @@ impl Pairs {
     }
 }
 
-/// See `Pairs::runs`.
+/// The runs that `Pairs::runs` gives.
 pub struct Runs {
     pairs: Pairs,
     next: usize,

@@ -47,7 +47,7 @@ impl<T: Scalar> Product<'_, T> {
         self.run_to_depth::<ROW, K>(isa, DEPTH);
     }
 
-    /// The same in passes of `depth`, a multiple of 16. Deeper ones write the output less often, and
+    /// Runs the product in passes of `depth`, a multiple of 16. Deeper ones write the output less often, and
     /// round other sums.
     pub fn run_to_depth<const ROW: usize, const K: usize>(self, isa: Isa, depth: usize) {
         assert!(depth.is_multiple_of(LANES));

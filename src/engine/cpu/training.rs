@@ -76,7 +76,7 @@ impl<T: Scalar> CpuTrainerOf<T> {
         Self::with_options(spec, tracks, Options::default())
     }
 
-    /// Like `new`, with the instruction set and the algorithm chosen.
+    /// A trainer with the instruction set and the algorithm chosen.
     pub fn with_options(spec: TrainSpec, tracks: Tracks, options: Options) -> Result<Self> {
         let parameters = plain(&spec.branches.main.parameters);
         Ok(Self {

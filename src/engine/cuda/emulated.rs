@@ -16,11 +16,11 @@ use crate::error::Problem;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Delivery {
-    /// With the instruction.
+    /// A copy lands with its instruction.
     AtOnce = 0,
-    /// At any time, in any order.
+    /// A copy lands at any time, in any order.
     Random = 1,
-    /// Only in the wait that demands them.
+    /// A copy lands only in the wait that demands it.
     Starved = 2,
 }
 
@@ -30,7 +30,7 @@ pub struct Options {
     /// None: plain speed. Blocks run on several OS threads, threads in a fixed order, copies arrive at once; of
     /// checks, those of divergence and of red zones remain, and a wild access is a crash of this process.
     pub checks: Option<Checks>,
-    /// Without checks; 0 means all the machine has.
+    /// Threads of the machine where nothing is checked; 0 means all it has.
     pub os_threads: u32,
 }
 

@@ -62,7 +62,7 @@ pub enum Kind {
     Evaluate,
     /// Forward; outputs of the whole model in place of the main branch's.
     Predict,
-    /// Like `Predict`, on codes that the host uploads in place of a plan.
+    /// Forward as in `Predict`, on codes that the host uploads in place of a plan.
     PredictCodes,
 }
 

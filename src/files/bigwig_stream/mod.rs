@@ -29,7 +29,7 @@ const QUEUE: usize = 64;
 
 /// One value on `[start, end)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Run {
+pub struct ValueRun {
     pub start: u32,
     pub end: u32,
     pub value: f32,
@@ -44,7 +44,7 @@ enum Slice {
     },
     Runs {
         contig: u32,
-        runs: Vec<Run>,
+        runs: Vec<ValueRun>,
     },
     Contig {
         contig: u32,
@@ -94,7 +94,7 @@ impl BigWigStream {
     }
 
     /// Runs in order, after all bases pushed before.
-    pub fn push_runs(&mut self, contig: u32, runs: Vec<Run>) -> Result<()> {
+    pub fn push_runs(&mut self, contig: u32, runs: Vec<ValueRun>) -> Result<()> {
         match runs.is_empty() {
             true => Ok(()),
             false => self.send(Slice::Runs { contig, runs }),
@@ -263,7 +263,7 @@ mod tests {
             let ids = [0, 1, 255, 256, 40_000, 65_535];
             for contig in ids.into_iter().filter(|&id| (id as usize) < count) {
                 stream
-                    .push_runs(contig, vec![Run { start: 1, end: 3, value: contig as f32 }])
+                    .push_runs(contig, vec![ValueRun { start: 1, end: 3, value: contig as f32 }])
                     .unwrap();
             }
             stream.finish().unwrap();
@@ -292,32 +292,32 @@ mod tests {
         let mut stream =
             BigWigStream::create(pending.file(), folder.path(), &assembly(&contigs)).unwrap();
         // More than a block of runs of one length, then of several, across bins, then values.
-        let ones = (0..1500).map(|i| Run { start: 3 * i, end: 3 * i + 1, value: value(i) });
-        let mixed = (0..1500).map(|i| Run {
+        let ones = (0..1500).map(|i| ValueRun { start: 3 * i, end: 3 * i + 1, value: value(i) });
+        let mixed = (0..1500).map(|i| ValueRun {
             start: 10_000 + 100 * i,
             end: 10_000 + 100 * i + 1 + i % 100,
             value: value(i),
         });
-        let runs: Vec<Run> = ones.chain(mixed).collect();
+        let runs: Vec<ValueRun> = ones.chain(mixed).collect();
         stream.push_runs(0, runs[..700].to_vec()).unwrap();
         stream.push_runs(0, runs[700..].to_vec()).unwrap();
         stream.push(0, 200_000, &[1.0, 2.0]).unwrap();
         stream.push_contig(1, 7, 0.0).unwrap();
-        stream.push_runs(2, vec![Run { start: 0, end: 5_000, value: 2.5 }]).unwrap();
+        stream.push_runs(2, vec![ValueRun { start: 0, end: 5_000, value: 2.5 }]).unwrap();
         stream.finish().unwrap();
         pending.finish().unwrap();
 
         let mut file = BigWigRead::open_file(&path).unwrap();
-        let mut found = |name: &str, length| -> Vec<Run> {
+        let mut found = |name: &str, length| -> Vec<ValueRun> {
             let intervals = file.get_interval(name, 0, length).unwrap().map(Result::unwrap);
-            intervals.map(|v| Run { start: v.start, end: v.end, value: v.value }).collect()
+            intervals.map(|v| ValueRun { start: v.start, end: v.end, value: v.value }).collect()
         };
         let mut wanted = runs.clone();
-        wanted.push(Run { start: 200_000, end: 200_001, value: 1.0 });
-        wanted.push(Run { start: 200_001, end: 200_002, value: 2.0 });
+        wanted.push(ValueRun { start: 200_000, end: 200_001, value: 1.0 });
+        wanted.push(ValueRun { start: 200_001, end: 200_002, value: 2.0 });
         assert_eq!(found("chr2", 300_000), wanted);
-        assert_eq!(found("none", 7), [Run { start: 0, end: 7, value: 0.0 }]);
-        assert_eq!(found("a longer name", 5_000), [Run { start: 0, end: 5_000, value: 2.5 }]);
+        assert_eq!(found("none", 7), [ValueRun { start: 0, end: 7, value: 0.0 }]);
+        assert_eq!(found("a longer name", 5_000), [ValueRun { start: 0, end: 5_000, value: 2.5 }]);
         let bases = wanted.iter().map(|r| u64::from(r.end - r.start)).sum::<u64>() + 7 + 5_000;
         assert_eq!(file.get_summary().unwrap().bases_covered, bases);
         for reduction in [64, 256, 1_024, 65_536] {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Run;
+use super::ValueRun;
 use super::blocks::{Block, Counted, Deflate, write_index};
 use super::contigs;
 use super::zoom::{self, MAX_LEVELS, Record, ZoomHeader, Zooms};
@@ -39,7 +39,7 @@ pub struct Writer {
     /// The block of values that may still grow: contig, first base, values.
     open: (u32, u32, Vec<f32>),
     /// The block of runs that may still grow. One of the two is empty.
-    runs: (u32, Vec<Run>),
+    runs: (u32, Vec<ValueRun>),
     blocks: Vec<Block>,
     zooms: Zooms,
     summary: Option<Record>,
@@ -89,7 +89,7 @@ impl Writer {
     }
 
     /// Runs in order, after all that came before.
-    pub fn add_runs(&mut self, contig: u32, runs: &[Run]) -> Result<()> {
+    pub fn add_runs(&mut self, contig: u32, runs: &[ValueRun]) -> Result<()> {
         self.close_values()?;
         if contig != self.runs.0 {
             self.close_runs()?;
@@ -108,7 +108,7 @@ impl Writer {
     pub fn add_contig(&mut self, contig: u32, length: u32, value: f32) -> Result<()> {
         self.close_values()?;
         self.close_runs()?;
-        self.write_runs(contig, &[Run { start: 0, end: length, value }])?;
+        self.write_runs(contig, &[ValueRun { start: 0, end: length, value }])?;
         self.zooms.add_contig(contig, length, value)?;
         Ok(())
     }
@@ -128,9 +128,9 @@ impl Writer {
     }
 
     /// Writes a block of runs.
-    fn write_runs(&mut self, contig: u32, runs: &[Run]) -> Result<()> {
+    fn write_runs(&mut self, contig: u32, runs: &[ValueRun]) -> Result<()> {
         let (start, end) = (runs[0].start, runs[runs.len() - 1].end);
-        let length = |run: &Run| run.end - run.start;
+        let length = |run: &ValueRun| run.end - run.start;
         let same = runs.iter().all(|run| length(run) == length(&runs[0]));
         let (kind, span) = if same { (VARIABLE_STEP, length(&runs[0])) } else { (BED_GRAPH, 0) };
         let mut bytes = Vec::with_capacity(BLOCK_HEADER_BYTES + 12 * runs.len());

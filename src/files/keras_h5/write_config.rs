@@ -49,7 +49,7 @@ impl Layers {
         self.layers.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// As a functional model, for the top level or nested.
+    /// The layers as a functional model, for the top level or nested.
     pub fn functional(&self, name: &str) -> Value {
         let layers: Vec<&Value> = self.layers.iter().map(|(_, layer)| layer).collect();
         let outputs: Vec<Value> = self.outputs.iter().map(|name| json!([name, 0, 0])).collect();

@@ -32,11 +32,11 @@ fn longest_line(start: &[u8]) -> usize {
 pub struct Variant {
     /// Line of the file, or record of a BCF, from 1.
     pub row: u64,
-    /// As written; a list without any `chr` may want one in front.
+    /// The contig as written; a list without any `chr` may want one in front.
     pub chrom: String,
     /// 0-based position of the first base of allele1.
     pub pos: u64,
-    /// As written: ACGT in either case, or `-` for no base at all; anything where `Unusable`.
+    /// The alleles as written: ACGT in either case, or `-` for no base at all; anything where `Unusable`.
     pub alleles: [String; 2],
     pub id: String,
     /// The `end` column of the bed schema, which plays no part.

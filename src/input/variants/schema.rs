@@ -19,7 +19,7 @@ pub enum Column {
 }
 
 impl Column {
-    /// As variant-scorer calls it in its tables.
+    /// The name that variant-scorer gives the column in its tables.
     pub fn name(self) -> &'static str {
         match self {
             Column::Chrom => "chr",

@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(read("", Schema::Bed).unwrap(), []);
     }
 
-    /// As in a VCF: no error, and the rows around them count.
+    /// Such alleles are no error, as in a VCF, and the rows around them count.
     #[test]
     fn alleles_without_a_sequence_have_a_reason() {
         for (alleles, wanted) in [

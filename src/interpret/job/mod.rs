@@ -105,8 +105,7 @@ impl Job {
         self.explain(models, console)
     }
 
-    /// The same for models that are read and on a device that has begun already, in a run that has
-    /// claimed the place.
+    /// Explains with models that are read already, on a device that has begun, in a run that has claimed the place.
     pub fn explain(&self, models: Models, console: &Console) -> Result<()> {
         let device = &self.device.device;
         work::check_explainable(&models)?;

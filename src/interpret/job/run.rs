@@ -14,7 +14,7 @@ use crate::engine::{Device, Explain};
 use crate::error::Problem;
 use crate::files::atomic::folder_of;
 use crate::files::row_spool::RowSpool;
-use crate::interpret::stream::{self, Outcome, Plan};
+use crate::interpret::stream::{self, Explained, Plan};
 use crate::interpret::{Explainer, Method, SumCheck, head_names};
 use crate::run::record::{RunRecord, Settings};
 use crate::run::settle::{Place, Standing};
@@ -133,7 +133,7 @@ impl ScoreRun {
         let outcome = outcome?;
         let rate = progress.rate();
         progress.finish();
-        if let Outcome::Stopped { rows } = outcome {
+        if let Explained::Stopped { rows } = outcome {
             return Err(Problem::new(format!(
                 "interrupted after {rows} of {} regions, which are saved",
                 plan.n

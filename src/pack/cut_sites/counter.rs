@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::bins::{self, Bin};
-use super::spill::{Run, RunWriter};
+use super::spill::{RunWriter, SpilledRun};
 use crate::input::assembly::Contig;
 use crate::input::reads::{Contigs, Noted, ReadEnd};
 use crate::pack::shift::Shift;
@@ -28,7 +28,7 @@ pub struct Counter<'a> {
     /// bp of each bin; only the last of a contig is shorter than BIN.
     lengths: Vec<u32>,
     bytes: usize,
-    runs: Vec<Run>,
+    runs: Vec<SpilledRun>,
     counted: u64,
     off_contig: Noted,
 }

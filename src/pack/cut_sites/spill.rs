@@ -59,29 +59,32 @@ impl<'a> RunWriter<'a> {
             .with_context(|| cannot_spill(self.folder))
     }
 
-    pub fn finish(self) -> Result<Run> {
+    pub fn finish(self) -> Result<SpilledRun> {
         let folder = self.folder;
         let rewound = self.out.into_inner().map_err(|e| e.into_error()).and_then(|mut file| {
             file.seek(SeekFrom::Start(0))?;
             Ok(file)
         });
         let file = rewound.with_context(|| cannot_spill(folder))?;
-        let mut run =
-            Run { input: BufReader::with_capacity(BUFFER, file), next: None, entries: Vec::new() };
+        let mut run = SpilledRun {
+            input: BufReader::with_capacity(BUFFER, file),
+            next: None,
+            entries: Vec::new(),
+        };
         run.advance()?;
         Ok(run)
     }
 }
 
 /// A run that is read back, bin by bin.
-pub struct Run {
+pub struct SpilledRun {
     input: BufReader<File>,
     /// Index and number of entries of the bin that comes next.
     next: Option<(usize, usize)>,
     entries: Vec<u8>,
 }
 
-impl Run {
+impl SpilledRun {
     /// Adds the run's counts of a bin, if it has any, to `sums`. Bins are asked for in order.
     pub fn add_bin(&mut self, index: usize, sums: &mut [u32]) -> Result<()> {
         let Some((_, entries)) = self.next.filter(|(next, _)| *next == index) else {

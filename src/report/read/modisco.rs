@@ -70,7 +70,7 @@ fn pattern_number(name: &str) -> u64 {
     name.rsplit('_').next().and_then(|n| n.parse().ok()).unwrap_or(u64::MAX)
 }
 
-/// Without the weak flanks: positions below 0.3 of the strongest go, 4 bp are kept beside the rest.
+/// A motif without its weak flanks: positions below 0.3 of the strongest go, 4 bp are kept beside the rest.
 /// Source: the report of tfmodisco-lite.
 fn trimmed(heights: Vec<[f64; 4]>) -> Vec<[f64; 4]> {
     let strength = |h: &[f64; 4]| h.iter().map(|v| v.abs()).sum::<f64>();
@@ -131,7 +131,7 @@ fn cells(row: &str) -> Vec<String> {
         .collect()
 }
 
-/// Without tags, with the entities that pandas writes.
+/// The text of a cell, without tags and with the entities that pandas writes.
 fn plain(html: &str) -> String {
     let mut text = String::new();
     let mut in_tag = false;

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::listed::Listed;
-use super::stages::Run;
+use super::stages::ScoreRun;
 use crate::engine::{Contributions, Heads, Rule, ToExplain};
 use crate::files::variant_h5::VariantShapWriter;
 use crate::interpret::Head;
@@ -16,7 +16,7 @@ const REFERENCES: usize = 20;
 /// Variants a step: 32 windows with 20 references each are 640 sequences.
 const VARIANTS: usize = 16;
 
-impl Run<'_> {
+impl ScoreRun<'_> {
     /// Writes a file for each output that is to be explained.
     pub fn explain(&mut self, listed: &mut Listed) -> Result<()> {
         let mut heads: Vec<Head> = Vec::new();

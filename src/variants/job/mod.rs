@@ -16,7 +16,7 @@ use anyhow::Result;
 
 use self::listed::Listed;
 use self::outputs::Names;
-use self::stages::Run;
+use self::stages::ScoreRun;
 use super::alleles::Cut;
 use super::predict::Predictor;
 use crate::console::Console;
@@ -96,7 +96,8 @@ impl Job {
             batch_size: self.batch_size,
             both_strands: !self.forward_only,
         };
-        let mut run = Run { job: &self, console: *console, names, predictor, peaks_hash: None };
+        let mut run =
+            ScoreRun { job: &self, console: *console, names, predictor, peaks_hash: None };
         let peak_counts = run.peaks(&listed)?;
         let backgrounds = run.backgrounds(&mut listed, peak_counts.as_deref())?;
         run.score(&mut listed, peak_counts.as_deref(), backgrounds.as_deref())?;

@@ -24,8 +24,8 @@ use crate::variants::predict::Predictor;
 use crate::variants::scores::Scores;
 use crate::variants::{peaks, tables};
 
-/// One run over a list.
-pub struct Run<'a> {
+/// The scoring of one list of variants.
+pub struct ScoreRun<'a> {
     pub job: &'a Job,
     pub console: Console,
     pub names: Names,
@@ -34,7 +34,7 @@ pub struct Run<'a> {
     pub peaks_hash: Option<String>,
 }
 
-impl Run<'_> {
+impl ScoreRun<'_> {
     fn models(&self) -> std::ops::Range<usize> {
         0..self.predictor.engines.len()
     }

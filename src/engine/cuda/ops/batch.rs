@@ -118,7 +118,7 @@ impl Batch {
             .with_floor(self.floor())
     }
 
-    /// Without the signal's entries, whose number depends on the data.
+    /// The least traffic of the launch, without the signal's entries, whose number depends on the data.
     pub fn floor(&self) -> Floor {
         let (batch, inputlen) = (self.batch as f64, self.inputlen as f64);
         Floor { flop: 0.0, bytes: batch * (1.5 * inputlen + 4.0 * self.outputlen as f64) }

@@ -55,7 +55,7 @@ impl StepState {
         }
     }
 
-    /// The same run at the beginning of a plan of `plan_len` rows. Clears what stopped it.
+    /// These settings at the beginning of a plan of `plan_len` rows. Clears what stopped it.
     pub fn at_plan(self, plan_len: u32) -> Self {
         Self {
             plan_len,

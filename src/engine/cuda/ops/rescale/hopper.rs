@@ -1,4 +1,4 @@
-//! The same on Hopper GPUs: `kernels/hopper_rescale_{forward,dgrad}.cu`, and which core a layer takes.
+//! The rescale rule of the dilated layers on Hopper GPUs: `kernels/hopper_rescale_{forward,dgrad}.cu`, and which core a layer takes.
 
 use bytemuck::{Pod, Zeroable};
 
