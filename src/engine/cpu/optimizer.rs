@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::adam;
 use super::scalar::Scalar;
 use super::simd::Isa;
 use crate::engine::{Granularity, Optimizer};
@@ -43,11 +42,12 @@ impl<T: Scalar> Updater<T> {
         for (((w, g), state), &task) in of_each {
             match (self.rule, &mut state[..]) {
                 (Optimizer::Adam(rule), [m, v]) => {
-                    let rate = T::from_f64(adam::rate(&rule, self.step));
                     w.par_chunks_mut(task)
                         .zip(g.par_chunks(task))
                         .zip(m.par_chunks_mut(task).zip(v.par_chunks_mut(task)))
-                        .for_each(|((w, g), (m, v))| adam::update::<T>(isa, w, g, m, v, rate));
+                        .for_each(|(weights, moments)| {
+                            rule.update(isa, self.step, weights, moments)
+                        });
                 }
                 (Optimizer::Adam(_), _) => unreachable!("Adam keeps two moments"),
             }

@@ -82,7 +82,7 @@ impl<D: Device> CudaTrainer<D> {
     /// Errors: those of `CudaEngine::new`.
     pub fn new(device: D, precision: Precision, spec: TrainSpec, tracks: Tracks) -> Result<Self> {
         let mut engine = CudaEngine::new(device, precision, spec.branches, tracks.clone())?;
-        engine.state.learning_rate = spec.optimizer.learning_rate();
+        engine.state = engine.state.with(&spec.optimizer);
         let mut arena = Arena::default();
         let weights = &engine.main_weights;
         let state: Vec<Vec<Slot>> =

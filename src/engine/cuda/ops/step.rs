@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::engine::Optimizer;
 use crate::engine::cuda::device::{Address, Launch};
 
 /// Mirror of `StepState` in `kernels/step.cuh`, where the fields are explained.
@@ -53,6 +54,11 @@ impl StepState {
             dynamic_scale: dynamic_scale.into(),
             ..Self::zeroed()
         }
+    }
+
+    /// These settings with the numbers of an optimizer.
+    pub fn with(self, optimizer: &Optimizer) -> Self {
+        Self { learning_rate: optimizer.learning_rate(), ..self }
     }
 
     /// These settings at the beginning of a plan of `plan_len` rows. Clears what stopped it.
