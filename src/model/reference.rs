@@ -205,16 +205,28 @@ pub fn profile_loss(logits: &[f64], counts: &[f32]) -> (f64, Vec<f64>) {
     let (mut nll, mut gradient) = (-libm::lgamma(n + 1.0), Vec::new());
     for (logit, &count) in logits.iter().zip(counts) {
         let (count, log_p) = (f64::from(count), logit - log_sum);
-        nll += libm::lgamma(count + 1.0) - count * log_p;
+        // A count of zero adds nothing even where the logit is infinite, as tfp has it.
+        if count != 0.0 {
+            nll += libm::lgamma(count + 1.0) - count * log_p;
+        }
         gradient.push(n * log_p.exp() - count);
     }
-    (nll, gradient)
+    // Without counts nothing was added, but a broken model must show.
+    (if log_sum.is_nan() { f64::NAN } else { nll }, gradient)
 }
 
 /// `(logcounts - ln(1 + total))^2`, and its derivative.
 pub fn counts_loss(logcounts: f64, total: f64) -> (f64, f64) {
     let difference = logcounts - total.ln_1p();
     (difference * difference, 2.0 * difference)
+}
+
+/// Log counts of both branches together, `ln(e^main + e^bias)`, and the derivative by `main`.
+pub fn combined_logcounts(main: f64, bias: f64) -> (f64, f64) {
+    let largest = main.max(bias);
+    let parts = [main, bias].map(|part| (part - largest).exp());
+    let sum = parts[0] + parts[1];
+    (largest + sum.ln(), parts[0] / sum)
 }
 
 /// What a whole step computes.
@@ -251,7 +263,7 @@ pub struct Example {
     pub masks: Option<Masks>,
 }
 
-/// `step` of a model's branches.
+/// What a step computes with the branches of a model.
 pub fn step_of(branches: &Branches, counts_loss_weight: f64, examples: &[Example]) -> Step {
     let bias = branches.bias.as_ref().map(Reference::new);
     step(&Reference::new(&branches.main), bias.as_ref(), counts_loss_weight, examples)
@@ -280,10 +292,7 @@ pub fn step(
         if let Some(bias) = bias {
             let other = bias.forward(&example.codes, None);
             pass.logits.iter_mut().zip(&other.logits).for_each(|(sum, l)| *sum += l);
-            let largest = logcounts.max(other.logcounts);
-            let parts = [logcounts, other.logcounts].map(|part| (part - largest).exp());
-            share = parts[0] / (parts[0] + parts[1]);
-            logcounts = largest + (parts[0] + parts[1]).ln();
+            (logcounts, share) = combined_logcounts(logcounts, other.logcounts);
         }
         let (profile, mut by_logits) = profile_loss(&pass.logits, &example.counts);
         by_logits.iter_mut().for_each(|g| *g *= scale);

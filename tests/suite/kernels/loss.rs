@@ -1,10 +1,10 @@
-//! Losses and their gradients against the CPU engine's, and against the official ones.
+//! Losses and their gradients against the definition's, and against the official ones.
 
-use cbp_fast::engine::cpu::loss::{log_add_exp, multinomial_nll, squared_error};
 use cbp_fast::engine::cuda::device::Address;
 use cbp_fast::engine::cuda::emulated::Options;
 use cbp_fast::engine::cuda::ops::loss::{Loss, OutputGradients, Outputs};
 use cbp_fast::engine::cuda::ops::step::{self, StepState};
+use cbp_fast::model::reference::{combined_logcounts, counts_loss, profile_loss};
 
 use super::memory::{Memory, Random, SameBits, assert_close, distance, schedule, schedules};
 use crate::parity::golden::Tensors;
@@ -141,17 +141,22 @@ impl Case {
             let (mut z, mut share) = (f64::from(self.logcounts[b]), 1.0);
             if let Some((bias_logits, bias_logcounts)) = &self.bias {
                 logits.iter_mut().zip(&bias_logits[range.clone()]).for_each(|(l, b)| *l += b);
-                (z, share) = log_add_exp(z, f64::from(bias_logcounts[b]));
+                (z, share) = combined_logcounts(z, f64::from(bias_logcounts[b]));
             }
-            let mut gradient = vec![0f32; self.outputlen];
             let total: f64 = self.counts[range.clone()].iter().map(|&c| f64::from(c)).sum();
-            profile += multinomial_nll(&logits, &self.counts[range], &mut gradient, scale);
-            let (loss, by_z) = squared_error(z, total);
+            // The kernel adds the branches' logits in f32.
+            let logits: Vec<f64> = logits.iter().map(|&l| f64::from(l)).collect();
+            let (loss, gradient) = profile_loss(&logits, &self.counts[range]);
+            profile += loss;
+            // What is added up is what was stored.
+            let stored = |g: &f64| f64::from((g * scale) as f32);
+            let gradient: Vec<f64> = gradient.iter().map(stored).collect();
+            let (loss, by_z) = counts_loss(z, total);
             counts += loss;
-            wanted_logits.extend(logits.iter().map(|&l| f64::from(l)));
+            wanted_logits.extend(logits);
             wanted_logcounts.push(z);
-            by_logits_sums.push(gradient.iter().map(|&g| f64::from(g)).sum());
-            by_logits.extend(gradient.iter().map(|&g| f64::from(g)));
+            by_logits_sums.push(gradient.iter().sum());
+            by_logits.extend(gradient);
             by_logcounts.push(by_z * scale * self.weight * share);
         }
         let n = self.examples as f64;
@@ -174,7 +179,7 @@ impl Case {
 }
 
 #[test]
-fn losses_and_gradients_are_those_of_the_cpu() {
+fn losses_and_gradients_are_those_of_the_definition() {
     for with_bias in [false, true] {
         let case = Case { loss_scale: 1024.0, ..Case::new(6, 5, 90, with_bias) };
         let mut bits = SameBits::default();

@@ -1,6 +1,7 @@
 //! The multinomial loss on given logits, and how two log counts are combined.
 
 use cbp_fast::engine::cpu::loss::{log_add_exp, multinomial_nll};
+use cbp_fast::model::reference::{combined_logcounts, profile_loss};
 
 use super::batches::{distance, to_f64, worst};
 use super::golden::Tensors;
@@ -24,6 +25,10 @@ fn multinomial_loss_and_its_gradient() {
     for (at, (found, wanted)) in nll.iter().zip(file.f64("f64/nll_per_example")).enumerate() {
         let off = (found - wanted).abs();
         assert!(off <= 1e-9 * wanted.abs().max(1.0), "example {at}: {found} for {wanted}");
+    }
+    for ((logits, counts), nll) in rows().zip(&nll) {
+        let (defined, _) = profile_loss(&to_f64(logits), counts);
+        assert!((defined - nll).abs() <= 1e-12 * nll.abs().max(1.0), "{defined} for {nll}");
     }
     let mean = nll.iter().sum::<f64>() / n as f64;
     let wanted = file.f64("f64/nll")[0];
@@ -56,6 +61,9 @@ fn log_counts_combine_as_logsumexp() {
     for pair in input.chunks_exact(2) {
         let (sum, by_first) = log_add_exp(pair[0], pair[1]);
         let (_, by_second) = log_add_exp(pair[1], pair[0]);
+        let (defined, share) = combined_logcounts(pair[0], pair[1]);
+        assert!((defined - sum).abs() <= 1e-12 * sum.abs().max(1.0), "{defined} for {sum}");
+        assert!((share - by_first).abs() <= 1e-12, "{share} for {by_first}");
         found.push(sum);
         shares.extend([by_first, by_second]);
     }
