@@ -3,6 +3,7 @@
 //! Every input that lists contigs (genome, chromosome sizes, bigWig, packs) is read into this table.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Deref;
 
 /// A contig.
@@ -14,7 +15,7 @@ pub struct Contig {
 }
 
 /// Contigs in order; as a slice it is the list of them. Of two contigs with one name the first is found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Assembly {
     contigs: Vec<Contig>,
     ids: HashMap<String, u32>,
@@ -34,6 +35,13 @@ impl Assembly {
     /// Names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.contigs.iter().map(|contig| contig.name.as_str())
+    }
+}
+
+/// The contigs in order: the lookup, whose order varies, says no more.
+impl fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.contigs).finish()
     }
 }
 
