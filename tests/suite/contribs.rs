@@ -193,6 +193,9 @@ fn numpy_archives_hold_the_scores_unrounded() {
     }
     let said = stderr(&fixture.succeed(&strs(&arguments("y", &["--also", "npz"]))));
     assert!(said.contains("is complete already"), "{said}");
+    // Scores that are made again, without them: none are left of the earlier ones.
+    fixture.succeed(&strs(&arguments("y", &["--force"])));
+    assert!(!fixture.path("y.counts_scores.npz").exists());
 }
 
 /// The bytes of `arr_0` in an archive, which is `[n, 4, INPUTLEN]` of `kind`.

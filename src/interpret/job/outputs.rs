@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use clap::ValueEnum as _;
 use serde_json::{Map, Value, json};
 
 use super::Job;
@@ -16,7 +17,7 @@ use crate::error::Problem;
 use crate::files::row_spool::RowSpool;
 use crate::files::{atomic, params_tsv};
 use crate::interpret::head_names;
-use crate::interpret::writers::{BigWig, H5, Row, ScoreWriter};
+use crate::interpret::writers::{BigWig, Format, H5, Row, ScoreWriter};
 
 /// Names under one prefix.
 pub struct Outputs {
@@ -69,7 +70,8 @@ impl Outputs {
         }
         files.extend(self.tracks(job));
         files.extend(self.scores());
-        files.extend(self.extras(job));
+        // Of every format: what an earlier run was asked for must not outlive its scores.
+        files.extend(self.files_of(Format::value_variants()));
         files
     }
 
@@ -96,11 +98,15 @@ impl Outputs {
         head_names(self.heads).into_iter().filter_map(|head| self.stats(job, head)).collect()
     }
 
-    /// Files of further formats, of every head.
+    /// Files of the further formats that are asked for, of every head.
     pub fn extras(&self, job: &Job) -> Vec<PathBuf> {
+        self.files_of(&job.also)
+    }
+
+    fn files_of(&self, formats: &[Format]) -> Vec<PathBuf> {
         let of = |path: PathBuf| {
             let stem = path.with_extension("");
-            job.also.iter().flat_map(move |format| format.files(&stem)).collect::<Vec<_>>()
+            formats.iter().flat_map(move |format| format.files(&stem)).collect::<Vec<_>>()
         };
         self.scores().flat_map(of).collect()
     }
